@@ -1,0 +1,185 @@
+"""From synthesised sentences to one levelled clip with exact pauses and word times.
+
+Build-time only. "Voiced" means the same everywhere: a 10 ms frame whose energy is within 35 dB of
+the loudest frame of the clip.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from labkit.callers.dialogue import sentences, split_pauses
+from voices import Span, Take, Voice
+
+FRAME_S = 0.010
+FLOOR_DB = 35.0
+LEVEL_DBFS = -23.0
+SENTENCE_GAP_S = 0.18
+LONGEST_GAP_S = 0.20
+"""Unmarked silence is kept this short, so that a fluent clip holds no hidden pause for a VAD."""
+CUT_SEARCH_S = 0.06
+FADE_S = 0.002
+
+
+@dataclass
+class Piece:
+    """Speech without a marked pause inside, the span of each word, and the silence after it."""
+
+    samples: np.ndarray
+    spans: list[Span]
+    gap_s: float = SENTENCE_GAP_S
+    marked: bool = False
+    """Whether the gap is a pause the text asks for."""
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A finished clip: int16 samples, words with their spans in seconds from its start."""
+
+    pcm: np.ndarray
+    words: list[str]
+    spans: list[Span]
+    n_pauses: int
+    longest_gap_s: float
+    """Longest unvoiced stretch outside the marked pauses."""
+
+
+def speak(voice: Voice, marked: str, rate: int, step: int) -> Spoken:
+    """Renders a text with ``[seconds]`` pause marks.
+
+    Args:
+        voice: who speaks.
+        marked: the text, e.g. ``"It's order, um, [0.9] four."``.
+        rate: samples per second of the clip.
+        step: samples are rounded to multiples of this (FLAC stores fewer bits).
+    """
+    pieces: list[Piece] = []
+    parts, pauses = split_pauses(marked)
+    begin = 0
+    for index, part in enumerate(parts):
+        # A part that ends in punctuation ends a breath, so the next is spoken anew. Otherwise the
+        # caller broke off inside a phrase: speak it in one pass and cut it at the word.
+        if index < len(pauses) and part[-1] not in ",.?!":
+            continue
+        pieces += _phrase(voice, parts[begin : index + 1], pauses[begin:index], rate)
+        pieces[-1].gap_s, pieces[-1].marked = (*pauses, 0.0)[index], True
+        begin = index + 1
+    floor = max(_frame_db(p.samples, rate).max() for p in pieces) - FLOOR_DB
+    return _join([_tightened(p, floor, rate) for p in pieces], marked, len(pauses), rate, step)
+
+
+def _phrase(voice: Voice, parts: list[str], pauses: list[float], rate: int) -> list[Piece]:
+    """Speaks parts in one pass, sentence by sentence, and cuts them where the pauses are."""
+    ends = np.cumsum([len(p.split()) for p in parts]).tolist()
+    cuts = dict(zip(ends, pauses, strict=False))
+    pieces: list[Piece] = []
+    said = 0
+    for sentence in sentences(" ".join(parts)):
+        take = voice.render(sentence, rate)
+        n = len(sentence.split())
+        if len(take.spans) != n:
+            raise ValueError(f"{len(take.spans)} spans for {n} words: {sentence!r}")
+        start = first = 0
+        for word in range(1, n + 1):
+            pause = cuts.get(said + word)
+            if pause is None and word < n:
+                continue
+            end = len(take.samples) if word == n else _quietest(take, word, rate)
+            spans = [(a - start / rate, b - start / rate) for a, b in take.spans[first:word]]
+            piece = Piece(take.samples[start:end], spans)
+            if pause is not None:
+                piece.gap_s, piece.marked = pause, True
+            pieces.append(piece)
+            start, first = end, word
+        said += n
+    return pieces
+
+
+def _quietest(take: Take, word: int, rate: int) -> int:
+    """The sample with the least energy around it near the boundary before ``word``."""
+    middle = (take.spans[word - 1][1] + take.spans[word][0]) / 2
+    lo = max(0, round((middle - CUT_SEARCH_S) * rate))
+    window = round(0.005 * rate)
+    power = np.convolve(take.samples.astype(np.float64) ** 2, np.ones(window), "same")
+    return lo + int(np.argmin(power[lo : lo + round(2 * CUT_SEARCH_S * rate)]))
+
+
+def _frame_db(samples: np.ndarray, rate: int) -> np.ndarray:
+    """Energy of each 10 ms frame in dB, the last one padded with zeros."""
+    n = round(FRAME_S * rate)
+    frames = np.pad(samples.astype(np.float64), (0, -len(samples) % n)).reshape(-1, n)
+    return np.asarray(10 * np.log10(np.mean(frames**2, axis=1) + 1e-12))
+
+
+def _tightened(piece: Piece, floor: float, rate: int) -> Piece:
+    """Cuts silence off both ends and shortens unmarked silence inside; words follow."""
+    n = round(FRAME_S * rate)
+    voiced = _frame_db(piece.samples, rate) >= floor
+    keep = np.ones(len(voiced), bool)
+    on = np.flatnonzero(voiced)
+    keep[: on[0]] = keep[on[-1] + 1 :] = False
+    longest = round(LONGEST_GAP_S / FRAME_S)
+    for a, b in zip(on, on[1:], strict=False):
+        extra = (b - a - 1) - longest
+        if extra > 0:
+            middle = (a + 1 + b) // 2
+            keep[middle - extra // 2 : middle - extra // 2 + extra] = False
+    samples = np.pad(piece.samples, (0, len(voiced) * n - len(piece.samples)))
+    new_index = np.concatenate([[0], np.cumsum(keep)])  # frames kept before each frame
+    voiced_kept = voiced[keep]
+    edges = [
+        [int(new_index[min(max(round(t / FRAME_S), 0), len(keep))]) for t in span]
+        for span in piece.spans
+    ]
+    edges[0][0], edges[-1][1] = 0, len(voiced_kept)
+    # The synthesiser marks the last word to beyond the sound; only frames that sound count.
+    spans = [_sounding(e, voiced_kept) for e in _apart(edges, len(voiced_kept))]
+    kept = samples.reshape(-1, n)[keep].reshape(-1).copy()
+    ramp = np.linspace(0.0, 1.0, round(FADE_S * rate), dtype=np.float32)
+    kept[: len(ramp)] *= ramp
+    kept[-len(ramp) :] *= ramp[::-1]
+    return replace(piece, samples=kept, spans=[(a * FRAME_S, b * FRAME_S) for a, b in spans])
+
+
+def _apart(edges: list[list[int]], n_frames: int) -> list[tuple[int, int]]:
+    """Word edges in frames, in order, none empty."""
+    out: list[tuple[int, int]] = []
+    for i, (a, b) in enumerate(edges):
+        left = len(edges) - 1 - i
+        a = min(max(a, out[-1][1] if out else 0), n_frames - left - 1)
+        out.append((a, min(max(b, a + 1), n_frames - left)))
+    return out
+
+
+def _sounding(edge: tuple[int, int], voiced: np.ndarray) -> tuple[int, int]:
+    on = np.flatnonzero(voiced[edge[0] : edge[1]])
+    return (edge[0] + int(on[0]), edge[0] + int(on[-1]) + 1) if len(on) else edge
+
+
+def _join(pieces: list[Piece], marked: str, n_pauses: int, rate: int, step: int) -> Spoken:
+    """One clip of all pieces at the corpus level, with digital silence between them."""
+    speech = np.concatenate([p.samples for p in pieces])
+    energy = _frame_db(speech, rate)
+    loud = energy[energy >= energy.max() - FLOOR_DB]
+    gain = 10 ** ((LEVEL_DBFS - 10 * np.log10(np.mean(10 ** (loud / 10)))) / 20)
+    out: list[np.ndarray] = []
+    spans: list[Span] = []
+    now = 0.0
+    longest = 0.0
+    for i, piece in enumerate(pieces):
+        scaled = np.clip(piece.samples * gain * 32768 / step, -32768 // step, 32767 // step)
+        out.append((np.rint(scaled) * step).astype(np.int16))
+        spans += [(now + a, now + b) for a, b in piece.spans]
+        on = np.flatnonzero(_frame_db(piece.samples, rate) >= energy.max() - FLOOR_DB)
+        longest = max(longest, float((np.diff(on) - 1).max(initial=0)) * FRAME_S)
+        now += len(piece.samples) / rate
+        if i < len(pieces) - 1:
+            gap = round(piece.gap_s * rate)
+            out.append(np.zeros(gap, np.int16))
+            now += gap / rate
+            if not piece.marked:
+                longest = max(longest, SENTENCE_GAP_S)
+    words = " ".join(split_pauses(marked)[0]).split()
+    return Spoken(np.concatenate(out), words, spans, n_pauses, longest)

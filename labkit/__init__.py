@@ -1,0 +1,1 @@
+"""labkit: a wind tunnel for LiveKit voice agents."""

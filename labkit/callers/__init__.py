@@ -1,0 +1,1 @@
+"""Callers: what they say, how it sounds, and how they behave on the line."""

@@ -1,0 +1,133 @@
+"""What the caller hears, when, to the sample: the outside clock of every latency figure.
+
+A sample counts as *voiced* when it is louder than :data:`VOICED_LEVEL`; silence inside synthesized
+audio is silence here too. Times are seconds on the call's clock, at the ear.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+import numpy as np
+
+VOICED_LEVEL = 184
+"""-45 dBFS in 16-bit samples: below any speech, above coding noise and room tone."""
+
+
+@dataclass
+class Heard:
+    """A stretch of audio at the ear."""
+
+    start_s: float
+    pcm: np.ndarray
+    rate_hz: int
+    first_voiced_s: float = float("nan")
+    last_voiced_s: float = float("nan")
+
+    def __post_init__(self) -> None:
+        self._find_voice()
+
+    def _find_voice(self) -> None:
+        loud = np.flatnonzero(np.abs(self.pcm.astype(np.int32)) > VOICED_LEVEL)
+        if len(loud):
+            self.first_voiced_s = self.start_s + float(loud[0]) / self.rate_hz
+            self.last_voiced_s = self.start_s + float(loud[-1] + 1) / self.rate_hz
+        else:
+            self.first_voiced_s = self.last_voiced_s = float("nan")
+
+    @property
+    def end_s(self) -> float:
+        return self.start_s + len(self.pcm) / self.rate_hz
+
+    def cut(self, t_s: float) -> None:
+        """Drops what would be heard from ``t_s`` on."""
+        keep = max(0, round((t_s - self.start_s) * self.rate_hz))
+        self.pcm = self.pcm[:keep]
+        self._find_voice()
+
+
+@dataclass
+class Segment:
+    """One reply (or part of one) as the agent played it.
+
+    Attributes:
+        left_s: When its first sample left the agent, on the agent's side of the line.
+        interrupted: Whether it was cut off before its end.
+    """
+
+    left_s: float
+    heard: list[Heard] = field(default_factory=list)
+    interrupted: bool = False
+    finished_s: float = float("nan")
+
+    @property
+    def first_voiced_s(self) -> float:
+        return next((h.first_voiced_s for h in self.heard if h.first_voiced_s == h.first_voiced_s),
+                    float("nan"))
+
+    @property
+    def last_voiced_s(self) -> float:
+        return next((h.last_voiced_s for h in reversed(self.heard)
+                     if h.last_voiced_s == h.last_voiced_s), float("nan"))
+
+    @property
+    def voiced_s(self) -> float:
+        """Audible length, from the first to the last voiced sample; 0 if nothing was voiced."""
+        length = self.last_voiced_s - self.first_voiced_s
+        return length if length == length else 0.0
+
+
+class Ear:
+    """Everything the caller hears in one call.
+
+    The agent pushes audio ahead of time, so entries may lie in the future until they are cut off.
+    ``changed`` is set whenever anything is added or cut.
+    """
+
+    def __init__(self) -> None:
+        self.segments: list[Segment] = []
+        self.changed = asyncio.Event()
+
+    def begin(self, left_s: float) -> Segment:
+        segment = Segment(left_s)
+        self.segments.append(segment)
+        return segment
+
+    def add(self, segment: Segment, heard: Heard) -> None:
+        segment.heard.append(heard)
+        self.changed.set()
+
+    def cut(self, segment: Segment, t_s: float) -> None:
+        """The rest of a segment will not be heard."""
+        while segment.heard and segment.heard[-1].start_s >= t_s:
+            segment.heard.pop()
+        if segment.heard and segment.heard[-1].end_s > t_s:
+            segment.heard[-1].cut(t_s)
+        self.changed.set()
+
+    def first_voiced_after(self, t_s: float) -> float:
+        """First voiced moment of the first segment that begins to sound after ``t_s``; else NaN."""
+        starts = (s.first_voiced_s for s in self.segments)
+        return min((s for s in starts if s > t_s), default=float("nan"))
+
+    @property
+    def last_voiced_s(self) -> float:
+        """Last voiced moment known of, which may lie in the future; NaN before any."""
+        ends = (s.last_voiced_s for s in self.segments[-3:])
+        return max((e for e in ends if e == e), default=float("nan"))
+
+    def track(self, rate_hz: int, duration_s: float) -> np.ndarray:
+        """The whole call as one int16 track, for listening."""
+        out = np.zeros(round(duration_s * rate_hz), dtype=np.int16)
+        for segment in self.segments:
+            for heard in segment.heard:
+                pcm = heard.pcm
+                if heard.rate_hz != rate_hz:
+                    n = round(len(pcm) * rate_hz / heard.rate_hz)
+                    at = np.linspace(0, len(pcm) - 1, n)
+                    pcm = np.interp(at, np.arange(len(pcm)), pcm).astype(np.int16)
+                first = round(heard.start_s * rate_hz)
+                pcm = pcm[: max(0, len(out) - first)]
+                out[first : first + len(pcm)] = pcm
+        return out

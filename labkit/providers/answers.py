@@ -1,0 +1,323 @@
+"""What an emulated language model says, decided only by the request it received.
+
+The dialogues hold the right answer to every scripted turn. The model finds the turn by the words in
+the last user message and by the conversation before it, so it fails where a real one would: a
+partial transcript gets an answer to the fragment, a stripped history loses the thread
+(``reply_without``), a near miss gets its own answer, and words nobody scripted get a reply that
+repeats part of them. Nothing here knows what the caller *truly* said.
+
+Requests that are no conversation are recognised too: an instruction to speak (a trailing system
+message, or no user message), and a judge's or guardrail's prompt that demands a verdict.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from labkit.callers.dialogue import load_dialogues
+from labkit.callers.turn import Dialogue, Turn
+from labkit.providers.matching import Match, PhraseIndex
+from labkit.providers.tool_calls import Tool, ToolCall, guessed_call, scripted_call
+from labkit.providers.verdicts import verdict
+from labkit.providers.wording import canonical, contains
+
+_GO_ON = "Please go on."
+_PLACEHOLDERS = ("(empty)", ".", "")
+_IMPERATIVE = re.compile(
+    r"(please |briefly |now )?(say|greet|tell|ask|respond|reply|offer|apologi[sz]e|let the|inform|"
+    r"thank|introduce|welcome|acknowledge|explain|generate|give the user)\b",
+    re.IGNORECASE,
+)
+_INLINE = re.compile(r"\s*<instructions>(.*)</instructions>\s*", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message of a request, in a form all providers share.
+
+    Attributes:
+        role: ``system`` (also for developer), ``user``, ``assistant`` or ``tool``.
+        text: Its words; for a tool, what it returned.
+        failed: A tool result that reports an error.
+    """
+
+    role: str
+    text: str
+    failed: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model says.
+
+    Attributes:
+        text: Spoken words; empty if tools are called.
+        tool_calls: Functions called.
+        kind: Why: ``reply``, ``near_miss``, ``tool_call``, ``after_tool``, ``without``,
+            ``partial``, ``fallback``, ``instructed``, ``verdict`` or ``empty``.
+        dialogue: Name of the recognised dialogue, if any.
+        turn: Id of the recognised turn, if any.
+    """
+
+    text: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    kind: str = "reply"
+    dialogue: str | None = None
+    turn: str | None = None
+
+
+@lru_cache(maxsize=1)
+def _packaged() -> PhraseIndex:
+    return PhraseIndex(load_dialogues())
+
+
+_INDEXES: dict[int, tuple[Mapping[str, Dialogue], PhraseIndex]] = {}
+
+
+def _index(dialogues: Mapping[str, Dialogue] | None) -> PhraseIndex:
+    if not dialogues:
+        return _packaged()
+    known = _INDEXES.get(id(dialogues))
+    if known is None or known[0] is not dialogues:
+        if len(_INDEXES) > 16:
+            _INDEXES.clear()
+        known = (dialogues, PhraseIndex(dialogues))
+        _INDEXES[id(dialogues)] = known
+    return known[1]
+
+
+def answer(
+    messages: Sequence[Message],
+    tools: Sequence[Tool] = (),
+    *,
+    dialogues: Mapping[str, Dialogue] | None = None,
+    tool_choice: str = "auto",
+    json_wanted: bool = False,
+) -> Answer:
+    """Decides what the model answers.
+
+    Args:
+        messages: The request's messages, oldest first.
+        tools: The functions it offers.
+        dialogues: What the model knows; the packaged dialogues if empty.
+        tool_choice: ``auto``, ``none``, ``required``, or the name of the tool that must be called.
+        json_wanted: The request asks for a JSON object.
+    """
+    index = _index(dialogues)
+    system = "\n".join(m.text for m in messages if m.role == "system")
+    homes = index.homes(system)
+    talk = [m for m in messages if not _is_instruction(m)]
+    users = [i for i, m in enumerate(talk) if m.role == "user"]
+    order = _order(messages, talk)
+    if order is not None:
+        return Answer(_follow(order, system), kind="instructed")
+    last = users[-1]
+    text = talk[last].text.strip()
+    results = [m for m in talk[last + 1 :] if m.role == "tool"]
+    offered = () if tool_choice == "none" else tuple(tools)
+    if not homes and not tools:
+        ruling = verdict(system, text, json_wanted=json_wanted)
+        if ruling is not None:
+            return Answer(ruling, kind="verdict")
+    if not canonical(text) and not results:
+        return Answer("Sorry, I didn't catch that. Could you say it again?", kind="empty")
+    match, text = _match(index, homes, talk, last)
+    if match is not None:
+        if match.partial and not results:
+            return _fragment(text, match)
+        named = [t for t in offered if tool_choice in ("auto", "required", t.name)]
+        return _scripted(match, text, talk, last, results, named)
+    if results:
+        return Answer(_report(results[-1]), kind="after_tool")
+    wanted = [t for t in offered if tool_choice in ("auto", "required", t.name)]
+    call = guessed_call(text, wanted, must=tool_choice not in ("auto", "none"))
+    if call is not None:
+        return Answer(tool_calls=(call,), kind="tool_call")
+    return Answer(_unknown(text), kind="fallback")
+
+
+def _is_instruction(message: Message) -> bool:
+    if message.role == "system":
+        return True
+    if message.role != "user":
+        return False
+    return message.text.strip() in _PLACEHOLDERS[:2] or bool(_INLINE.fullmatch(message.text))
+
+
+def _order(messages: Sequence[Message], talk: Sequence[Message]) -> str | None:
+    """The instruction this request is about; ``None`` if it is about what a user said.
+
+    A trailing system message after an unanswered user message is mostly added context; it is an
+    order only if it starts like one.
+    """
+    tail = messages[-1] if len(messages) > 1 and _is_instruction(messages[-1]) else None
+    text = _instruction(tail) if tail else ""
+    nobody_asks = not any(m.role == "user" for m in talk) or talk[-1].role == "assistant"
+    return text if nobody_asks or (text and _IMPERATIVE.match(text)) else None
+
+
+def _instruction(message: Message) -> str:
+    inline = _INLINE.fullmatch(message.text)
+    if inline:
+        return inline.group(1).strip()
+    return message.text.strip() if message.role == "system" else ""
+
+
+def _follow(instruction: str, system: str) -> str:
+    """A short line that does what an instruction asks: what it quotes, else a greeting."""
+    quoted = re.search(r"[\"\u201c]([^\"\u201d]{2,200})[\"\u201d]", instruction)
+    if quoted:
+        return quoted.group(1)
+    who = re.search(r"\b(?:assistant|agent|receptionist) (?:of|for|at) ([A-Z][\w&' ]+)", system)
+    hello = f"Hello, this is {who.group(1).strip()}." if who else "Hello!"
+    asked = instruction.lower()
+    if re.search(r"\b(good ?bye|farewell|end the call|hang up)\b", asked):
+        return "Thank you for calling. Goodbye!"
+    if re.search(r"\b(wait|hold|moment|looking|checking|filler)\b", asked):
+        return "One moment, please."
+    if re.search(r"\b(still there|silent|silence|away|inactive)\b", asked):
+        return "Are you still there?"
+    return f"{hello} How can I help you today?"
+
+
+def _match(
+    index: PhraseIndex, homes: frozenset[str], talk: Sequence[Message], last: int
+) -> tuple[Match | None, str]:
+    """The scripted turn meant by the last user message, and the words taken for it.
+
+    Where the user message before it was answered with a request to go on, or not at all, both
+    together are tried as well: a hesitating caller's sentence arrives in pieces.
+    """
+    text = talk[last].text.strip()
+    before = next((i for i in range(last - 1, -1, -1) if talk[i].role == "user"), None)
+    tries = [text]
+    if before is not None:
+        between = [m.text for m in talk[before + 1 : last] if m.role == "assistant"]
+        if not between or between[-1].endswith(_GO_ON):
+            tries.append(f"{talk[before].text.strip()} {text}")
+    at = _position(index, homes, talk[:last])
+    best: tuple[float, Match, str] | None = None
+    for words in tries:
+        for match in index.find(words, homes):
+            step = match.phrase.turn.index - at[1]
+            near = 0.02 if step == 1 else -0.001 * min(abs(step - 1), 20)
+            same = 0.02 if match.phrase.dialogue.name == at[0] else 0.0
+            value = match.score + near + same - (1.0 if match.partial else 0.0)
+            if best is None or value > best[0]:
+                best = (value, match, words)
+    return (best[1], best[2]) if best else (None, text)
+
+
+def _position(
+    index: PhraseIndex, homes: frozenset[str], earlier: Sequence[Message]
+) -> tuple[str, int]:
+    """Dialogue and index of the last scripted turn that the history holds."""
+    for message in reversed(earlier):
+        if message.role == "user":
+            found = index.find(message.text.strip(), homes)
+            if found and not found[0].partial:
+                phrase = found[0].phrase
+                return phrase.dialogue.name, phrase.turn.index
+    return "", -1
+
+
+def _fragment(text: str, match: Match) -> Answer:
+    dialogue, turn = match.phrase.dialogue.name, match.phrase.turn.id
+    return Answer(
+        f'I have "{_quote(text)}" so far. {_GO_ON}', kind="partial", dialogue=dialogue, turn=turn
+    )
+
+
+def _quote(text: str, words: int = 8) -> str:
+    said = text.split()
+    return " ".join(said[-words:]).rstrip(".,!?")
+
+
+def _unknown(text: str) -> str:
+    return f'You said "{_quote(text)}". Could you tell me a little more about that?'
+
+
+def _scripted(
+    match: Match,
+    text: str,
+    talk: Sequence[Message],
+    last: int,
+    results: Sequence[Message],
+    tools: Sequence[Tool],
+) -> Answer:
+    phrase, turn = match.phrase, match.phrase.turn
+    where = {"dialogue": phrase.dialogue.name, "turn": turn.id}
+    history = [canonical(m.text) for m in talk[: last + 1]]
+    history += [a + b for a, b in zip(history, history[1:], strict=False)]
+    if any(_known(phrase.dialogue, fact, history) is None for fact in turn.needs):
+        return Answer(turn.reply_without or _unknown(text), kind="without", **where)
+    reply = phrase.near_miss.reply if phrase.near_miss else turn.reply
+    if not results:
+        if turn.tool is not None and any(t.name == turn.tool for t in tools):
+            call = scripted_call(turn, text)
+            return Answer(tool_calls=(call,), kind="tool_call", **where)
+        kind = "near_miss" if phrase.near_miss else "reply"
+        return Answer(_as_known(reply, phrase.dialogue, turn, history), kind=kind, **where)
+    if results[-1].failed:
+        return Answer("I'm sorry, I couldn't look that up just now.", kind="after_tool", **where)
+    if phrase.near_miss or _same_result(results[-1].text, turn):
+        return Answer(reply, kind="after_tool", **where)
+    return Answer(_report(results[-1]), kind="after_tool", **where)
+
+
+def _known(dialogue: Dialogue, fact: str, history: Sequence[tuple[str, ...]]) -> str | None:
+    """The words of a fact that the history holds, from the latest turn that gives it."""
+    for turn in reversed(dialogue.turns):
+        words = turn.gives.get(fact)
+        if words and any(contains(said, canonical(words)) for said in history):
+            return words
+    return None
+
+
+def _as_known(
+    reply: str, dialogue: Dialogue, turn: Turn, history: Sequence[tuple[str, ...]]
+) -> str:
+    """The reply with the value the history holds, where the scripted one never arrived."""
+    for fact in turn.needs:
+        scripted = dialogue.fact(fact, before=turn.index)
+        known = _known(dialogue, fact, history)
+        if scripted and known and scripted != known:
+            reply = reply.replace(scripted, known)
+    return reply
+
+
+def _parsed(text: str) -> Any:
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            return parse(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            continue
+    return None
+
+
+def _same_result(text: str, turn: Turn) -> bool:
+    """Whether a tool returned what the script says: equal, or every scripted value in the text."""
+    scripted = _parsed(turn.tool_result or "")
+    if scripted is None or _parsed(text) == scripted:
+        return True
+    if not isinstance(scripted, dict) or isinstance(_parsed(text), dict):
+        return False
+    said = canonical(text)
+    return all(contains(said, canonical(str(v))) for v in scripted.values() if str(v))
+
+
+def _report(result: Message) -> str:
+    """A tool result that no script knows, read out."""
+    if result.failed:
+        return "I'm sorry, I couldn't look that up just now."
+    value = _parsed(result.text)
+    if isinstance(value, dict) and value:
+        parts = [f"{k.replace('_', ' ')} {v}" for k, v in list(value.items())[:4]]
+        return f"Here is what I found: {', '.join(parts)}."
+    return f"Here is what I found: {result.text.strip()[:200].rstrip('.')}."

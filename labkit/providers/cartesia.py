@@ -1,0 +1,321 @@
+"""An emulated Cartesia: speech synthesis over ``/tts/websocket`` and ``/tts/bytes``.
+
+A context is one utterance whose text arrives in pieces. Its first audio comes after a drawn delay;
+then chunks come at the profile's synthesis speed, and a piece that arrives in time continues
+without a second delay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import re
+import wave
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from aiohttp import WSMsgType, web
+
+from labkit.providers.cartesia_context import Context, Pace, Refused, Speech, Wanted
+from labkit.providers.profile import Profile
+from labkit.providers.scene import Scene
+from labkit.providers.server import Emulator, websocket
+from labkit.providers.voice import Voice
+
+_STRUCTURED_SINCE = "2026-03-01"  # older API versions get errors as plain text
+_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+class CartesiaEmulator(Emulator):
+    """``api.cartesia.ai``, speech synthesis."""
+
+    name = "cartesia"
+    host = "api.cartesia.ai"
+
+    def __init__(
+        self,
+        profile: Profile,
+        scene: Callable[[], Scene],
+        *,
+        api_keys: frozenset[str] | None = None,
+        voice: Voice | None = None,
+    ) -> None:
+        """Makes an emulator.
+
+        Args:
+            profile: Delays, limits and prices.
+            scene: Gives the call in progress now.
+            api_keys: Keys that are accepted; ``None`` accepts any key that is not empty.
+            voice: Speaks; by default the corpus' sentences, and a hum for any other.
+        """
+        super().__init__(profile, scene, api_keys=api_keys)
+        self.voice = voice or Voice()
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/tts/websocket", self._socket),
+            web.post("/tts/bytes", self._bytes),
+        ]
+
+    # -- answers before anything is spoken ---------------------------------------------------
+
+    def refuse(self, request: web.Request, refused: Refused) -> web.Response:
+        """An error in the form of the API version asked for."""
+        self.log("refused", status=refused.status, code=refused.code)
+        request_id = self.identifier("request")
+        headers = {"X-Request-Id": request_id}
+        if _version(request) < _STRUCTURED_SINCE:
+            text = f"{refused.title}: {refused.message}"
+            return web.Response(text=text, status=refused.status, headers=headers)
+        body = refused.body() | {"request_id": request_id}
+        return web.json_response(body, status=refused.status, headers=headers)
+
+    def _check(self, request: web.Request) -> str:
+        """The caller's API key.
+
+        Raises:
+            Refused: the key or the API version is not acceptable.
+        """
+        bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        key = request.headers.get("X-API-Key") or bearer or request.query.get("api_key", "")
+        key = key or request.query.get("access_token", "")
+        if not self.authorized(key):
+            raise Refused(401, "unauthorized", "Unauthorized", "The API key is missing or invalid.")
+        if not _VERSION.fullmatch(_version(request)):
+            raise Refused(
+                400,
+                "version_invalid",
+                "Invalid Cartesia version",
+                "Give the API version as YYYY-MM-DD in the Cartesia-Version header or in the "
+                "cartesia_version query parameter.",
+            )
+        return key
+
+    def speech(self, wanted: Wanted, purpose: str) -> Speech:
+        """A fresh utterance with its luck."""
+        nth = self.nth("utterance", purpose)
+
+        def first_audio_s(piece: int) -> float:
+            key = (purpose, nth, piece)
+            return self.draw(
+                "models", wanted.model, "first_audio", purpose="first_audio", key=key
+            )
+
+        pace = Pace(
+            first_audio_s=first_audio_s,
+            factor=float(self.profile.value("models", wanted.model, "real_time_factor")),
+            chunk_s=float(self.profile.value("audio", "chunk_s")),
+            leading_s=self.draw(
+                "audio", "leading_silence", purpose="leading_silence", key=(purpose, nth)
+            ),
+            gap_s=float(self.profile.value("audio", "sentence_gap_s")),
+        )
+        return Speech(self.voice, wanted, pace)
+
+    # -- one recording per request -----------------------------------------------------------
+
+    async def _bytes(self, request: web.Request) -> web.StreamResponse:
+        release: Callable[[], None] | None = None
+        try:
+            key = self._check(request)
+            try:
+                message = json.loads(await request.read())
+            except ValueError:
+                raise Refused(
+                    400, "invalid_json", "Invalid JSON", "The body is not JSON."
+                ) from None
+            wanted = Wanted.parse(message, self.profile, streaming=False)
+            text = str(message.get("transcript") or "")
+            if not text.strip():
+                raise Refused(400, "transcript_empty", "Invalid transcript", "It is empty.")
+            release = self.slots.take(key, self.profile.value("limits", "contexts"))
+            if release is None:
+                raise too_many()
+            return await self._speak(request, wanted, text)
+        except Refused as refused:
+            return self.refuse(request, refused)
+        finally:
+            if release is not None:
+                release()
+
+    async def _speak(self, request: web.Request, wanted: Wanted, text: str) -> web.StreamResponse:
+        loop = asyncio.get_running_loop()
+        self.log("text", context="", text=text, characters=len(text))
+        speech = self.speech(wanted, "bytes")
+        due_s = loop.time() + speech.pace.first_audio_s(0)
+        pcm = speech.add(text).pcm
+        response = web.StreamResponse(headers={"X-Request-Id": self.identifier("request")})
+        response.content_type = "audio/wav" if wanted.container == "wav" else "audio/pcm"
+        await asyncio.sleep(due_s - loop.time())
+        await response.prepare(request)
+        self.log("first_audio", context="")
+        if wanted.container == "wav":
+            await response.write(_wav_head(wanted, len(pcm)))
+        for chunk in speech.chunks(pcm):
+            await asyncio.sleep(due_s - loop.time())
+            await response.write(wanted.encode(chunk))
+            due_s += len(chunk) / wanted.rate_hz * speech.pace.factor
+        await response.write_eof()
+        self.log("audio_done", context="", seconds=len(pcm) / wanted.rate_hz)
+        return response
+
+    # -- the WebSocket -----------------------------------------------------------------------
+
+    async def _socket(self, request: web.Request) -> web.StreamResponse:
+        try:
+            key = self._check(request)
+            limits = self.profile
+            most = limits.value("limits", "contexts") * limits.value("limits", "sockets_per_context")
+            release = self.slots.take(key + " sockets", most)
+            if release is None:
+                raise too_many()
+        except Refused as refused:
+            return self.refuse(request, refused)
+        try:
+            nth = (self.nth("upgrade"),)
+            await asyncio.sleep(self.draw("upgrade", "server", purpose="upgrade", key=nth))
+            ws = websocket()
+            ws.headers["X-Request-Id"] = self.identifier("request")
+            await ws.prepare(request)
+            await _Socket(self, ws, key).serve()
+            return ws
+        finally:
+            release()
+
+
+class _Socket:
+    """One open WebSocket and the contexts on it."""
+
+    def __init__(self, service: CartesiaEmulator, ws: web.WebSocketResponse, key: str) -> None:
+        self._service = service
+        self._ws = ws
+        self._key = key
+        self._loop = asyncio.get_running_loop()
+        self._contexts: dict[str, Context] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._idle_s = float(service.profile.value("limits", "idle_s"))
+        self._used_s = self._loop.time()
+        self._closing: asyncio.Task[bool] | None = None
+
+    async def serve(self) -> None:
+        """Serves the socket until it closes."""
+        self._service.log("open")
+        self._timer = self._loop.call_later(self._idle_s, self._check_idle)
+        try:
+            async for message in self._ws:
+                self._used_s = self._loop.time()
+                if message.type is WSMsgType.TEXT:
+                    await self._take(message.data)
+        finally:
+            self._timer.cancel()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            if self._closing is not None:
+                await self._closing
+            self._service.log("close", code=self._ws.close_code)
+
+    async def _take(self, text: str) -> None:
+        context_id: str | None = None
+        try:
+            try:
+                message = json.loads(text)
+                context_id = message.get("context_id")
+            except (ValueError, AttributeError):
+                raise Refused(
+                    400, "invalid_json", "Invalid JSON", "The message is not a JSON object."
+                ) from None
+            self._dispatch(message, context_id)
+        except Refused as refused:
+            self._service.log("refused", status=refused.status, code=refused.code)
+            body = {"type": "error", "done": True, "status_code": refused.status}
+            body |= refused.body() | {"request_id": self._service.identifier("message")}
+            if context_id is not None:
+                body["context_id"] = context_id
+            await self._ws.send_str(json.dumps(body))
+
+    def _dispatch(self, message: dict[str, Any], context_id: str | None) -> None:
+        context = self._contexts.get(context_id) if context_id else None
+        if message.get("cancel"):
+            if context is not None:
+                context.cancel()
+            return
+        wanted = Wanted.parse(message, self._service.profile, streaming=True)
+        if context is not None and context.expired:
+            del self._contexts[context.id]
+            if self._service.profile.value("contexts", "after_expiry") == "error":
+                raise Refused(
+                    400,
+                    "context_expired",
+                    "Invalid context",
+                    "The context has expired; input on an expired context is not supported.",
+                )
+            context = None
+        if context is None:
+            context = self._begin(wanted, context_id or self._service.identifier("context"))
+        transcript = str(message.get("transcript") or "")
+        if transcript.strip():
+            self._service.log(
+                "text", context=context.id, text=transcript, characters=len(transcript)
+            )
+        context.push(
+            transcript,
+            final=not message.get("continue", False),
+            flush=bool(message.get("flush", False)),
+        )
+
+    def _begin(self, wanted: Wanted, context_id: str) -> Context:
+        limit = self._service.profile.value("limits", "contexts")
+        release = self._service.slots.take(self._key, limit)
+        if release is None:
+            raise too_many()
+        speech = self._service.speech(wanted, "context")
+        expire_s = float(self._service.profile.value("contexts", "expire_s"))
+        context = Context(context_id, speech, self._ws, self._service.log, expire_s)
+        self._contexts[context_id] = context
+        task = self._loop.create_task(context.run())
+        self._tasks.add(task)
+
+        def ended(done: asyncio.Task[None]) -> None:
+            release()
+            self._tasks.discard(done)
+            self._used_s = self._loop.time()
+            if self._contexts.get(context_id) is context and not context.expired:
+                del self._contexts[context_id]
+
+        task.add_done_callback(ended)
+        return context
+
+    def _check_idle(self) -> None:
+        self._used_s = self._loop.time() if self._tasks else self._used_s
+        left_s = self._used_s + self._idle_s - self._loop.time()
+        if left_s > 1e-6:
+            self._timer = self._loop.call_later(left_s, self._check_idle)
+        else:
+            self._closing = self._loop.create_task(self._ws.close(code=1000, message=b"idle"))
+
+
+def too_many() -> Refused:
+    """More at once than the plan allows."""
+    return Refused(
+        429,
+        "concurrency_limited",
+        "Too many concurrent requests",
+        "You have exceeded your plan's concurrency limit.",
+    )
+
+
+def _version(request: web.Request) -> str:
+    return request.query.get("cartesia_version") or request.headers.get("Cartesia-Version", "")
+
+
+def _wav_head(wanted: Wanted, samples: int) -> bytes:
+    head = io.BytesIO()
+    with wave.open(head, "wb") as f:
+        f.setnchannels(1)
+        f.setsampwidth(2)
+        f.setframerate(wanted.rate_hz)
+        f.writeframes(np.zeros(samples, np.int16).tobytes())
+    return head.getvalue()[:44]

@@ -1,0 +1,342 @@
+"""What the emulated chat services share: admission, the first token, pacing, and the log.
+
+The time to the first token is a drawn wait (queueing and everything that does not depend on the
+prompt) plus the uncached prompt tokens at the model's prefill rate, so a cache hit shortens it by
+exactly what need not be prefilled. The answer then leaves in bursts.
+
+Every request leaves rows in the log of the call, with a common ``id``: ``request``, then
+``first_token``, then ``done``, or ``cancelled`` if the client went away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from aiohttp import web
+
+from labkit.providers import tokens
+from labkit.providers.answers import Answer, Message, answer
+from labkit.providers.pacing import Bucket, Burst, Pace, bursts
+from labkit.providers.prompt_cache import Lookup
+from labkit.providers.server import Emulator
+from labkit.providers.tool_calls import Tool
+
+_DATED = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8})$")
+
+
+@dataclass(kw_only=True)
+class Job:
+    """One admitted request on its way to an answer.
+
+    Attributes:
+        id: The response's id, unique within a study.
+        model: The model's name in the profile.
+        prompt_tokens: Length of the whole prompt.
+        cache: What it reads from and writes to the prompt cache.
+        answer: What the model will say.
+        pieces: The answer, token by token; for tool calls the arguments of one call after another.
+        cut: Whether the answer was cut off at the request's token limit.
+        tokens_per_piece: Tokens the provider counts for one piece.
+        arrived_s: Loop time of its arrival.
+        wait_s: From arrival to the first token.
+        bursts: When the pieces leave, from the first token on.
+        thinking_s: The part of ``wait_s`` spent on hidden reasoning.
+    """
+
+    id: str
+    model: str
+    prompt_tokens: int
+    cache: Lookup
+    answer: Answer
+    pieces: list[tuple[str, ...]]
+    cut: bool
+    tokens_per_piece: float
+    arrived_s: float
+    wait_s: float
+    bursts: list[Burst]
+    thinking_s: float = 0.0
+    sent: int = 0
+
+    def output_tokens(self, pieces: int | None = None) -> int:
+        """Output tokens the provider counts for the whole answer or its first ``pieces``."""
+        total = sum(map(len, self.pieces)) if pieces is None else pieces
+        return round(total * self.tokens_per_piece)
+
+
+@dataclass(frozen=True)
+class Wire:
+    """A streamed answer as bytes: what precedes the first piece, each piece, what follows all."""
+
+    begin: bytes
+    pieces: list[bytes]
+    end: bytes
+
+
+class ChatEmulator(Emulator):
+    """Base of the emulated chat services.
+
+    Attributes:
+        failures: HTTP statuses with which the next requests fail, one after another.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.failures: deque[int] = deque()
+        self._connections: WeakKeyDictionary[asyncio.BaseTransport, int] = WeakKeyDictionary()
+        self._buckets: dict[tuple[str, ...], Bucket] = {}
+        self._models: dict[str, str] = {}
+
+    def app(self) -> web.Application:
+        """A fresh application whose handlers are cancelled when their client goes away."""
+        app = web.Application(
+            client_max_size=64 << 20, handler_args={"handler_cancellation": True}
+        )
+        app.add_routes(self.routes())
+        return app
+
+    def reset(self) -> None:
+        """Forgets rate limits and counters between two calls; pending failures stay."""
+        super().reset()
+        self._buckets.clear()
+
+    def known_model(self, asked: str) -> str | None:
+        """The profile's name of a model, also for a dated snapshot; ``None`` if unknown."""
+        if asked not in self._models:
+            names = self.profile.names("models")
+            plain = _DATED.sub("", asked)
+            self._models[asked] = next((n for n in (asked, plain) if n in names), "")
+        return self._models[asked] or None
+
+    def figure(self, model: str, name: str, default: Any = None) -> Any:
+        """A model's figure, or ``default`` if the profile has none."""
+        table = self.profile.table["models"][model]
+        return self.profile.value("models", model, name) if name in table else default
+
+    def bucket(self, kind: str, key: str, model: str) -> Bucket:
+        """The allowance of one API key and model."""
+        name = (kind, key, model)
+        if name not in self._buckets:
+            limit = float(self.profile.value("models", model, "limits", kind))
+            self._buckets[name] = Bucket(limit)
+        return self._buckets[name]
+
+    def new_id(self, prefix: str, purpose: str = "response") -> str:
+        """An id that is unique in the study and the same in every repetition."""
+        return prefix + self.identifier(purpose).replace("-", "")[:24]
+
+    def nth_on_connection(self, request: web.Request) -> int:
+        """Which request this is on its TCP connection, from 1."""
+        if request.transport is None:
+            return 0
+        nth = self._connections.get(request.transport, 0) + 1
+        self._connections[request.transport] = nth
+        return nth
+
+    def job(
+        self,
+        *,
+        model: str,
+        messages: Sequence[Message],
+        tools: Sequence[Tool],
+        prompt_tokens: int,
+        cache: Lookup,
+        id_prefix: str,
+        max_tokens: int | None,
+        tool_choice: str = "auto",
+        json_wanted: bool = False,
+        tokens_per_piece: float = 1.0,
+        min_tokens_per_s: float = 0.0,
+        think: bool = False,
+    ) -> Job:
+        """Decides what one request gets, and when.
+
+        The draws are named by the turn, the number of tool results since the caller spoke and how
+        often the same words were sent before, so they do not depend on other requests.
+        """
+        loop, scene = asyncio.get_running_loop(), self.scene()
+        found = answer(
+            messages,
+            tools,
+            dialogues=scene.dialogues,
+            tool_choice=tool_choice,
+            json_wanted=json_wanted,
+        )
+        last_user, step = _last_user(messages)
+        key = (step, self.nth("request", step, last_user))
+        texts = [_arguments(call.arguments) for call in found.tool_calls] or [found.text]
+        pieces, cut = _limit([tokens.pieces(t) for t in texts], max_tokens, tokens_per_piece)
+        wait_s = self.draw("models", model, "first_token", purpose="first_token", key=key)
+        rate = float(self.figure(model, "prefill_tokens_per_s"))
+        wait_s += max(prompt_tokens - cache.read, 0) / rate
+        thinking_s = 0.0
+        if think and "thinking" in self.profile.table["models"][model]:
+            thinking_s = self.draw("models", model, "thinking", purpose="thinking", key=key)
+        pace = self._pace(model, tokens_per_piece, min_tokens_per_s)
+        plan = bursts(
+            pace,
+            sum(map(len, pieces)),
+            scene.seed,
+            f"{self.name}.pace",
+            scene.call,
+            scene.turn,
+            *key,
+        )
+        return Job(
+            id=self.new_id(id_prefix),
+            model=model,
+            prompt_tokens=prompt_tokens,
+            cache=cache,
+            answer=found,
+            pieces=pieces,
+            cut=cut,
+            tokens_per_piece=tokens_per_piece,
+            arrived_s=loop.time(),
+            wait_s=wait_s + thinking_s,
+            bursts=plan,
+            thinking_s=thinking_s,
+        )
+
+    def _pace(self, model: str, tokens_per_piece: float, min_tokens_per_s: float) -> Pace:
+        value = self.profile.value
+        per_s = max(float(value("models", model, "tokens_per_s")), min_tokens_per_s)
+        return Pace(
+            tokens_per_s=per_s / tokens_per_piece,
+            spread=float(value("pace", "spread")),
+            burst_tokens=int(value("pace", "burst_tokens")),
+            jitter=float(value("pace", "jitter")),
+        )
+
+    def log_request(
+        self, job: Job, request: web.Request, messages: Sequence[Message], **data: Any
+    ) -> None:
+        """Writes the ``request`` row."""
+        self.log(
+            "request",
+            id=job.id,
+            model=job.model,
+            prompt_tokens=job.prompt_tokens,
+            cached_tokens=job.cache.read,
+            written_tokens=job.cache.written,
+            last_user=_last_user(messages)[0],
+            connection_requests=self.nth_on_connection(request),
+            kind=job.answer.kind,
+            dialogue=job.answer.dialogue,
+            matched=job.answer.turn,
+            **data,
+        )
+
+    async def stream(
+        self, request: web.Request, job: Job, wire: Wire, headers: Mapping[str, str]
+    ) -> web.StreamResponse:
+        """Sends an answer as server-sent events, each burst in one write."""
+        response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream; charset=utf-8", **headers}
+        )
+
+        async def write(start: int, end: int) -> None:
+            body = b"".join(wire.pieces[start:end])
+            if start == 0:
+                await response.prepare(request)
+                body = wire.begin + body
+            if end == len(wire.pieces):
+                # Clients wait for the end of the body after the last event, so it follows at once.
+                body += wire.end
+            if body:
+                await response.write(body)
+
+        await self.play(job, write)
+        await response.write_eof()
+        return response
+
+    async def play(self, job: Job, write: Callable[[int, int], Awaitable[None]]) -> None:
+        """Plays an answer on time and logs it.
+
+        Args:
+            job: What to play.
+            write: Called at each burst with the numbers of its first piece and of the piece after
+                its last.
+        """
+        loop = asyncio.get_running_loop()
+        first_s = job.arrived_s + job.wait_s
+        try:
+            for i, burst in enumerate(job.bursts):
+                await _sleep_until(loop, first_s + burst.after_s)
+                if i == 0:
+                    job.cache.commit(loop.time())
+                    self.log("first_token", id=job.id, tokens=burst.tokens)
+                await write(job.sent, job.sent + burst.tokens)
+                job.sent += burst.tokens
+        except (asyncio.CancelledError, ConnectionError):
+            generated = job.output_tokens(job.sent)
+            usd = self.usd(job, generated)
+            self.log("cancelled", id=job.id, generated_tokens=generated, usd=usd)
+            raise
+        calls = [{"name": c.name, "arguments": dict(c.arguments)} for c in job.answer.tool_calls]
+        self.log(
+            "done",
+            id=job.id,
+            completion_tokens=job.output_tokens(),
+            finish_reason=self.finish_reason(job),
+            text="" if calls else "".join(job.pieces[0]),
+            tool_calls=calls,
+            usd=self.usd(job, job.output_tokens()),
+        )
+
+    def finish_reason(self, job: Job) -> str:
+        """Why the answer ends, in the provider's words."""
+        raise NotImplementedError
+
+    def usd(self, job: Job, output_tokens: int) -> float:
+        """What the provider charges for a request that produced ``output_tokens`` so far."""
+
+        def price(name: str) -> float:
+            prices = self.profile.table["models"][job.model]["price"]
+            other = "input" if name not in prices else name
+            return float(self.profile.value("models", job.model, "price", other))
+
+        cache = job.cache
+        plain = max(job.prompt_tokens - cache.read - cache.written, 0)
+        thought = job.thinking_s * float(self.profile.value("models", job.model, "tokens_per_s"))
+        total = plain * price("input") + cache.read * price("cached")
+        total += (cache.written - cache.written_1h) * price("cache_write")
+        total += cache.written_1h * price("cache_write_1h")
+        return (total + (output_tokens + round(thought)) * price("output")) / 1e6
+
+
+async def _sleep_until(loop: asyncio.AbstractEventLoop, due_s: float) -> None:
+    if due_s > loop.time():
+        await asyncio.sleep(due_s - loop.time())
+
+
+def _last_user(messages: Sequence[Message]) -> tuple[str, int]:
+    """The last user message, and how many tool results follow it."""
+    step = 0
+    for message in reversed(messages):
+        if message.role == "user":
+            return message.text, step
+        step += message.role == "tool"
+    return "", step
+
+
+def _arguments(arguments: Any) -> str:
+    return json.dumps(dict(arguments), separators=(",", ":"))
+
+
+def _limit(
+    texts: list[tuple[str, ...]], max_tokens: int | None, tokens_per_piece: float
+) -> tuple[list[tuple[str, ...]], bool]:
+    """The texts' pieces up to the request's token limit, and whether that cut anything off."""
+    room = sum(map(len, texts)) if max_tokens is None else int(max_tokens / tokens_per_piece)
+    out, cut = [], False
+    for pieces in texts:
+        out.append(pieces[:room])
+        cut = cut or room < len(pieces)
+        room = max(room - len(pieces), 0)
+    return out, cut

@@ -1,0 +1,160 @@
+"""What a client may ask of Deepgram in the address of ``/v1/listen`` and ``/v2/listen``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+# Encodings the true service takes; only the first can be decoded here.
+_ENCODINGS = frozenset(
+    ("linear16", "linear32", "flac", "alaw", "mulaw", "amr-nb", "amr-wb", "opus", "ogg-opus")
+    + ("speex", "g729", "containerized")
+)
+FILLERS = frozenset(("uh", "um", "mhmm", "mm-mm", "uh-uh", "uh-huh", "nuh-uh"))
+
+
+class BadQuery(ValueError):
+    """A query the service answers with 400."""
+
+
+def _boolean(query: Mapping[str, str], name: str, default: bool) -> bool:
+    value = query.get(name, str(default)).lower()
+    if value not in ("true", "false"):
+        raise BadQuery(f"{name}: provided string was not `true` or `false`")
+    return value == "true"
+
+
+def _integer(query: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+    text = query.get(name, str(default))
+    if not text.isascii() or not text.isdigit():
+        raise BadQuery(f"{name}: invalid digit found in string")
+    if not low <= int(text) <= high:
+        raise BadQuery(f"{name} must be from {low} to {high}, got {text}")
+    return int(text)
+
+
+def _encoding(query: Mapping[str, str], *, needed: bool) -> bool:
+    """Whether raw samples will come (else a WAV stream, which says its own format)."""
+    encoding = query.get("encoding", "")
+    if encoding and encoding not in _ENCODINGS:
+        raise BadQuery(f"encoding: unknown variant `{encoding}`")
+    if encoding not in ("", "linear16"):
+        raise BadQuery(f"encoding `{encoding}` exists, but this emulator decodes only linear16")
+    if needed and not encoding:
+        raise BadQuery("encoding is required")
+    return bool(encoding)
+
+
+@dataclass(frozen=True)
+class ListenQuery:
+    """The query of ``/v1/listen``, with the service's defaults; times in seconds."""
+
+    model: str = "nova-3"
+    raw: bool = True
+    sample_rate_hz: int = 16_000
+    channels: int = 1
+    interim_results: bool = False
+    vad_events: bool = False
+    written: bool = False
+    """Punctuation and capitals (``punctuate`` or ``smart_format``)."""
+    filler_words: bool = False
+    endpointing_s: float | None = 0.010
+    """Silence that ends speech; ``None`` if switched off."""
+    utterance_end_s: float | None = None
+
+    @classmethod
+    def parse(cls, query: Mapping[str, str]) -> ListenQuery:
+        """Reads a query.
+
+        Raises:
+            BadQuery: with the reason the service would give.
+        """
+        raw = _encoding(query, needed=False)
+        if raw and "sample_rate" not in query:
+            raise BadQuery("sample_rate is required when encoding is linear16")
+        interim = _boolean(query, "interim_results", False)
+        ending = query.get("endpointing", "true").lower()
+        endpointing_s: float | None = 0.010
+        if ending == "false":
+            endpointing_s = None
+        elif ending != "true":
+            endpointing_s = _integer(query, "endpointing", 10, 0, 60_000) / 1000
+        utterance_end_s = None
+        if "utterance_end_ms" in query:
+            utterance_end_s = _integer(query, "utterance_end_ms", 1000, 1000, 60_000) / 1000
+            if not interim:
+                raise BadQuery("utterance_end_ms requires interim_results=true")
+        return cls(
+            model=query.get("model", "base-general"),
+            raw=raw,
+            sample_rate_hz=_integer(query, "sample_rate", 16_000, 8_000, 48_000),
+            channels=_integer(query, "channels", 1, 1, 20),
+            interim_results=interim,
+            vad_events=_boolean(query, "vad_events", False),
+            written=_boolean(query, "punctuate", False) | _boolean(query, "smart_format", False),
+            filler_words=_boolean(query, "filler_words", False),
+            endpointing_s=endpointing_s,
+            utterance_end_s=utterance_end_s,
+        )
+
+
+_LIMITS = {  # name of a threshold -> the range the service accepts
+    "eot_threshold": (0.5, 1.0),
+    "eager_eot_threshold": (0.3, 0.9),
+    "eot_timeout_ms": (500.0, 60_000.0),
+}
+
+
+@dataclass
+class FluxQuery:
+    """The query of ``/v2/listen``; the thresholds may change while the socket is open."""
+
+    model: str = "flux-general-en"
+    sample_rate_hz: int = 16_000
+    eot_threshold: float = 0.7
+    eager_eot_threshold: float | None = None
+    eot_timeout_ms: float = 5000.0
+    keyterms: list[str] = field(default_factory=list)
+
+    @classmethod
+    def parse(cls, query: Mapping[str, str], keyterms: list[str]) -> FluxQuery:
+        """Reads a query.
+
+        Raises:
+            BadQuery: with the reason the service would give.
+        """
+        if "model" not in query:
+            raise BadQuery("missing field `model`")
+        _encoding(query, needed=True)
+        rate_hz = _integer(query, "sample_rate", 16_000, 8_000, 48_000)
+        asked = cls(model=query["model"], sample_rate_hz=rate_hz, keyterms=keyterms)
+        asked.change({name: query[name] for name in _LIMITS if name in query})
+        return asked
+
+    def change(self, thresholds: Mapping[str, object]) -> None:
+        """Sets thresholds.
+
+        Raises:
+            BadQuery: one is out of its range; then none is changed.
+        """
+        values: dict[str, float | None] = {}
+        for name, given in thresholds.items():
+            if name not in _LIMITS:
+                raise BadQuery(f"unknown field `{name}`")
+            if given is None and name == "eager_eot_threshold":
+                values[name] = None
+                continue
+            low, high = _LIMITS[name]
+            try:
+                value = float(str(given))
+            except ValueError:
+                raise BadQuery(f"{name}: invalid number `{given}`") from None
+            if not low <= value <= high:
+                raise BadQuery(f"{name} must be between {low:g} and {high:g}, got {value:g}")
+            values[name] = value
+        eager = values.get("eager_eot_threshold", self.eager_eot_threshold)
+        end = values.get("eot_threshold", self.eot_threshold)
+        if eager is not None and end is not None and eager > end:
+            raise BadQuery("eager_eot_threshold must not exceed eot_threshold")
+        for name, change in values.items():
+            setattr(self, name, change)

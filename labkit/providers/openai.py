@@ -1,0 +1,350 @@
+"""The emulated OpenAI service: chat completions, models and embeddings.
+
+Request and response bodies, error forms, headers and caching follow OpenAI's API reference and
+guides (2025 and 2026); speed and prices come from ``data/providers/openai.toml``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any
+
+from aiohttp import web
+
+from labkit.providers.chat import ChatEmulator, Job
+from labkit.providers.embeddings import Embedder, encoded
+from labkit.providers.openai_prompt import Prompt, RequestError, parse
+from labkit.providers.openai_stream import streamed, whole
+from labkit.providers.prompt_cache import (
+    BreakpointCache,
+    BreakpointRules,
+    Lookup,
+    PrefixCache,
+    PrefixRules,
+)
+
+_TIERS = ("auto", "default", "flex", "priority", "fast", "scale")
+_KEEPS = {"24h": 86_400.0, "in_memory": None, "in-memory": None}
+
+
+class OpenAI(ChatEmulator):
+    """Speaks as ``api.openai.com`` does."""
+
+    name = "openai"
+    host = "api.openai.com"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+
+        def figures(rules: str) -> dict[str, Any]:
+            names = self.profile.names("cache", rules)
+            return {name: self.profile.value("cache", rules, name) for name in names}
+
+        self.prefixes = PrefixCache(PrefixRules(**figures("prefix")))
+        self.breakpoints = BreakpointCache(BreakpointRules(**figures("breakpoint")))
+        self._embedder = Embedder()
+
+    def routes(self) -> list[web.RouteDef]:
+        """The routes of the service that agents use."""
+        return [
+            web.post("/v1/chat/completions", self._chat),
+            web.post("/v1/embeddings", self._embeddings),
+            web.get("/v1/models", self._list_models),
+            web.get("/v1/models/{model}", self._one_model),
+            web.get("/v1/", self._root),
+            web.get("/v1", self._root),
+        ]
+
+    def reset(self) -> None:
+        """Forgets all state between two calls, the prompt caches included."""
+        super().reset()
+        self.prefixes.reset()
+        self.breakpoints.reset()
+
+    def finish_reason(self, job: Job) -> str:
+        """``length``, ``tool_calls`` or ``stop``."""
+        if job.cut:
+            return "length"
+        return "tool_calls" if job.answer.tool_calls else "stop"
+
+    # -- errors ---------------------------------------------------------------------------------
+
+    def _error(
+        self,
+        status: int,
+        message: str,
+        *,
+        kind: str = "invalid_request_error",
+        param: str | None = None,
+        code: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> web.Response:
+        self.log("refused", status=status, code=code, message=message)
+        body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
+        return web.json_response(
+            body, status=status, headers={"x-request-id": self.new_id("req_", "error"), **(headers or {})}
+        )
+
+    def _refusal(self, request: web.Request) -> web.Response | None:
+        """What the service answers before it reads the body, if it refuses."""
+        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+        if scheme != "Bearer" or not key:
+            text = (
+                "You didn't provide an API key. You need to provide your API key in an "
+                "Authorization header using Bearer auth (i.e. Authorization: Bearer YOUR_KEY)."
+            )
+            return self._error(401, text)
+        if not self.authorized(key):
+            shown = f"{key[:8]}{'*' * 8}{key[-4:]}" if len(key) > 12 else "*" * len(key)
+            text = (
+                f"Incorrect API key provided: {shown}. You can find your API key at "
+                "https://platform.openai.com/account/api-keys."
+            )
+            return self._error(401, text, code="invalid_api_key")
+        if self.failures:
+            return self._failure(self.failures.popleft())
+        return None
+
+    def _failure(self, status: int) -> web.Response:
+        if status == 429:
+            text = "You exceeded your current quota, please check your plan and billing details."
+            return self._error(429, text, kind="insufficient_quota", code="insufficient_quota")
+        if status == 503:
+            text = "The engine is currently overloaded, please try again later"
+            return self._error(503, text, kind="server_error")
+        if status >= 500:
+            text = "The server had an error while processing your request. Sorry about that!"
+            return self._error(status, text, kind="server_error")
+        return self._error(status, "Your request was refused.")
+
+    # -- models ---------------------------------------------------------------------------------
+
+    async def _root(self, request: web.Request) -> web.Response:
+        return self._error(404, f"Invalid URL (GET {request.path})")
+
+    async def _list_models(self, request: web.Request) -> web.Response:
+        refused = self._refusal(request)
+        if refused is not None:
+            return refused
+        self.nth_on_connection(request)
+        models = [self._model(name) for name in self.profile.names("models")]
+        return web.json_response({"object": "list", "data": models})
+
+    async def _one_model(self, request: web.Request) -> web.Response:
+        name = request.match_info["model"]
+        if self.known_model(name) is None:
+            return self._no_model(name)
+        return web.json_response(self._model(name))
+
+    @staticmethod
+    def _model(name: str) -> dict[str, Any]:
+        return {"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "system"}
+
+    def _no_model(self, name: str) -> web.Response:
+        text = f"The model `{name}` does not exist or you do not have access to it."
+        return self._error(404, text, code="model_not_found")
+
+    # -- chat -----------------------------------------------------------------------------------
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        refused = self._refusal(request)
+        if refused is not None:
+            return refused
+        try:
+            body = json.loads(await request.read())
+            if not isinstance(body, dict):
+                raise ValueError
+        except ValueError:
+            return self._error(400, "We could not parse the JSON body of your request.")
+        model = self.known_model(str(body.get("model", "")))
+        try:
+            if not body.get("model"):
+                raise RequestError("you must provide a model parameter")
+            if model is None or "first_token" not in self.profile.table["models"][model]:
+                return self._no_model(str(body["model"]))
+            prompt = parse(body)
+            self._check(model, body, prompt)
+        except RequestError as e:
+            return self._error(400, e.message, param=e.param, code=e.code)
+        key = request.headers["Authorization"].partition(" ")[2]
+        limit = body.get("max_completion_tokens") or body.get("max_tokens")
+        headers, wait = self._admit(key, model, prompt.token_count + (limit or 0))
+        if wait is not None:
+            return wait
+        cache = self._cached(key, model, body, prompt)
+        tier = self._tier(model, body)
+        fast = tier in ("priority", "fast")
+        job = self.job(
+            model=model,
+            messages=prompt.messages,
+            tools=prompt.tools,
+            prompt_tokens=prompt.token_count,
+            cache=cache,
+            id_prefix="chatcmpl-",
+            max_tokens=limit,
+            tool_choice=_tool_choice(body.get("tool_choice", "auto")),
+            json_wanted=(body.get("response_format") or {}).get("type", "text") != "text",
+            min_tokens_per_s=float(self.figure(model, "priority_tokens_per_s", 0)) if fast else 0,
+            think=body.get("reasoning_effort", "medium") not in ("none", "minimal"),
+        )
+        stream = bool(body.get("stream"))
+        self.log_request(
+            job,
+            request,
+            prompt.messages,
+            tools=[tool.name for tool in prompt.tools],
+            stream=stream,
+            service_tier=tier,
+        )
+        headers["openai-processing-ms"] = str(round(job.wait_s * 1000))
+        headers["x-request-id"] = self.new_id("req_", "request")
+        chunk = {
+            "id": job.id,
+            "object": "chat.completion.chunk" if stream else "chat.completion",
+            "created": int(time.time()),
+            "model": self.figure(model, "snapshot", body["model"]),
+            "service_tier": tier,
+            "system_fingerprint": "fp_emulated",
+        }
+        calls = [self.new_id("call_", "call") for _ in job.answer.tool_calls]
+        usage = self._usage(job)
+        if stream:
+            with_usage = bool((body.get("stream_options") or {}).get("include_usage"))
+            wire = streamed(job, chunk, calls, self.finish_reason(job), usage, with_usage)
+            return await self.stream(request, job, wire, headers)
+        await self.play(job, _unsent)
+        whole_body = whole(job, chunk, calls, self.finish_reason(job), usage)
+        return web.json_response(whole_body, headers=headers)
+
+    def _usage(self, job: Job) -> dict[str, Any]:
+        thought = round(job.thinking_s * float(self.figure(job.model, "tokens_per_s")))
+        output = job.output_tokens() + thought
+        return {
+            "prompt_tokens": job.prompt_tokens,
+            "completion_tokens": output,
+            "total_tokens": job.prompt_tokens + output,
+            "prompt_tokens_details": {
+                "cached_tokens": job.cache.read,
+                "cache_write_tokens": job.cache.written,
+                "audio_tokens": 0,
+            },
+            "completion_tokens_details": {
+                "reasoning_tokens": thought,
+                "audio_tokens": 0,
+                "accepted_prediction_tokens": 0,
+                "rejected_prediction_tokens": 0,
+            },
+        }
+
+    def _check(self, model: str, body: dict[str, Any], prompt: Prompt) -> None:
+        """What depends on the model."""
+        newer = self.figure(model, "cache") == "breakpoint"
+        if prompt.breakpoints and not newer:
+            name = "messages[0].content[0].prompt_cache_breakpoint"
+            raise RequestError(f"Unknown parameter: '{name}'.", name, "unknown_parameter")
+        if body.get("prompt_cache_options") and not newer:
+            name = "prompt_cache_options"
+            raise RequestError(f"Unknown parameter: '{name}'.", name, "unknown_parameter")
+        reasons = bool(self.figure(model, "reasoning", False))
+        if reasons and body.get("max_tokens"):
+            text = (
+                "Unsupported parameter: 'max_tokens' is not supported with this model. Use "
+                "'max_completion_tokens' instead."
+            )
+            raise RequestError(text, "max_tokens", "unsupported_parameter")
+        effort = body.get("reasoning_effort")
+        if effort is not None and not reasons:
+            text = "Unrecognized request argument supplied: reasoning_effort"
+            raise RequestError(text)
+        if effort and prompt.tools and self.figure(model, "refuses_effort_with_tools", False):
+            text = (
+                f"Function tools with reasoning_effort are not supported for {model} in "
+                "/v1/chat/completions. Please use /v1/responses instead."
+            )
+            raise RequestError(text, "reasoning_effort")
+        for name in ("max_completion_tokens", "max_tokens"):
+            value = body.get(name)
+            if value is not None and (not isinstance(value, int) or value < 1):
+                text = f"Invalid '{name}': integer below minimum value. Expected a value >= 1."
+                raise RequestError(text, name, "integer_below_min_value")
+        for name, allowed in (("service_tier", _TIERS), ("prompt_cache_retention", tuple(_KEEPS))):
+            if body.get(name) is not None and body[name] not in allowed:
+                text = f"Invalid value: '{body[name]}'. Supported values are: {', '.join(allowed)}."
+                raise RequestError(text, name, "invalid_value")
+
+    def _tier(self, model: str, body: dict[str, Any]) -> str:
+        """The service tier really used."""
+        asked = body.get("service_tier") or "default"
+        if asked in ("priority", "fast") and not self.figure(model, "priority_tokens_per_s"):
+            return "default"
+        return "default" if asked in ("auto", "scale") else str(asked)
+
+    def _admit(
+        self, key: str, model: str, weight: int
+    ) -> tuple[dict[str, str], web.Response | None]:
+        """Takes a request from the minute's allowance; the headers, and a 429 if it was too much."""
+        now_s = asyncio.get_running_loop().time()
+        headers, short = {"openai-version": "2020-10-01"}, None
+        for kind, name, amount in (("rpm", "requests", 1), ("tpm", "tokens", weight)):
+            bucket = self.bucket(kind, key, model)
+            wait_s = 0.0 if short else bucket.take(amount, now_s)
+            headers[f"x-ratelimit-limit-{name}"] = str(int(bucket.per_minute))
+            headers[f"x-ratelimit-remaining-{name}"] = str(bucket.remaining())
+            headers[f"x-ratelimit-reset-{name}"] = _span(bucket.full_in_s())
+            if wait_s > 0:
+                short = (name, kind.upper(), bucket, amount, wait_s)
+        if short is None:
+            return headers, None
+        name, unit, bucket, amount, wait_s = short
+        used = int(bucket.per_minute) - bucket.remaining()
+        text = (
+            f"Rate limit reached for {model} on {name} per min ({unit}): Limit "
+            f"{int(bucket.per_minute)}, Used {used}, Requested {amount}. "
+            f"Please try again in {_span(wait_s)}. "
+            "Visit https://platform.openai.com/account/rate-limits to learn more."
+        )
+        headers["retry-after"] = str(max(1, round(wait_s)))
+        headers["retry-after-ms"] = str(max(1, round(wait_s * 1000)))
+        return headers, self._error(
+            429, text, kind=name, code="rate_limit_exceeded", headers=headers
+        )
+
+    def _cached(self, key: str, model: str, body: dict[str, Any], prompt: Prompt) -> Lookup:
+        now_s = asyncio.get_running_loop().time()
+        scope, cache_key = f"{key}\0{model}", str(body.get("prompt_cache_key") or "")
+        if self.figure(model, "cache") == "breakpoint":
+            explicit = (body.get("prompt_cache_options") or {}).get("mode") == "explicit"
+            return self.breakpoints.lookup(
+                f"{scope}\0{cache_key}", prompt.blocks, now_s, explicit_only=explicit
+            )
+        keep_s = _KEEPS[body.get("prompt_cache_retention") or "in_memory"]
+        return self.prefixes.lookup(scope, prompt.ids, now_s, key=cache_key, keep_s=keep_s)
+
+    # -- embeddings -----------------------------------------------------------------------------
+
+    async def _embeddings(self, request: web.Request) -> web.Response:
+        refused = self._refusal(request)
+        if refused is not None:
+            return refused
+        return await encoded(self, self._embedder, request)
+
+
+async def _unsent(start: int, end: int) -> None:
+    """Writes nothing: an answer that is not streamed goes out when it is complete."""
+
+
+def _tool_choice(choice: Any) -> str:
+    if isinstance(choice, dict):
+        return str((choice.get("function") or {}).get("name", "required"))
+    return str(choice or "auto")
+
+
+def _span(seconds: float) -> str:
+    """A time span as OpenAI's headers write it: ``120ms``, ``1.5s``, ``6m0s``."""
+    if seconds < 1:
+        return f"{max(round(seconds * 1000), 0)}ms"
+    if seconds < 60:
+        return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
+    return f"{int(seconds // 60)}m{int(seconds % 60)}s"

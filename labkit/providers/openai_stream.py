@@ -1,0 +1,92 @@
+"""OpenAI's chat answer on the wire, streamed and whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from labkit.providers.chat import Job, Wire
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _call_head(index: int, name: str, call_id: str) -> dict[str, Any]:
+    function = {"name": name, "arguments": ""}
+    return {"tool_calls": [{"index": index, "id": call_id, "type": "function", "function": function}]}
+
+
+def streamed(
+    job: Job,
+    head: dict[str, Any],
+    call_ids: Sequence[str],
+    finish_reason: str,
+    usage: dict[str, Any],
+    with_usage: bool,
+) -> Wire:
+    """The answer as server-sent events, about one token each.
+
+    Args:
+        job: What is answered.
+        head: The fields that every chunk repeats.
+        call_ids: Ids of the tool calls.
+        finish_reason: Why the answer ends.
+        usage: The token account.
+        with_usage: Whether the client asked for it in a chunk of its own.
+    """
+    start = "data: " + _dump(head)[:-1] + ',"choices":['
+    tail = ',"usage":null}\n\n' if with_usage else "}\n\n"
+
+    def event(delta: str, finish: str = "null") -> bytes:
+        choice = f'{{"index":0,"delta":{delta},"logprobs":null,"finish_reason":{finish}}}]'
+        return (start + choice + tail).encode()
+
+    role: dict[str, Any] = {"role": "assistant", "content": "", "refusal": None}
+    calls = job.answer.tool_calls
+    pieces: list[bytes] = []
+    if calls:
+        role |= {"content": None} | _call_head(0, calls[0].name, call_ids[0])
+        for index, arguments in enumerate(job.pieces):
+            opening = b""
+            if index:  # the first call comes with the role
+                opening = event(_dump(_call_head(index, calls[index].name, call_ids[index])))
+            for piece in arguments:
+                call = f'{{"index":{index},"function":{{"arguments":{json.dumps(piece)}}}}}'
+                pieces.append(opening + event(f'{{"tool_calls":[{call}]}}'))
+                opening = b""
+    else:
+        pieces = [event(f'{{"content":{json.dumps(piece)}}}') for piece in job.pieces[0]]
+    end = event("{}", json.dumps(finish_reason))
+    if with_usage:
+        end += (start + f'],"usage":{_dump(usage)}}}\n\n').encode()
+    return Wire(event(_dump(role)), pieces, end + b"data: [DONE]\n\n")
+
+
+def whole(
+    job: Job,
+    head: dict[str, Any],
+    call_ids: Sequence[str],
+    finish_reason: str,
+    usage: dict[str, Any],
+) -> dict[str, Any]:
+    """The answer in one piece, as JSON."""
+    calls = [
+        {
+            "id": call_id,
+            "type": "function",
+            "function": {"name": call.name, "arguments": "".join(pieces)},
+        }
+        for call, call_id, pieces in zip(job.answer.tool_calls, call_ids, job.pieces, strict=True)
+    ] if job.answer.tool_calls else []
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": None if calls else "".join(job.pieces[0]),
+        "refusal": None,
+        "annotations": [],
+    }
+    if calls:
+        message["tool_calls"] = calls
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason}
+    return {**head, "choices": [choice], "usage": usage}

@@ -1,0 +1,159 @@
+"""Provider profiles: how fast, how limited and how dear each provider is, with its source.
+
+One TOML file per provider in ``data/providers/``. Every leaf is an inline table that carries its
+origin: a delay (``median_s``, ``p95_s`` and the other fields of :class:`labkit.randomness.Delay`)
+or a plain figure (``value``), each with ``source`` and ``date``. A user's overlay file has the same
+shape under one top-level table per provider, and may only change what the defaults define::
+
+    [openai.models."gpt-4o-mini"]
+    first_token = {median_s = 0.1, p95_s = 0.15, source = "our dashboard", date = "2026-11-01"}
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from labkit.paths import data_dir
+from labkit.randomness import Delay
+
+
+class ProfileError(ValueError):
+    """A profile file that says something impossible or names something unknown."""
+
+
+def _is_leaf(table: Mapping[str, Any]) -> bool:
+    return "value" in table or "median_s" in table
+
+
+class Profile:
+    """One provider's figures, looked up by dotted name.
+
+    Model names may contain dots, so names are given as separate parts:
+    ``profile.delay("models", "nova-3", "final")``.
+    """
+
+    def __init__(self, name: str, table: dict[str, Any], origin: str) -> None:
+        self.name = name
+        self.table = table
+        self._origin = origin
+        self._delays: dict[tuple[str, ...], Delay] = {}
+        for parts, leaf in self._leaves(table, ()):
+            self._check(parts, leaf)
+
+    def _leaves(
+        self, table: Mapping[str, Any], at: tuple[str, ...]
+    ) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+        for key, value in table.items():
+            if not isinstance(value, dict):
+                raise ProfileError(
+                    f"{self._origin}: {'.'.join((*at, key))} = {value!r} must be a table with "
+                    "'value' or 'median_s' and 'p95_s', and with 'source' and 'date'"
+                )
+            if _is_leaf(value):
+                yield (*at, key), value
+            else:
+                yield from self._leaves(value, (*at, key))
+
+    def _check(self, parts: tuple[str, ...], leaf: dict[str, Any]) -> None:
+        where = f"{self._origin}: {'.'.join(parts)}"
+        for needed in ("source", "date"):
+            if not leaf.get(needed):
+                raise ProfileError(f"{where} has no {needed!r}; every figure names its origin")
+        if "median_s" in leaf:
+            try:
+                self._delays[parts] = Delay.from_table(leaf)
+            except (TypeError, ValueError) as e:
+                raise ProfileError(f"{where}: {e}") from None
+        elif isinstance(leaf["value"], (int, float)) and leaf["value"] < 0:
+            raise ProfileError(f"{where}.value = {leaf['value']} must be at least 0")
+
+    def _lookup(self, parts: tuple[str, ...]) -> dict[str, Any]:
+        table: Any = self.table
+        for i, part in enumerate(parts):
+            if not isinstance(table, dict) or part not in table:
+                known = sorted(table) if isinstance(table, dict) else []
+                raise ProfileError(
+                    f"{self._origin}: no {'.'.join(parts[: i + 1])!r}{_closest(part, known)}"
+                )
+            table = table[part]
+        return dict(table)
+
+    def delay(self, *parts: str) -> Delay:
+        """The delay of that name."""
+        if parts not in self._delays:
+            self._lookup(parts)
+            raise ProfileError(f"{self._origin}: {'.'.join(parts)} is not a delay")
+        return self._delays[parts]
+
+    def value(self, *parts: str) -> Any:
+        """The plain figure of that name."""
+        leaf = self._lookup(parts)
+        if "value" not in leaf:
+            raise ProfileError(f"{self._origin}: {'.'.join(parts)} is not a plain figure")
+        return leaf["value"]
+
+    def names(self, *parts: str) -> list[str]:
+        """The keys under a table, such as the known models under ``names("models")``."""
+        return sorted(self._lookup(parts))
+
+    def figures(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Every figure with its dotted name and its origin."""
+        for parts, leaf in self._leaves(self.table, ()):
+            yield ".".join(parts), leaf
+
+    @property
+    def digest(self) -> str:
+        """A short hash of every figure."""
+        text = json.dumps(self.table, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _closest(given: str, known: list[str]) -> str:
+    match = difflib.get_close_matches(given, known, n=1)
+    hint = f"; did you mean {match[0]!r}?" if match else ""
+    return f"; known: {', '.join(known)}{hint}" if known else hint
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ProfileError(f"no profile file {path}") from None
+    except tomllib.TOMLDecodeError as e:
+        raise ProfileError(f"{path}: not valid TOML: {e}") from None
+
+
+def _overlay(base: dict[str, Any], change: Mapping[str, Any], origin: str, at: str) -> None:
+    for key, value in change.items():
+        here = f"{at}.{key}" if at else key
+        if key not in base:
+            raise ProfileError(f"{origin}: unknown {here!r}{_closest(key, sorted(base))}")
+        if not isinstance(value, dict):
+            raise ProfileError(f"{origin}: {here} = {value!r} must be a table")
+        if _is_leaf(base[key]):
+            base[key] = dict(value)
+        else:
+            _overlay(base[key], value, origin, here)
+
+
+def load_profiles(overlay: str | Path | None = None) -> dict[str, Profile]:
+    """Every provider's profile by name, with a user's overlay file applied.
+
+    Raises:
+        ProfileError: names the file, the key, what is allowed and the closest match.
+    """
+    tables = {p.stem: _read(p) for p in sorted((data_dir() / "providers").glob("*.toml"))}
+    origins = {name: f"data/providers/{name}.toml" for name in tables}
+    if overlay:
+        change = _read(Path(overlay))
+        tables = copy.deepcopy(tables)
+        _overlay(tables, change, str(overlay), "")
+        origins |= {name: f"{overlay}: {name}" for name in change}
+    return {name: Profile(name, table, origins[name]) for name, table in tables.items()}

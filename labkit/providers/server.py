@@ -1,0 +1,239 @@
+"""What every emulated provider shares: keys, limits, luck, the log, and sending on time.
+
+An emulator is an ordinary :class:`aiohttp.web.Application`. It knows the time only from its event
+loop, so the same code serves on a virtual and on a wall clock, and it draws every delay from a
+stream named by the occasion, so that arms of an experiment meet the same luck.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import uuid
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+
+from labkit.providers.profile import Profile
+from labkit.providers.scene import Scene
+
+
+class Slots:
+    """Counts what each API key holds open, up to a limit."""
+
+    def __init__(self) -> None:
+        self._open: Counter[str] = Counter()
+        self._epoch = 0
+
+    def take(self, key: str, limit: int) -> Callable[[], None] | None:
+        """Takes one slot.
+
+        Args:
+            key: Whose slot.
+            limit: How many that key may hold at once.
+
+        Returns:
+            A function that gives the slot back (calling it twice is harmless), or ``None`` if all
+            are taken.
+        """
+        if self._open[key] >= limit:
+            return None
+        self._open[key] += 1
+        epoch, held = self._epoch, True
+
+        def release() -> None:
+            nonlocal held
+            if held and epoch == self._epoch:
+                self._open[key] -= 1
+            held = False
+
+        return release
+
+    def held(self, key: str) -> int:
+        """How many slots ``key`` holds now."""
+        return self._open[key]
+
+    def reset(self) -> None:
+        """Forgets everything; slots taken before are no longer counted when given back."""
+        self._open.clear()
+        self._epoch += 1
+
+
+class Emulator:
+    """Base of the emulated providers.
+
+    Attributes:
+        name: Short name, also the profile's and the log's: ``"deepgram"``.
+        host: The true service's host name: ``"api.deepgram.com"``.
+    """
+
+    name: str
+    host: str
+
+    def __init__(
+        self,
+        profile: Profile,
+        scene: Callable[[], Scene],
+        *,
+        api_keys: frozenset[str] | None = None,
+    ) -> None:
+        """Makes an emulator.
+
+        Args:
+            profile: Delays, limits and prices.
+            scene: Gives the call in progress now; one emulator serves many calls, one by one.
+            api_keys: Keys that are accepted; ``None`` accepts any key that is not empty.
+        """
+        self.profile = profile
+        self.scene = scene
+        self.api_keys = api_keys
+        self.slots = Slots()
+        self._ordinals: Counter[tuple[int | str, ...]] = Counter()
+
+    def app(self) -> web.Application:
+        """A fresh web application with this provider's routes."""
+        app = web.Application(client_max_size=64 << 20)
+        app.add_routes(self.routes())
+        return app
+
+    def routes(self) -> list[web.RouteDef]:
+        """The routes of this provider."""
+        raise NotImplementedError
+
+    def reset(self) -> None:
+        """Forgets all state between two calls."""
+        self.slots.reset()
+        self._ordinals.clear()
+
+    def authorized(self, key: str) -> bool:
+        """Whether ``key`` is one of the keys accepted here."""
+        return bool(key) if self.api_keys is None else key in self.api_keys
+
+    def nth(self, purpose: str, *key: int | str) -> int:
+        """How often this was asked before in the present turn: 0, 1, 2, …
+
+        It tells apart occasions that have no better name, such as the second try of a request.
+        """
+        scene = self.scene()
+        name = (purpose, scene.call, scene.turn, *key)
+        self._ordinals[name] += 1
+        return self._ordinals[name] - 1
+
+    def identifier(self, purpose: str) -> str:
+        """A UUID for a request or a connection: the same in every run of the same call."""
+        scene = self.scene()
+        name = (scene.seed, self.name, purpose, scene.call, scene.turn, self.nth("id", purpose))
+        digest = hashlib.blake2b(repr(name).encode(), digest_size=16).digest()
+        return str(uuid.UUID(bytes=digest, version=4))
+
+    def draw(
+        self,
+        *parts: str,
+        purpose: str,
+        key: tuple[int | str, ...] = (),
+        turn: int | None = None,
+    ) -> float:
+        """Draws one of the profile's delays, seconds.
+
+        Args:
+            parts: The delay's place in the profile, such as ``("models", "nova-3", "final")``.
+            purpose: What is drawn. Leave the model out, so that arms with different models have
+                the same luck.
+            key: What else names the occasion within the turn; see :meth:`nth`.
+            turn: The turn it belongs to; the caller's present one if not given.
+        """
+        scene = self.scene()
+        turn = scene.turn if turn is None else turn
+        return self.profile.delay(*parts).draw(
+            scene.seed, f"{self.name}.{purpose}", scene.call, turn, *key
+        )
+
+    def log(self, event: str, **data: Any) -> None:
+        """Adds a row to the log of the call in progress, at the loop's time."""
+        self.scene().log.add(self.name, event, asyncio.get_running_loop().time(), **data)
+
+
+def websocket(max_msg_size: int = 4 << 20) -> web.WebSocketResponse:
+    """A server-side WebSocket without compression and without pings.
+
+    Pings would kill a client's idle pooled socket, which nobody reads, and the true services send
+    none.
+    """
+    return web.WebSocketResponse(compress=False, heartbeat=None, max_msg_size=max_msg_size)
+
+
+class Outbox:
+    """Sends messages on one WebSocket at their due times, in the order they were posted."""
+
+    def __init__(self, ws: web.WebSocketResponse) -> None:
+        self._ws = ws
+        self._loop = asyncio.get_running_loop()
+        self._pending: deque[tuple[float, str, Callable[[], None] | None]] = deque()
+        self._wake: asyncio.Future[None] | None = None
+        self._last_due_s = 0.0
+        self._task = self._loop.create_task(self._run())
+
+    def post(self, due_s: float, text: str, sent: Callable[[], None] | None = None) -> float:
+        """Sends ``text`` at the loop time ``due_s``, or right after what was posted before it.
+
+        Args:
+            due_s: Loop time, seconds; the past means now.
+            text: The message.
+            sent: Called once the message has been written.
+
+        Returns:
+            The loop time at which it will be sent, seconds.
+        """
+        self._last_due_s = max(self._last_due_s, due_s, self._loop.time())
+        self._pending.append((self._last_due_s, text, sent))
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+        return self._last_due_s
+
+    async def _run(self) -> None:
+        while True:
+            if not self._pending:
+                self._wake = self._loop.create_future()
+                await self._wake
+                self._wake = None
+            due_s, text, sent = self._pending[0]
+            wait_s = due_s - self._loop.time()
+            if wait_s > 0:
+                await asyncio.sleep(wait_s)
+            if self._ws.closed:
+                return
+            try:
+                await self._ws.send_str(text)
+            except ConnectionError:  # the client is gone; its reader ends the connection
+                return
+            self._pending.popleft()
+            if sent is not None:
+                sent()
+
+    async def drain(self) -> None:
+        """Waits until everything posted so far has been sent or the socket is gone."""
+        while self._pending and not self._task.done():
+            await asyncio.sleep(max(self._last_due_s - self._loop.time(), 0.0))
+
+    async def stop(self) -> None:
+        """Drops what has not been sent and ends the sender."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+
+@asynccontextmanager
+async def listening(
+    emulator: Emulator, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[int]:
+    """Serves an emulator on plain HTTP; gives the port."""
+    runner = web.AppRunner(emulator.app(), access_log=None, keepalive_timeout=3630)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port, shutdown_timeout=0.1)
+        await site.start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()

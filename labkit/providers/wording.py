@@ -1,0 +1,71 @@
+"""Texts in a form in which a transcript and a script can be compared.
+
+A recogniser may write "4571" for "four five seven one", drop a comma or keep an "um"; none of that
+changes what was said.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from labkit.callers.turn import normalise
+
+FILLERS = frozenset(("um", "uh", "er", "erm", "hm", "hmm", "mhm", "ah"))
+
+_UNITS = dict(
+    zip(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+        "fifteen sixteen seventeen eighteen nineteen".split(),
+        map(str, range(20)),
+        strict=True,
+    )
+)
+_UNITS |= {"oh": "0"}
+_TENS = dict(
+    zip(
+        "twenty thirty forty fifty sixty seventy eighty ninety".split(),
+        range(20, 100, 10),
+        strict=True,
+    )
+)
+
+
+def _numbers(words: list[str]) -> list[str]:
+    """Number words as digits, those said one after another joined: "four five" is "45"."""
+    out: list[str] = []
+    joined = False
+    i = 0
+    while i < len(words):
+        word = words[i]
+        if word in _TENS:
+            unit = _UNITS.get(words[i + 1], "") if i + 1 < len(words) else ""
+            has_unit = len(unit) == 1 and unit != "0"
+            digits = str(_TENS[word] + (int(unit) if has_unit else 0))
+            i += has_unit
+        elif word == "oh" and not joined:  # "oh wait" is no zero
+            digits = ""
+        else:
+            digits = word if word.isdecimal() else _UNITS.get(word, "")
+        if digits and joined:
+            out[-1] += digits
+        else:
+            out.append(digits or word)
+        joined = bool(digits)
+        i += 1
+    return out
+
+
+@lru_cache(maxsize=1 << 14)
+def canonical(text: str) -> tuple[str, ...]:
+    """The words that matter: lower case, without fillers, number words as digits."""
+    return tuple(_numbers([w for w in normalise(text).split() if w not in FILLERS]))
+
+
+def contains(words: tuple[str, ...], part: tuple[str, ...]) -> bool:
+    """Whether ``part`` stands in ``words`` without a gap."""
+    return bool(part) and f" {' '.join(part)} " in f" {' '.join(words)} "
+
+
+def stem(word: str) -> str:
+    """A word without a plural or verb "s", so that "orders" meets "order"."""
+    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word

@@ -1,0 +1,78 @@
+"""What is left of a call when it is over: plain data, ready to be pickled, without livekit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass
+class ReplySegment:
+    """A stretch of agent speech as it was played; times in seconds, NaN where nothing sounded.
+
+    ``left_s`` is on the agent's side of the line; the voiced times are at the caller's ear.
+    """
+
+    left_s: float
+    first_voiced_s: float
+    last_voiced_s: float
+    interrupted: bool
+
+
+@dataclass
+class CallerTurn:
+    """A caller turn as it was spoken; times at the mouth, seconds from the start of the call."""
+
+    index: int
+    dialogue: str
+    turn_id: str
+    intent: str
+    kind: str
+    variant: str
+    text: str
+    right_reply: str
+    clip_id: str
+    started_s: float
+    stopped_s: float
+    over_s: float
+
+
+@dataclass
+class CallRecord:
+    """One finished call.
+
+    Attributes:
+        call: Index of the call in its study.
+        seed: The study's base seed.
+        persona: Who called.
+        voice: With which voice.
+        turns: What the caller said.
+        segments: What the agent said.
+        providers: Rows of the providers' log, in order.
+        session: Rows of the session's own events, in order.
+        line_delay_s: From a mouth's sample to its play-out at the agent, and back.
+        one_way_s: Propagation delay to each provider, half its round trip.
+        simulated_s: Length of the call on its own clock.
+        wall_s: Time it took to run.
+        tracks: The caller's two tracks (mouth, ear) at 16 kHz, if they were asked for.
+    """
+
+    call: int
+    seed: int
+    persona: str
+    voice: str
+    turns: list[CallerTurn]
+    segments: list[ReplySegment]
+    providers: list[dict[str, Any]]
+    session: list[dict[str, Any]]
+    line_delay_s: float
+    one_way_s: dict[str, float]
+    simulated_s: float
+    wall_s: float
+    status: str = "ok"
+    error: str = ""
+    connects: dict[str, int] = field(default_factory=dict)
+    overrides: list[str] = field(default_factory=list)
+    tracks: tuple[np.ndarray, np.ndarray] | None = None

@@ -1,0 +1,152 @@
+"""The agent's audio edge: a microphone fed by the caller and a speaker that ends at the ear.
+
+Both are ordinary ``livekit.agents.voice.io`` ends, as a room's or the console's are. Input comes in
+50 ms frames like a room's. Output is played in real time from the moment it arrives; it can be
+paused, resumed and cleared, and what was already under way to the ear is still heard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import numpy as np
+from livekit import rtc
+from livekit.agents.voice import io
+
+from labkit.callers.caller import Mouth
+from labkit.callers.ear import Ear, Heard, Segment
+from labkit.callers.line import Line
+from labkit.providers.scene import SAMPLE_RATE_HZ
+
+FRAME_S = 0.05
+"""The frame length of a room's audio input in livekit-agents (``frame_size_ms``)."""
+OUTPUT_RATE_HZ = 24_000
+
+
+class Microphone(io.AudioInput):
+    """What the agent hears of the caller, one 50 ms frame at a time."""
+
+    def __init__(self, mouth: Mouth, line: Line, now: Callable[[], float]) -> None:
+        super().__init__(label="tunnel")
+        self._mouth, self._line, self._now = mouth, line, now
+        self._frame = 0
+        self._size = round(FRAME_S * SAMPLE_RATE_HZ)
+
+    async def __anext__(self) -> rtc.AudioFrame:
+        due_s = (self._frame + 1) * FRAME_S + self._line.delay_s
+        wait_s = due_s - self._now()
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
+        pcm = self._line.carry(
+            "up", self._frame * self._size, self._mouth.emit(self._size), SAMPLE_RATE_HZ
+        )
+        self._frame += 1
+        return rtc.AudioFrame(pcm.tobytes(), SAMPLE_RATE_HZ, 1, self._size)
+
+
+class Speaker(io.AudioOutput):
+    """Plays the agent's audio to the caller's ear."""
+
+    def __init__(self, ear: Ear, line: Line, now: Callable[[], float]) -> None:
+        super().__init__(
+            label="tunnel",
+            capabilities=io.AudioOutputCapabilities(pause=True),
+            sample_rate=OUTPUT_RATE_HZ,
+        )
+        self._ear, self._line, self._now = ear, line, now
+        self._segment: Segment | None = None
+        self._end_s = 0.0  # when all that is scheduled has been played
+        self._held: list[np.ndarray] | None = None  # what waits while paused
+        self._pushed_s = 0.0
+        self._lost_s = 0.0
+        self._flushed = False
+        self._finish: asyncio.TimerHandle | None = None
+
+    async def capture_frame(self, frame: rtc.AudioFrame) -> None:
+        await super().capture_frame(frame)
+        pcm = np.frombuffer(frame.data, dtype=np.int16)
+        self._pushed_s += frame.duration
+        if self._held is not None:
+            self._held.append(pcm)
+        else:
+            self._play(pcm)
+
+    def _play(self, pcm: np.ndarray) -> None:
+        now = self._now()
+        start_s = max(now, self._end_s)
+        if self._segment is None:
+            self._segment = self._ear.begin(start_s)
+            self.on_playback_started(created_at=time.time() + start_s - now)
+        heard = self._line.carry("down", round(start_s * OUTPUT_RATE_HZ), pcm, OUTPUT_RATE_HZ)
+        self._ear.add(self._segment, Heard(start_s + self._line.delay_s, heard, OUTPUT_RATE_HZ))
+        self._end_s = start_s + len(pcm) / OUTPUT_RATE_HZ
+
+    def flush(self) -> None:
+        super().flush()
+        if self._pushed_s and not self._flushed:
+            self._flushed = True
+            self._schedule_finish()
+
+    def _schedule_finish(self) -> None:
+        if self._finish is not None:
+            self._finish.cancel()
+            self._finish = None
+        if self._flushed and not self._held:
+            delay_s = max(self._end_s - self._now(), 0.0)
+            loop = asyncio.get_running_loop()
+            self._finish = loop.call_later(delay_s, self._finished, False)
+
+    def clear_buffer(self) -> None:
+        if not self._pushed_s:
+            return
+        self._lost_s += self._take_back(self._now())
+        self._held = None if self._held is None else []
+        self._finished(True)
+
+    def pause(self) -> None:
+        super().pause()
+        if self._held is None:
+            self._held = self._unplayed(self._now())
+            self._take_back(self._now())
+            self._schedule_finish()
+
+    def resume(self) -> None:
+        super().resume()
+        held, self._held = self._held or [], None
+        for pcm in held:
+            self._play(pcm)
+        self._schedule_finish()
+
+    def _unplayed(self, now: float) -> list[np.ndarray]:
+        """What is scheduled but has not left yet."""
+        if self._segment is None:
+            return []
+        rest = []
+        for heard in self._segment.heard:
+            done = round((now + self._line.delay_s - heard.start_s) * heard.rate_hz)
+            if done < len(heard.pcm):
+                rest.append(heard.pcm[max(done, 0) :])
+        return rest
+
+    def _take_back(self, now: float) -> float:
+        """Unschedules what has not left yet; returns its length, seconds."""
+        back_s = max(self._end_s - now, 0.0)
+        if self._segment is not None and back_s:
+            self._ear.cut(self._segment, now + self._line.delay_s)
+        self._end_s = min(self._end_s, now)
+        return back_s + sum(len(p) for p in self._held or ()) / OUTPUT_RATE_HZ
+
+    def _finished(self, interrupted: bool) -> None:
+        if self._finish is not None:
+            self._finish.cancel()
+            self._finish = None
+        position_s = max(self._pushed_s - self._lost_s, 0.0) if interrupted else self._pushed_s
+        if self._segment is not None:
+            self._segment.interrupted = interrupted
+            self._segment.finished_s = self._now()
+        self._segment = None
+        self._pushed_s = self._lost_s = 0.0
+        self._flushed = False
+        self.on_playback_finished(playback_position=position_s, interrupted=interrupted)

@@ -1,0 +1,213 @@
+"""Runs one LiveKit job against a caller: a fake job, the agent's own entrypoint, audio in and out.
+
+Audio is attached where the SDK's console attaches its own: ``AgentSession.start`` asks
+``cli.AgentsConsole.get_instance()``, and an object of the tunnel's stands there for the call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from livekit.agents import AgentSession, JobContext, JobExecutorType, JobProcess, utils
+from livekit.agents.cli import AgentsConsole
+from livekit.agents.ipc.mock_room import create_mock_room
+from livekit.agents.job import JobAcceptArguments, RunningJobInfo, _JobContextVar
+from livekit.agents.utils import http_context
+from livekit.agents.voice.transcription import TranscriptSynchronizer
+from livekit.protocol import agent as agent_proto
+from livekit.protocol import models
+
+from labkit.config import SettingError, Settings
+from labkit.tunnel.agentfile import LoadedAgent
+from labkit.tunnel.audio import Microphone, Speaker
+from labkit.tunnel.events import SessionLog
+
+
+class Console:
+    """Stands where the SDK's console does, and gives the session the caller's audio."""
+
+    enabled = True
+    record = False
+    console_mode = "audio"
+    _tcp_transport = None
+    _tcp_audio_input = None
+    _tcp_audio_output = None
+
+    def __init__(
+        self,
+        microphone: Microphone,
+        speaker: Speaker,
+        log: SessionLog,
+        settings: Settings,
+        agent: LoadedAgent,
+    ) -> None:
+        self._microphone, self._speaker, self._log = microphone, speaker, log
+        self._settings, self._agent = settings, agent
+        self._folder = tempfile.TemporaryDirectory(prefix="labkit-job-")
+        self.session_directory = Path(self._folder.name)
+        self.session: AgentSession | None = None
+        self.started = asyncio.Event()
+        self.overrides: list[str] = []
+
+    @property
+    def io_acquired(self) -> bool:
+        return self.session is not None
+
+    def acquire_io(self, *, loop: asyncio.AbstractEventLoop, session: AgentSession) -> None:
+        self.session = session
+        if not self._agent.reads_metadata:
+            self.overrides = override_session(session, self._settings, self._agent)
+        self._log.attach(session)
+        # as in a room, the transcript follows the audio, so an interrupted reply is cut in the
+        # history where the caller stopped hearing it
+        synchronizer = TranscriptSynchronizer(
+            next_in_chain_audio=self._speaker, next_in_chain_text=None
+        )
+        session.input.audio = self._microphone
+        session.output.audio = synchronizer.audio_output
+        session.output.transcription = synchronizer.text_output
+        self.started.set()
+
+
+def override_session(
+    session: AgentSession, settings: Settings, agent: LoadedAgent
+) -> list[str]:
+    """Applies settings to a session whose agent file reads no metadata.
+
+    Returns:
+        What was overridden, as ``name=value``.
+
+    Raises:
+        SettingError: a setting that cannot be changed from outside the file.
+    """
+    endpointing = {
+        "endpointing.mode": "mode",
+        "endpointing.min_delay_s": "min_delay",
+        "endpointing.max_delay_s": "max_delay",
+    }
+    preemptive = {"preemptive.enabled": "enabled", "preemptive.tts": "preemptive_tts"}
+    interruption = {
+        "interruption.enabled": "enabled",
+        "interruption.min_duration_s": "min_duration",
+    }
+    done: list[str] = []
+    for name, value in settings.changes.items():
+        setting = (name, value)
+        if name in endpointing:
+            session.update_options(endpointing_opts={endpointing[name]: value})  # type: ignore[misc]
+        elif name in preemptive:
+            session.options.preemptive_generation[preemptive[name]] = value  # type: ignore[literal-required]
+        elif name in interruption:
+            session.options.interruption[interruption[name]] = value  # type: ignore[literal-required]
+        elif name == "turn_detection" and value != "detector":
+            session.update_options(turn_detection=value)  # type: ignore[arg-type]
+        elif name == "stt.model" and hasattr(session.stt, "update_options"):
+            session.stt.update_options(model=value)  # type: ignore[union-attr]
+        elif name == "tts.model" and hasattr(session.tts, "update_options"):
+            session.tts.update_options(model=value)  # type: ignore[union-attr]
+        else:
+            from labkit.config import SETTINGS
+
+            if SETTINGS[name].agent:
+                raise SettingError(
+                    f"{name} cannot be set from outside {agent.path.name}: read it from "
+                    "ctx.job.metadata there (JSON of dotted names), or drop the setting"
+                )
+            continue
+        done.append(f"{setting[0]}={setting[1]}")
+    return done
+
+
+async def run_job(
+    agent: LoadedAgent, console: Console, settings: Settings, call: int, hang_up: asyncio.Event
+) -> None:
+    """Runs one job from prewarm to the last shutdown callback.
+
+    Args:
+        agent: The agent file.
+        console: Where its session finds the caller.
+        settings: What the agent is told, in the job's metadata.
+        call: Index of the call, for names only.
+        hang_up: Set when the caller leaves.
+
+    Raises:
+        Exception: whatever the agent's entrypoint raised.
+    """
+    proc = JobProcess(executor_type=JobExecutorType.PROCESS, user_arguments=None, http_proxy=None)
+    if agent.prewarm is not None:
+        agent.prewarm(proc)
+    room = create_mock_room.__wrapped__()
+    room._info.name = f"call-{call}"
+    info = RunningJobInfo(
+        accept_arguments=JobAcceptArguments(identity="agent", name="", metadata=""),
+        job=agent_proto.Job(
+            id=f"AJ_call{call}",
+            room=models.Room(name=f"call-{call}", sid=f"RM_call{call}"),
+            type=agent_proto.JobType.JT_ROOM,
+            metadata=settings.metadata() if settings.metadata() != "{}" else "",
+        ),
+        url="",
+        token="",
+        worker_id="tunnel",
+        fake_job=True,
+    )
+    leave: asyncio.Event = hang_up
+    AgentsConsole._instance = console  # type: ignore[assignment]
+    ctx = JobContext(
+        proc=proc,
+        info=info,
+        room=room,
+        on_connect=lambda: None,
+        on_shutdown=lambda _: leave.set(),
+        inference_executor=_NoInference(),  # type: ignore[arg-type]
+    )
+    token = _JobContextVar.set(ctx)
+    http_context._new_session_ctx()
+    entry = asyncio.create_task(_entrypoint(agent, ctx), name="agent entrypoint")
+    hung_up = asyncio.create_task(hang_up.wait(), name="caller hangs up")
+    try:
+        await asyncio.wait({entry, hung_up}, return_when=asyncio.FIRST_COMPLETED)
+        if entry.done() and entry.exception() is not None:
+            raise entry.exception()  # type: ignore[misc]
+        await hung_up
+        await _shut_down(agent, ctx, entry)
+    finally:
+        hung_up.cancel()
+        entry.cancel()
+        if tasks := ctx._pending_tasks:
+            await utils.aio.cancel_and_wait(*tasks)
+        await ctx._on_cleanup()
+        await http_context._close_http_ctx()
+        _JobContextVar.reset(token)
+        AgentsConsole._instance = None
+        console._folder.cleanup()
+
+
+async def _entrypoint(agent: LoadedAgent, ctx: JobContext) -> None:
+    await agent.entrypoint(ctx)
+
+
+async def _shut_down(agent: LoadedAgent, ctx: JobContext, entry: asyncio.Task[None]) -> None:
+    """What the SDK does when the caller has left, in its order."""
+    if not entry.done():
+        await asyncio.wait({entry}, timeout=15)
+        entry.cancel()
+    session = ctx._primary_agent_session
+    if session is not None:
+        await session.aclose()
+    if agent.session_end is not None:
+        await agent.session_end(ctx)
+    await asyncio.gather(*(callback("caller left") for callback in ctx._shutdown_callbacks))
+
+
+class _NoInference:
+    """Remote inference models have no place to run in a tunnel."""
+
+    async def do_inference(self, method: str, data: bytes) -> bytes | None:
+        raise RuntimeError(
+            f"the agent asked the inference process for {method!r}, which the tunnel does not "
+            "have; use the SDK's local turn detector (inference.TurnDetector, the default)"
+        )

@@ -1,0 +1,331 @@
+"""What lies between two ends: round trips, jitter, loss and TCP's slow start.
+
+A connection inside the tunnel is opened over real loopback sockets and carries real TLS, but its
+bytes travel through a :class:`_Pipe` per direction instead of the kernel: each write arrives one
+way later, in order. Handshakes, requests and cancelled streams then cost exactly the round trips
+that they make, and every byte in flight is a timer of the loop, so virtual time cannot overtake it.
+
+Modelled: propagation delay, jitter (in order, so a late segment holds up those behind it), loss as
+the delay of its retransmission, the initial congestion window of ten segments (RFC 6928), its
+growth by acknowledgements, and its decay after idling (RFC 2861). Not modelled: bandwidth and
+queues, which voice traffic does not fill.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from labkit.randomness import Delay, uniform
+
+SEGMENT_BYTES = 1448
+INITIAL_WINDOW_BYTES = 10 * SEGMENT_BYTES
+MIN_RETRANSMIT_S = 0.2
+"""Linux's shortest retransmission time-out; a lost segment waits at least this much longer."""
+WEATHER_S = 0.02
+"""Jitter and loss are drawn once per this much time, so that they belong to the hour of the call
+and not to who happens to send."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """The path to one host.
+
+    Attributes:
+        rtt_s: Round-trip time, half of it each way.
+        jitter_s: Median of the extra one-way delay (its 95th percentile is three times that).
+        loss: Share of segments lost, 0 to 1.
+        dns_s: Time of a name look-up that the resolver has not cached.
+    """
+
+    rtt_s: float = 0.0
+    jitter_s: float = 0.0
+    loss: float = 0.0
+    dns_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("rtt_s", "jitter_s", "dns_s"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 0 seconds")
+        if not 0 <= self.loss < 1:
+            raise ValueError(f"loss={self.loss} must be at least 0 and below 1")
+
+    def extra_s(self, t_s: float, seed: int, *key: int | str) -> float:
+        """What a segment sent at ``t_s`` suffers beyond propagation, in seconds."""
+        if not self.jitter_s and not self.loss:
+            return 0.0
+        slot = int(t_s / WEATHER_S)
+        extra = 0.0
+        if self.jitter_s:
+            spread = Delay(median_s=self.jitter_s, p95_s=3 * self.jitter_s)
+            extra = spread.draw(seed, "jitter", *key, slot)
+        if self.loss and uniform(seed, "loss", *key, slot) < self.loss:
+            extra += MIN_RETRANSMIT_S + self.rtt_s
+        return extra
+
+
+class _Pipe:
+    """One direction of a connection."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, link: Link, weather: Callable[[float], float]
+    ) -> None:
+        self._loop = loop
+        self._one_way_s = link.rtt_s / 2
+        self._rtt_s = link.rtt_s
+        self._weather = weather
+        self._quiet = not link.jitter_s and not link.loss
+        self._last_arrival_s = 0.0
+        self._last_send_s = 0.0
+        self._window = INITIAL_WINDOW_BYTES
+        self._unacked = 0
+        self._acks: deque[tuple[float, int]] = deque()
+        self._backlog: deque[bytes] = deque()
+        self._backlog_bytes = 0
+        self._waiting: asyncio.TimerHandle | None = None
+        self.receiver: TunnelTransport | None = None
+        self.sender: TunnelTransport | None = None
+        self._end = False
+        self._flying: deque[bytes | None] = deque()
+
+    @property
+    def queued_bytes(self) -> int:
+        return self._backlog_bytes
+
+    def send(self, data: bytes) -> None:
+        self._backlog.append(data)
+        self._backlog_bytes += len(data)
+        self._pump()
+
+    def finish(self) -> None:
+        """Says that nothing more will be sent: the receiver sees the end after the last byte."""
+        self._end = True
+        self._pump()
+
+    def reset(self) -> None:
+        """Drops what is queued and tells the receiver as soon as a reset segment can."""
+        self._backlog.clear()
+        self._backlog_bytes = 0
+        self.finish()
+
+    def _pump(self) -> None:
+        now = self._loop.time()
+        # the clock ticks in nanoseconds, so a due time may lie a fraction of one ahead
+        while self._acks and self._acks[0][0] <= now + 1e-9:
+            acked = self._acks.popleft()[1]
+            self._unacked -= acked
+            self._window += acked
+        idle_periods = int((now - self._last_send_s) / (MIN_RETRANSMIT_S + self._rtt_s))
+        if idle_periods:
+            self._window = max(INITIAL_WINDOW_BYTES, self._window >> min(idle_periods, 30))
+        while self._backlog and self._unacked < self._window:
+            data = self._backlog.popleft()
+            room = self._window - self._unacked
+            if self._rtt_s and len(data) > room:
+                self._backlog.appendleft(data[room:])
+                data = data[:room]
+            self._backlog_bytes -= len(data)
+            self._launch(now, data)
+        if self._backlog:
+            if self._waiting is None:
+                self._waiting = self._loop.call_at(self._acks[0][0], self._resume)
+        elif self._end:
+            self._fly(max(now + self._one_way_s, self._last_arrival_s), None)
+        if self.sender is not None:
+            self.sender._flow(self._backlog_bytes)
+
+    def _resume(self) -> None:
+        self._waiting = None
+        self._pump()
+
+    def _launch(self, now: float, data: bytes) -> None:
+        extra = 0.0 if self._quiet else self._weather(now)
+        arrival = max(now + self._one_way_s + extra, self._last_arrival_s)
+        self._last_arrival_s = arrival
+        self._last_send_s = now
+        if self._rtt_s:
+            self._unacked += len(data)
+            self._acks.append((arrival + self._one_way_s, len(data)))
+        self._fly(arrival, data)
+
+    def _fly(self, arrival: float, data: bytes | None) -> None:
+        # timers of the same instant fire in no set order, so each takes whatever is next in line
+        self._flying.append(data)
+        self._loop.call_at(arrival, self._arrive)
+
+    def _arrive(self) -> None:
+        data = self._flying.popleft()
+        if self.receiver is not None:
+            self.receiver._receive(data)
+
+
+class Connection:
+    """A connection between two ends in this process; ends attach as their transports are made.
+
+    ``accepted`` is called when the server's end has attached.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        link: Link,
+        weather: Callable[[float], float],
+        accepted: Callable[[], None],
+    ) -> None:
+        self.accepted = accepted
+        self.up = _Pipe(loop, link, weather)
+        self.down = _Pipe(loop, link, weather)
+
+
+class TunnelTransport(asyncio.Transport):
+    """One end of a :class:`Connection`; what asyncio's socket transport is to a kernel socket."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        protocol: asyncio.BaseProtocol,
+        waiter: asyncio.Future[None] | None,
+        extra: dict[str, Any] | None,
+        *,
+        out: _Pipe,
+        inn: _Pipe,
+    ) -> None:
+        super().__init__(dict(extra or {}))
+        self._extra: dict[str, Any]
+        self._extra.update(socket=sock, sockname=sock.getsockname(), peername=sock.getpeername())
+        self._loop = loop
+        self._sock = sock
+        self._out, self._in = out, inn
+        self._closing = False
+        self._lost = False
+        self._paused = False
+        self._pending: deque[bytes | None] = deque()
+        self._high = 64 * 1024
+        self._low = 16 * 1024
+        self._choked = False
+        self.set_protocol(protocol)
+        loop.call_soon(self._connect, waiter)
+
+    def _connect(self, waiter: asyncio.Future[None] | None) -> None:
+        self._protocol.connection_made(self)
+        self._out.sender = self
+        self._in.receiver = self
+        if waiter is not None and not waiter.cancelled():
+            waiter.set_result(None)
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._protocol: Any = protocol
+        self._buffered = isinstance(protocol, asyncio.BufferedProtocol)
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        protocol: asyncio.BaseProtocol = self._protocol
+        return protocol
+
+    # receiving
+
+    def _receive(self, data: bytes | None) -> None:
+        if self._lost:
+            return
+        if self._paused:
+            self._pending.append(data)
+        else:
+            self._hand_over(data)
+
+    def _hand_over(self, data: bytes | None) -> None:
+        if data is None:
+            if not self._closing and not self._protocol.eof_received():
+                self.close()
+        elif self._buffered:
+            asyncio.protocols._feed_data_to_buffered_proto(  # type: ignore[attr-defined]
+                self._protocol, data
+            )
+        else:
+            self._protocol.data_received(data)
+
+    def is_reading(self) -> bool:
+        return not self._paused and not self._closing
+
+    def pause_reading(self) -> None:
+        self._paused = True
+
+    def resume_reading(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._loop.call_soon(self._drain_pending)
+
+    def _drain_pending(self) -> None:
+        while self._pending and not self._paused and not self._lost:
+            self._hand_over(self._pending.popleft())
+
+    # sending
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self._closing or self._lost or not data:
+            return
+        self._out.send(bytes(data))
+
+    def writelines(self, list_of_data: Any) -> None:
+        self.write(b"".join(list_of_data))
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self._out.finish()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self._high = 64 * 1024 if high is None else high
+        self._low = self._high // 4 if low is None else low
+
+    def get_write_buffer_size(self) -> int:
+        return self._out.queued_bytes
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        return self._low, self._high
+
+    def _flow(self, queued: int) -> None:
+        if self._lost:
+            return
+        if not self._choked and queued > self._high:
+            self._choked = True
+            self._protocol.pause_writing()
+        elif self._choked and queued <= self._low:
+            self._choked = False
+            self._protocol.resume_writing()
+
+    # closing
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def close(self) -> None:
+        if not self._closing:
+            self._closing = True
+            self._out.finish()
+            self._loop.call_soon(self._lose, None)
+
+    def abort(self) -> None:
+        self._force_close(None)
+
+    def _force_close(self, exc: BaseException | None) -> None:
+        if self._lost:
+            return
+        if not self._closing:
+            self._closing = True
+            self._out.reset()
+        self._loop.call_soon(self._lose, exc)
+
+    def _lose(self, exc: BaseException | None) -> None:
+        if self._lost:
+            return
+        self._lost = True
+        self._pending.clear()
+        try:
+            self._protocol.connection_lost(exc)
+        finally:
+            self._sock.close()

@@ -1,0 +1,374 @@
+"""One warm worker process: a call specification in, a record of the call out.
+
+Imports are paid once. Everything that a call could leave behind is made anew for each one: the
+event loop and its clock, the providers' state, the agent file's module, its job and its process
+data. A call therefore gives the same record whichever worker runs it, and after whichever others.
+"""
+
+from __future__ import annotations
+
+import os
+
+THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+KEYS = ("DEEPGRAM_API_KEY", "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "CARTESIA_API_KEY")
+
+ENVIRONMENT = {
+    **THREADS,
+    # set iteration order reaches timing
+    "PYTHONHASHSEED": "0",
+    # the SDK's loop monitor would watch a clock that jumps
+    "LIVEKIT_AGENTS_LOOP_BLOCK_WARN_MS": "0",
+    **{key: f"tunnel-{key.split('_')[0].lower()}-key" for key in KEYS},
+}
+"""What a worker's environment must hold before its interpreter starts."""
+
+import asyncio  # noqa: E402
+import gc  # noqa: E402
+import logging  # noqa: E402
+import random  # noqa: E402
+import time  # noqa: E402
+from collections.abc import Callable  # noqa: E402
+from dataclasses import dataclass, field  # noqa: E402
+from typing import TYPE_CHECKING, Any  # noqa: E402
+
+import numpy as np  # noqa: E402
+
+from labkit.config import Settings, Value  # noqa: E402
+from labkit.providers.profile import load_profiles  # noqa: E402
+from labkit.providers.scene import SAMPLE_RATE_HZ, Scene  # noqa: E402
+from labkit.study.record import CallerTurn, CallRecord, ReplySegment  # noqa: E402
+from labkit.tunnel import clock  # noqa: E402
+from labkit.tunnel.link import Link  # noqa: E402
+from labkit.tunnel.network import Authority, Host, Network, NetworkLoop, guard_lookups, listen  # noqa: E402
+
+if TYPE_CHECKING:
+    from labkit.callers.caller import SpokenTurn
+    from labkit.providers.server import Emulator
+    from labkit.tunnel.clock import JobRule
+
+_TURN_LIMIT_S = 60.0
+_CALL_LIMIT_S = 60.0
+
+
+@dataclass(frozen=True)
+class CallSpec:
+    """One call to be run.
+
+    Attributes:
+        agent: A built-in agent's name, ``path.py`` or ``path.py:object``.
+        settings: What differs from the default settings.
+        seed: The study's base seed.
+        call: Index of the call.
+        n_turns: How many turns the caller takes.
+        virtual: Virtual clock, or the wall's.
+        tracks: Whether to keep the caller's two audio tracks.
+    """
+
+    agent: str
+    settings: dict[str, Value] = field(default_factory=dict)
+    seed: int = 7
+    call: int = 0
+    n_turns: int = 5
+    virtual: bool = True
+    tracks: bool = False
+
+
+class Worker:
+    """The process-wide part: certificates, models' answers, and the imports."""
+
+    def __init__(self) -> None:
+        clock.install()
+        self.authority = Authority()
+        self.authority.trust()
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        # the agent must not reach a true provider with a true key from inside the tunnel
+        os.environ.update({k: v for k, v in ENVIRONMENT.items() if k in KEYS})
+        self.network: Network | None = None
+        guard_lookups(lambda: self.network)
+        logging.getLogger("livekit").setLevel(os.environ.get("LABKIT_SDK_LOG", "CRITICAL"))
+
+        from labkit.callers.dialogue import load_dialogues
+        from labkit.callers.speech import SpeechCorpus
+        from labkit.providers import EMULATORS
+        from labkit.tunnel import job  # noqa: F401  (pays for livekit)
+        from labkit.tunnel.memo import AnswerMemo
+
+        self.dialogues = load_dialogues()
+        self.corpus = SpeechCorpus.load()
+        self.emulator_classes = EMULATORS
+        self.eot_memo = AnswerMemo("eot")
+        self._contexts: dict[str, Any] = {}
+
+    def rules(self, settings: Settings) -> Callable[[Callable[..., Any]], JobRule]:
+        """How executor jobs are treated: the SDK's models cost what was measured."""
+        vad = clock.JobRule(cost_s=settings.number("compute.vad_window_s"))
+        eot = clock.JobRule(cost_s=settings.number("compute.eot_s"), memo=self.eot_memo)
+        thread, plain = clock.JobRule(thread=True), clock.JobRule()
+
+        def rule_for(func: Callable[..., Any]) -> JobRule:
+            owner = type(getattr(func, "__self__", None))
+            if owner.__module__.startswith("livekit.local_inference"):
+                return eot if owner.__name__ == "EOT" else vad
+            if owner.__module__.startswith("livekit.plugins.silero"):
+                return vad
+            # audio decoders wait for more bytes from the loop, so they need a thread of their own
+            if getattr(func, "__name__", "") == "_decode_loop":
+                return thread
+            return plain
+
+        return rule_for
+
+    def run(self, spec: CallSpec) -> CallRecord:
+        """Runs one call.
+
+        Raises:
+            Exception: a usage error (unknown agent, setting, dialogue); whatever goes wrong inside
+                the call is in the record instead.
+        """
+        settings = Settings(spec.settings)
+        emulators = self._emulators(settings)
+        self.network = Network(_hosts(settings, emulators), seed=spec.seed)
+        self.network.begin_call(spec.seed, spec.call)
+        random.seed(spec.seed * 1_000_003 + spec.call)
+        np.random.seed((spec.seed * 1_000_003 + spec.call) % 2**32)
+        loop = NetworkLoop(self.network, virtual=spec.virtual, rule_for=self.rules(settings))
+        asyncio.set_event_loop(loop)
+        began = time.perf_counter()
+        try:
+            record = loop.run_until_complete(
+                _Call(self, spec, settings, emulators, self.network, loop).run()
+            )
+        finally:
+            _drain(loop)
+            asyncio.set_event_loop(None)
+            loop.close()
+            self.network = None
+            gc.collect()
+        record.wall_s = time.perf_counter() - began
+        return record
+
+    def _emulators(self, settings: Settings) -> dict[str, Emulator]:
+        profiles = load_profiles(settings.text("profile") or None)
+        scene = _SceneBox()
+        emulators = {}
+        for name, cls in self.emulator_classes.items():
+            keys = frozenset(v for k, v in ENVIRONMENT.items() if k == f"{name.upper()}_API_KEY")
+            emulators[name] = cls(profiles[name], scene, api_keys=keys)
+        return emulators
+
+
+class _SceneBox:
+    """Hands providers the scene of the call in progress."""
+
+    def __init__(self) -> None:
+        self.scene = Scene()
+
+    def __call__(self) -> Scene:
+        return self.scene
+
+
+def _hosts(settings: Settings, emulators: dict[str, Emulator]) -> dict[str, Host]:
+    def link(name: str) -> Link:
+        parts = {p: settings.number(f"links.{name}.{p}") for p in ("rtt_s", "jitter_s", "loss", "dns_s")}
+        return Link(**parts)
+
+    hosts = {e.host: Host(e.host, name, link(name)) for name, e in emulators.items()}
+    for host, provider in settings.extra_hosts.items():
+        if provider not in emulators:
+            from labkit.config import SettingError
+
+            raise SettingError(
+                f"hosts.{host}={provider}: known providers are {', '.join(sorted(emulators))}"
+            )
+        hosts[host] = Host(host, provider, link(provider))
+    return hosts
+
+
+class _Call:
+    """One call, from the first server to the last shutdown callback."""
+
+    def __init__(
+        self,
+        worker: Worker,
+        spec: CallSpec,
+        settings: Settings,
+        emulators: dict[str, Emulator],
+        network: Network,
+        loop: NetworkLoop,
+    ) -> None:
+        from labkit.callers.caller import Caller, Mouth, plan_call, room_tone
+        from labkit.callers.ear import Ear
+        from labkit.callers.line import Line
+        from labkit.tunnel.agentfile import load_agent
+        from labkit.tunnel.audio import Microphone, Speaker
+        from labkit.tunnel.events import SessionLog
+        from labkit.tunnel.job import Console
+
+        self.worker, self.spec, self.settings = worker, spec, settings
+        self.emulators, self.network, self.loop = emulators, network, loop
+        self.began_s = loop.time()
+        plan = plan_call(
+            settings, spec.seed, spec.call, spec.n_turns, worker.dialogues, worker.corpus
+        )
+        self.scene = Scene(spec.seed, spec.call, dialogues=worker.dialogues)
+        for emulator in emulators.values():
+            emulator.reset()
+            emulator.scene.scene = self.scene  # type: ignore[attr-defined]
+        self.agent = load_agent(spec.agent)
+        self.line = Line.of(settings, spec.seed, spec.call)
+        self.ear = Ear()
+        tone = room_tone(settings.number("caller.noise_floor_dbfs"), spec.seed, spec.call)
+        self.mouth = Mouth(self.scene, tone)
+        self.caller = Caller(plan, settings, self.scene, self.mouth, self.ear, self.now)
+        self.log = SessionLog(self.now)
+        self.console = Console(
+            Microphone(self.mouth, self.line, self.now),
+            Speaker(self.ear, self.line, self.now),
+            self.log,
+            settings,
+            self.agent,
+        )
+
+    def now(self) -> float:
+        return self.loop.time() - self.began_s
+
+    async def run(self) -> CallRecord:
+        from labkit.tunnel.job import run_job
+
+        self.began_s = self.loop.time()
+        self.log.epoch_s = time.time()
+        runners = [
+            await listen(host, self.emulators[host.provider].app(), self.worker.authority)
+            for host in self.network.hosts.values()
+        ]
+        hang_up = asyncio.Event()
+        job = asyncio.create_task(
+            run_job(self.agent, self.console, self.settings, self.spec.call, hang_up), name="job"
+        )
+        status, error = "ok", ""
+        limit_s = _CALL_LIMIT_S + self.settings.number("caller.start_after_s")
+        limit_s += _TURN_LIMIT_S * self.spec.n_turns
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._talk(job)
+                ended_s = self.now()
+                hang_up.set()
+                await job
+        except TimeoutError:
+            ended_s = self.now()
+            status, error = "failed", f"the call did not end within {limit_s:.0f} s of its clock"
+            error += "; waiting:\n" + self.loop.waiting()
+        except Exception as e:
+            from labkit.config import SettingError
+
+            if isinstance(e, SettingError):
+                raise
+            ended_s = self.now()
+            status, error = "failed", f"{type(e).__name__}: {e}"
+        finally:
+            job.cancel()
+            await asyncio.gather(job, return_exceptions=True)
+            for runner in runners:
+                await runner.cleanup()
+        if self.network.refused:
+            status = "failed"
+            try:
+                self.network.host(self.network.refused[0])
+            except OSError as e:
+                error = str(e.strerror)
+        return self._record(status, error, ended_s)
+
+    async def _talk(self, job: asyncio.Task[None]) -> None:
+        """Waits for the session to have its audio, then lets the caller talk to the end."""
+        started = asyncio.create_task(self.console.started.wait())
+        await asyncio.wait({started, job}, return_when=asyncio.FIRST_COMPLETED)
+        started.cancel()
+        if job.done():
+            await job
+            raise RuntimeError(
+                f"{self.agent.path.name} ended without starting an AgentSession with a room"
+            )
+        talk = asyncio.create_task(self.caller.run(), name="caller")
+        await asyncio.wait({talk, job}, return_when=asyncio.FIRST_COMPLETED)
+        if not talk.done():
+            talk.cancel()
+            await asyncio.gather(talk, return_exceptions=True)
+            await job
+        else:
+            await talk
+
+    def _record(self, status: str, error: str, ended_s: float) -> CallRecord:
+        plan = self.caller.plan
+        tracks = None
+        if self.spec.tracks:
+            mouth = np.frombuffer(bytes(self.scene.track.pcm), dtype=np.int16)
+            tracks = (mouth, self.ear.track(SAMPLE_RATE_HZ, len(mouth) / SAMPLE_RATE_HZ))
+        shift_s = self.began_s
+        return CallRecord(
+            call=self.spec.call,
+            seed=self.spec.seed,
+            persona=plan.persona,
+            voice=plan.voice,
+            turns=[_caller_turn(t) for t in self.caller.spoken],
+            segments=[
+                ReplySegment(s.left_s, s.first_voiced_s, s.last_voiced_s, s.interrupted)
+                for s in self.ear.segments
+            ],
+            providers=[{**r, "t_s": r["t_s"] - shift_s} for r in self.scene.log.rows],
+            session=self.log.rows,
+            line_delay_s=self.line.delay_s,
+            one_way_s={h.provider: h.link.rtt_s / 2 for h in self.network.hosts.values()},
+            simulated_s=ended_s,
+            wall_s=float("nan"),
+            status=status,
+            error=error,
+            connects=dict(self.network.connects),
+            overrides=self.console.overrides,
+            tracks=tracks,
+        )
+
+
+def _caller_turn(spoken: SpokenTurn) -> CallerTurn:
+    turn = spoken.plan.turn
+    return CallerTurn(
+        index=spoken.index,
+        dialogue=spoken.plan.dialogue,
+        turn_id=turn.id,
+        intent=turn.intent,
+        kind=turn.kind,
+        variant=spoken.plan.variant,
+        text=spoken.plan.clip.text,
+        right_reply=turn.right_reply(spoken.plan.variant),
+        clip_id=spoken.plan.clip.clip_id,
+        started_s=spoken.started_s,
+        stopped_s=spoken.stopped_s,
+        over_s=spoken.over_s,
+    )
+
+
+def _drain(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancels what the agent left running, so that nothing leaks into the next call."""
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+
+
+_worker: Worker | None = None
+
+
+def start() -> None:
+    """Initialises this process as a worker."""
+    global _worker
+    if _worker is None:
+        _worker = Worker()
+
+
+def run_call(spec: CallSpec) -> CallRecord:
+    """Runs one call in this process, which becomes a worker if it is none yet."""
+    start()
+    assert _worker is not None
+    return _worker.run(spec)

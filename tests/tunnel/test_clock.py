@@ -1,0 +1,127 @@
+"""Virtual time is exact, never waits, and never hides a hang."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from labkit.tunnel.clock import JobRule, TunnelHang, TunnelLoop, _real, install
+
+install()
+
+
+def run(coro, **kwargs):
+    loop = TunnelLoop(**kwargs)
+    try:
+        return loop.run_until_complete(coro(loop))
+    finally:
+        loop.close()
+
+
+def test_an_hour_of_sleep_is_exact_and_costs_nothing():
+    async def main(loop):
+        start = loop.time()
+        for _ in range(3600):
+            await asyncio.sleep(1.0)
+        return loop.time() - start
+
+    began = _real["perf_counter"]()
+    assert run(main) == 3600.0
+    assert _real["perf_counter"]() - began < 5
+
+
+def test_every_clock_function_follows():
+    async def main(loop):
+        before = (time.time(), time.monotonic(), time.perf_counter_ns(), time.time_ns())
+        await asyncio.sleep(1.5)
+        after = (time.time(), time.monotonic(), time.perf_counter_ns(), time.time_ns())
+        return [b - a for a, b in zip(before, after, strict=True)]
+
+    seconds, monotonic, perf_ns, unix_ns = run(main)
+    assert (monotonic, perf_ns, unix_ns) == (1.5, 1_500_000_000, 1_500_000_000)
+    assert seconds == pytest.approx(1.5, abs=1e-6)
+
+
+def test_outside_the_loop_time_is_real():
+    assert abs(time.time() - _real["time"]()) < 1
+
+
+def test_a_blocking_sleep_stalls_the_loop_for_as_long():
+    async def main(loop):
+        fired = []
+        loop.call_later(0.1, lambda: fired.append(loop.time()))
+        time.sleep(0.5)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return fired
+
+    assert run(main) == [0.5]
+
+
+def test_an_executor_job_is_charged_its_cost_and_its_sleeps():
+    async def main(loop):
+        other = []
+        loop.call_later(0.05, lambda: other.append(loop.time()))
+        await asyncio.to_thread(time.sleep, 0.2)
+        return loop.time(), other
+
+    ended, other = run(main, rule_for=lambda func: JobRule(cost_s=0.1))
+    assert ended == pytest.approx(0.3)
+    assert other == [0.05], "the loop goes on while a job is in the executor"
+
+
+def test_a_pure_job_is_remembered_but_still_charged():
+    calls = []
+
+    def model(data):
+        calls.append(bytes(data))
+        return len(calls)
+
+    async def main(loop):
+        answers = [await asyncio.to_thread(model, b"ab") for _ in range(3)]
+        answers.append(await asyncio.to_thread(model, b"cd"))
+        return answers, loop.time()
+
+    answers, ended = run(main, rule_for=lambda func: JobRule(cost_s=0.5, memo=memo))
+    assert answers == [1, 1, 1, 2] and ended == 2.0 and calls == [b"ab", b"cd"]
+
+
+memo: dict[str, int] = {}
+
+
+def test_a_job_in_a_real_thread_holds_the_clock():
+    async def main(loop):
+        await loop.run_in_executor(None, _real["sleep"], 0.2)
+        return loop.time()
+
+    assert run(main, rule_for=lambda func: JobRule(thread=True)) == 0.0
+
+
+def test_an_error_in_a_job_reaches_its_caller():
+    async def main(loop):
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.to_thread(lambda: 1 / 0)
+
+    run(main)
+
+
+def test_a_hang_names_the_waiting_task():
+    async def main(loop):
+        async def waits_for_godot():
+            await asyncio.Event().wait()
+
+        await asyncio.create_task(waits_for_godot(), name="godot")
+
+    with pytest.raises(TunnelHang, match=r"(?s)godot: .*waits_for_godot at .*test_clock.py:\d+"):
+        run(main)
+
+
+def test_the_wall_clock_loop_really_waits():
+    async def main(loop):
+        await asyncio.sleep(0.05)
+
+    began = _real["perf_counter"]()
+    run(main, virtual=False)
+    assert _real["perf_counter"]() - began >= 0.05
