@@ -22,6 +22,8 @@ from labkit.randomness import Delay, stream, uniform
 
 SILENT_DBFS = -96.0
 _TONE_S = 10
+_TICK_S = 1e-8
+"""The clock ticks in nanoseconds, so a timer may fire a fraction of one before its moment."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +88,11 @@ def plan_call(
     voice_luck = uniform(seed, "caller.voice", call)
     turns: list[PlannedTurn] = []
     first = dialogues[order[0]]
-    voices = corpus.voices_of(first.name)
+    voices = corpus.dialogue_voices(first.name)
     voice = voices[int(voice_luck * len(voices))]
     while len(turns) < n_turns:
         dialogue = dialogues[order[len({t.dialogue for t in turns}) % len(order)]]
-        spoken_by = corpus.voices_of(dialogue.name)
+        spoken_by = corpus.dialogue_voices(dialogue.name)
         speaker = voice if voice in spoken_by else spoken_by[int(voice_luck * len(spoken_by))]
         for turn in dialogue.turns[: n_turns - len(turns)]:
             variant = persona.variant(corpus.variants(dialogue.name, turn.id))
@@ -200,9 +202,9 @@ class Caller:
         give_up_s = spoken.stopped_s + self.settings.number("caller.patience_s")
         while True:
             heard_s = self.ear.first_voiced_after(spoken.started_s)
-            if heard_s == heard_s and heard_s <= self.now():
+            if heard_s == heard_s and heard_s <= self.now() + _TICK_S:
                 break
-            if self.now() >= give_up_s:
+            if self.now() + _TICK_S >= give_up_s:
                 return
             until = min(give_up_s, heard_s) if heard_s == heard_s else give_up_s
             await self._until(until)
@@ -212,7 +214,7 @@ class Caller:
         gap_s = self._gap.draw(self.scene.seed, "caller.gap", self.scene.call, index)
         while True:
             last_s = self.ear.last_voiced_s
-            if last_s != last_s or self.now() >= last_s + gap_s:
+            if last_s != last_s or self.now() + _TICK_S >= last_s + gap_s:
                 return
             await self._until(last_s + gap_s)
 

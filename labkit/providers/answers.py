@@ -22,6 +22,7 @@ from typing import Any
 
 from labkit.callers.dialogue import load_dialogues
 from labkit.callers.turn import Dialogue, Turn
+from labkit.providers import tokens
 from labkit.providers.matching import Match, PhraseIndex
 from labkit.providers.tool_calls import Tool, ToolCall, guessed_call, scripted_call
 from labkit.providers.verdicts import verdict
@@ -90,6 +91,12 @@ def _index(dialogues: Mapping[str, Dialogue] | None) -> PhraseIndex:
         known = (dialogues, PhraseIndex(dialogues))
         _INDEXES[id(dialogues)] = known
     return known[1]
+
+
+def warm_up() -> None:
+    """Builds the index of the packaged dialogues, so that no request waits for it."""
+    _packaged()
+    tokens.count("")
 
 
 def answer(

@@ -22,12 +22,15 @@ from weakref import WeakKeyDictionary
 from aiohttp import web
 
 from labkit.providers import tokens
-from labkit.providers.answers import Answer, Message, answer
+from labkit.providers.answers import Answer, Message, answer, warm_up
 from labkit.providers.pacing import Bucket, Burst, Pace, bursts
 from labkit.providers.prompt_cache import Lookup
 from labkit.providers.server import Emulator
-from labkit.providers.tool_calls import Tool
+from labkit.providers.tool_calls import Tool, ToolCall
 
+_CALL_MARKUP = 7
+"""Tokens around a call's name and arguments: a call of get_weather with one short argument, in
+OpenAI's function calling guide (2025), is billed about nine more than its arguments have."""
 _DATED = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8})$")
 
 
@@ -41,7 +44,7 @@ class Job:
         prompt_tokens: Length of the whole prompt.
         cache: What it reads from and writes to the prompt cache.
         answer: What the model will say.
-        pieces: The answer, token by token; for tool calls the arguments of one call after another.
+        pieces: The answer, token by token; for tool calls one row per call (see ``_call_pieces``).
         cut: Whether the answer was cut off at the request's token limit.
         tokens_per_piece: Tokens the provider counts for one piece.
         arrived_s: Loop time of its arrival.
@@ -88,6 +91,7 @@ class ChatEmulator(Emulator):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        warm_up()
         self.failures: deque[int] = deque()
         self._connections: WeakKeyDictionary[asyncio.BaseTransport, int] = WeakKeyDictionary()
         self._buckets: dict[tuple[str, ...], Bucket] = {}
@@ -160,7 +164,7 @@ class ChatEmulator(Emulator):
         The draws are named by the turn, the number of tool results since the caller spoke and how
         often the same words were sent before, so they do not depend on other requests.
         """
-        loop, scene = asyncio.get_running_loop(), self.scene()
+        arrived_s, scene = asyncio.get_running_loop().time(), self.scene()
         found = answer(
             messages,
             tools,
@@ -170,8 +174,8 @@ class ChatEmulator(Emulator):
         )
         last_user, step = _last_user(messages)
         key = (step, self.nth("request", step, last_user))
-        texts = [_arguments(call.arguments) for call in found.tool_calls] or [found.text]
-        pieces, cut = _limit([tokens.pieces(t) for t in texts], max_tokens, tokens_per_piece)
+        texts = [_call_pieces(call) for call in found.tool_calls] or [tokens.pieces(found.text)]
+        pieces, cut = _limit(texts, max_tokens, tokens_per_piece)
         wait_s = self.draw("models", model, "first_token", purpose="first_token", key=key)
         rate = float(self.figure(model, "prefill_tokens_per_s"))
         wait_s += max(prompt_tokens - cache.read, 0) / rate
@@ -197,7 +201,7 @@ class ChatEmulator(Emulator):
             pieces=pieces,
             cut=cut,
             tokens_per_piece=tokens_per_piece,
-            arrived_s=loop.time(),
+            arrived_s=arrived_s,
             wait_s=wait_s + thinking_s,
             bursts=plan,
             thinking_s=thinking_s,
@@ -325,8 +329,13 @@ def _last_user(messages: Sequence[Message]) -> tuple[str, int]:
     return "", step
 
 
-def _arguments(arguments: Any) -> str:
-    return json.dumps(dict(arguments), separators=(",", ":"))
+def _call_pieces(call: ToolCall) -> tuple[str, ...]:
+    """A call's arguments, token by token, after empty pieces for what the client never sees.
+
+    A model also writes the function's name and some markup, which takes time and is billed.
+    """
+    arguments = json.dumps(dict(call.arguments), separators=(",", ":"))
+    return ("",) * (_CALL_MARKUP + tokens.count(call.name)) + tokens.pieces(arguments)
 
 
 def _limit(

@@ -80,7 +80,7 @@ class DeepgramEmulator(Emulator):
         serve: Callable[[web.WebSocketResponse, str], Awaitable[None]],
     ) -> web.StreamResponse:
         """Checks, upgrades and serves one socket."""
-        refused = self._check(request, model, flux=model.startswith("flux"))
+        refused = self._check(request, model, flux=request.path.startswith("/v2"))
         if refused is not None:
             return refused
         release = self.slots.take(self._key(request), self.profile.value("limits", "streaming"))
@@ -104,7 +104,9 @@ class DeepgramEmulator(Emulator):
         except BadQuery as e:
             return self._bad_query(request, e)
         model = _general(asked.model)
-        return await self._open(request, model, Listening(self, asked, model).serve)
+        return await self._open(
+            request, model, lambda ws, id_: Listening(self, asked, model).serve(ws, id_)
+        )
 
     async def _flux(self, request: web.Request) -> web.StreamResponse:
         from labkit.providers.deepgram_flux import FluxListening  # it builds on this module
@@ -113,9 +115,9 @@ class DeepgramEmulator(Emulator):
             asked = FluxQuery.parse(request.query, request.query.getall("keyterm", []))
         except BadQuery as e:
             return self._bad_query(request, e)
-        if not asked.model.startswith("flux"):
-            return self.refuse(400, "Bad Request", f"model `{asked.model}` is not a Flux model")
-        return await self._open(request, asked.model, FluxListening(self, asked).serve)
+        return await self._open(
+            request, asked.model, lambda ws, id_: FluxListening(self, asked).serve(ws, id_)
+        )
 
     def _bad_query(self, request: web.Request, error: BadQuery) -> web.Response:
         if not self.authorized(self._key(request)):

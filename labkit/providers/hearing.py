@@ -27,7 +27,8 @@ _PIECE = 320  # bytes: 10 ms, the grain at which chunks with holes are matched
 _ZEROS = bytes(1 << 16)
 _QUIET_RMS = 30.0  # int16 steps; softer chunks hold too little to be searched for
 _NEAR = 64  # samples around the expected place that a resampled chunk may have slipped
-_LOOK_BACK_S = 20.0  # how far back a resampled or noisy chunk is searched
+_LOOK_BACK_S = 20.0  # how far back a chunk is searched first
+_SEARCH_S = 8.0  # how far back a resampled or noisy chunk is searched, which is slow
 _SEARCH_EVERY_S = 0.25  # audio found nowhere is not searched for more often than this
 _ALIKE = 0.4  # correlation from which a chunk counts as that stretch of the track
 
@@ -209,20 +210,22 @@ class Hearing:
         chunk = np.frombuffer(pcm, np.int16).astype(np.float32)
         power = float(chunk @ chunk) / max(len(chunk), 1)
         expected = None if self._pos is None else self._pos + self._gone
-        if power < _QUIET_RMS**2:  # too quiet to tell: go on as expected, if the track is as quiet
-            if expected is None:
-                return None
+        if expected is None and power < _QUIET_RMS**2:
+            return None
+        if expected is not None:
             at_s = expected / 2 / SAMPLE_RATE_HZ
             held = self._power(at_s, at_s + len(chunk) / SAMPLE_RATE_HZ)
-            return expected if held < max(16 * power, _QUIET_RMS**2) else None
-        if expected is not None:
+            if held < max(power / 4, _QUIET_RMS**2):  # nothing there to tell by: go on as expected
+                return expected
+            if power < _QUIET_RMS**2:
+                return None
             at, alike = self._best(chunk, expected // 2 - _NEAR, expected // 2 + _NEAR)
             if alike >= _ALIKE:
                 return self._note(at, alike)
         if not self._may_search():
             return None
         end = len(self._track.pcm) // 2
-        at, alike = self._best(chunk, end - int(_LOOK_BACK_S * SAMPLE_RATE_HZ), end - len(chunk))
+        at, alike = self._best(chunk, end - int(_SEARCH_S * SAMPLE_RATE_HZ), end - len(chunk))
         return self._note(at, alike) if alike >= _ALIKE else None
 
     def _note(self, at: int, alike: float) -> int:

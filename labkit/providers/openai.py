@@ -29,7 +29,7 @@ _TIERS = ("auto", "default", "flex", "priority", "fast", "scale")
 _KEEPS = {"24h": 86_400.0, "in_memory": None, "in-memory": None}
 
 
-class OpenAI(ChatEmulator):
+class OpenAIEmulator(ChatEmulator):
     """Speaks as ``api.openai.com`` does."""
 
     name = "openai"

@@ -54,7 +54,8 @@ def streamed(
                 opening = event(_dump(_call_head(index, calls[index].name, call_ids[index])))
             for piece in arguments:
                 call = f'{{"index":{index},"function":{{"arguments":{json.dumps(piece)}}}}}'
-                pieces.append(opening + event(f'{{"tool_calls":[{call}]}}'))
+                shown = event(f'{{"tool_calls":[{call}]}}') if piece else b""
+                pieces.append(opening + shown)
                 opening = b""
     else:
         pieces = [event(f'{{"content":{json.dumps(piece)}}}') for piece in job.pieces[0]]

@@ -85,6 +85,10 @@ class Bucket:
         self._level -= amount
         return 0.0
 
+    def give(self, amount: float) -> None:
+        """Puts back what was taken in excess."""
+        self._level = min(self._level + amount, self.per_minute)
+
     def remaining(self) -> int:
         """What is left now."""
         return max(int(self._level), 0)

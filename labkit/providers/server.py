@@ -229,10 +229,12 @@ async def listening(
     emulator: Emulator, host: str = "127.0.0.1", port: int = 0
 ) -> AsyncIterator[int]:
     """Serves an emulator on plain HTTP; gives the port."""
-    runner = web.AppRunner(emulator.app(), access_log=None, keepalive_timeout=3630)
+    runner = web.AppRunner(
+        emulator.app(), access_log=None, keepalive_timeout=3630, shutdown_timeout=0.1
+    )
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port, shutdown_timeout=0.1)
+        site = web.TCPSite(runner, host, port)
         await site.start()
         yield runner.addresses[0][1]
     finally:

