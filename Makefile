@@ -43,7 +43,7 @@ lock:  ## pin the newest packages that pyproject.toml allows in constraints.txt
 	$(PYTHON) -m venv "$$new/venv"; \
 	"$$new/venv/bin/pip" install --quiet -e '.[dev]'; \
 	{ echo '# One tested set of versions inside the ranges of pyproject.toml. Written by `make lock`.'; \
-	  "$$new/venv/bin/pip" freeze --exclude-editable | grep -E '^[A-Za-z0-9._-]+==' | sort -f; } \
+	  "$$new/venv/bin/pip" freeze --exclude-editable | grep -E '^[A-Za-z0-9._-]+==' | LC_ALL=C sort -f; } \
 	  > "$$new/constraints.txt"; \
 	cp "$$new/constraints.txt" constraints.txt
 

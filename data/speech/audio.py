@@ -19,6 +19,10 @@ LEVEL_DBFS = -23.0
 SENTENCE_GAP_S = 0.18
 LONGEST_GAP_S = 0.20
 """Unmarked silence is kept this short, so that a fluent clip holds no hidden pause for a VAD."""
+EDGE_DB = 2.0
+"""Ends are trimmed this much above the floor, so that they still count as voiced after fading."""
+BREATH_S = 0.08
+"""Unvoiced stretches of this length next to a word boundary are between the words, not in one."""
 CUT_SEARCH_S = 0.06
 FADE_S = 0.002
 
@@ -41,7 +45,8 @@ class Spoken:
     pcm: np.ndarray
     words: list[str]
     spans: list[Span]
-    n_pauses: int
+    pauses: list[Span]
+    """The marked pauses, start and end in seconds."""
     longest_gap_s: float
     """Longest unvoiced stretch outside the marked pauses."""
 
@@ -67,7 +72,7 @@ def speak(voice: Voice, marked: str, rate: int, step: int) -> Spoken:
         pieces[-1].gap_s, pieces[-1].marked = (*pauses, 0.0)[index], True
         begin = index + 1
     floor = max(_frame_db(p.samples, rate).max() for p in pieces) - FLOOR_DB
-    return _join([_tightened(p, floor, rate) for p in pieces], marked, len(pauses), rate, step)
+    return _join([_tightened(p, floor, rate) for p in pieces], marked, rate, step)
 
 
 def _phrase(voice: Voice, parts: list[str], pauses: list[float], rate: int) -> list[Piece]:
@@ -116,7 +121,7 @@ def _frame_db(samples: np.ndarray, rate: int) -> np.ndarray:
 def _tightened(piece: Piece, floor: float, rate: int) -> Piece:
     """Cuts silence off both ends and shortens unmarked silence inside; words follow."""
     n = round(FRAME_S * rate)
-    voiced = _frame_db(piece.samples, rate) >= floor
+    voiced = _frame_db(piece.samples, rate) >= floor + EDGE_DB
     keep = np.ones(len(voiced), bool)
     on = np.flatnonzero(voiced)
     keep[: on[0]] = keep[on[-1] + 1 :] = False
@@ -135,7 +140,9 @@ def _tightened(piece: Piece, floor: float, rate: int) -> Piece:
     ]
     edges[0][0], edges[-1][1] = 0, len(voiced_kept)
     # The synthesiser marks the last word to beyond the sound; only frames that sound count.
-    spans = [_sounding(e, voiced_kept) for e in _apart(edges, len(voiced_kept))]
+    words = _touching(_apart(edges, len(voiced_kept)), voiced_kept)
+    words = _breathing(words, voiced_kept)
+    spans = [_sounding(e, voiced_kept) for e in words]
     kept = samples.reshape(-1, n)[keep].reshape(-1).copy()
     ramp = np.linspace(0.0, 1.0, round(FADE_S * rate), dtype=np.float32)
     kept[: len(ramp)] *= ramp
@@ -153,12 +160,43 @@ def _apart(edges: list[list[int]], n_frames: int) -> list[tuple[int, int]]:
     return out
 
 
+def _touching(words: list[tuple[int, int]], voiced: np.ndarray) -> list[tuple[int, int]]:
+    """Shares out the sound between two words, which the synthesiser gives to the comma."""
+    out = list(words)
+    for i in range(len(out) - 1):
+        (first, end), (start, last) = out[i], out[i + 1]
+        silent = np.flatnonzero(~voiced[end:start])
+        # Without a silence the word before the comma is still being drawn out.
+        middle = end + int(silent[len(silent) // 2]) if len(silent) else start
+        out[i], out[i + 1] = (first, middle), (middle, last)
+    return out
+
+
+def _breathing(words: list[tuple[int, int]], voiced: np.ndarray) -> list[tuple[int, int]]:
+    """Moves a boundary that lies beside a breath (the synthesiser is a frame or two off) onto it."""
+    reach = round(BREATH_S / FRAME_S)
+    edges = np.flatnonzero(np.diff(np.concatenate([[True], voiced, [True]]).astype(int)))
+    breaths = [(a, b) for a, b in edges.reshape(-1, 2).tolist() if b - a >= reach]
+    out = list(words)
+    for i in range(len(out) - 1):
+        (first, end), (start, last) = out[i], out[i + 1]
+        near = [
+            (a, b)
+            for a, b in breaths
+            if a - reach <= end and start <= b + reach and first < a and b < last
+        ]
+        if near:
+            a, b = max(near, key=lambda breath: breath[1] - breath[0])
+            out[i], out[i + 1] = (first, a), (b, last)
+    return out
+
+
 def _sounding(edge: tuple[int, int], voiced: np.ndarray) -> tuple[int, int]:
     on = np.flatnonzero(voiced[edge[0] : edge[1]])
     return (edge[0] + int(on[0]), edge[0] + int(on[-1]) + 1) if len(on) else edge
 
 
-def _join(pieces: list[Piece], marked: str, n_pauses: int, rate: int, step: int) -> Spoken:
+def _join(pieces: list[Piece], marked: str, rate: int, step: int) -> Spoken:
     """One clip of all pieces at the corpus level, with digital silence between them."""
     speech = np.concatenate([p.samples for p in pieces])
     energy = _frame_db(speech, rate)
@@ -166,6 +204,7 @@ def _join(pieces: list[Piece], marked: str, n_pauses: int, rate: int, step: int)
     gain = 10 ** ((LEVEL_DBFS - 10 * np.log10(np.mean(10 ** (loud / 10)))) / 20)
     out: list[np.ndarray] = []
     spans: list[Span] = []
+    pauses: list[Span] = []
     now = 0.0
     longest = 0.0
     for i, piece in enumerate(pieces):
@@ -178,8 +217,10 @@ def _join(pieces: list[Piece], marked: str, n_pauses: int, rate: int, step: int)
         if i < len(pieces) - 1:
             gap = round(piece.gap_s * rate)
             out.append(np.zeros(gap, np.int16))
-            now += gap / rate
-            if not piece.marked:
+            if piece.marked:
+                pauses.append((now, now + gap / rate))
+            else:
                 longest = max(longest, SENTENCE_GAP_S)
+            now += gap / rate
     words = " ".join(split_pauses(marked)[0]).split()
-    return Spoken(np.concatenate(out), words, spans, n_pauses, longest)
+    return Spoken(np.concatenate(out), words, spans, pauses, longest)

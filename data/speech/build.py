@@ -45,7 +45,7 @@ BARGE_INS = {
 }
 CLIP_COLUMNS = (
     "clip_id voice dialogue turn variant file offset_samples n_samples text "
-    "speech_end_s n_pauses longest_gap_s"
+    "speech_end_s n_pauses pauses_s longest_gap_s"
 ).split()
 
 Job = tuple[str, str, str, str]
@@ -84,7 +84,9 @@ def build_callers(dialogues: dict[str, Dialogue]) -> None:
                 size += len(pack[-1])
             spoken, offset = done[marked]
             n = len(spoken.pcm)
-            ends = [f"{spoken.spans[-1][1]:.2f}", spoken.n_pauses, f"{spoken.longest_gap_s:.2f}"]
+            pauses = " ".join(f"{a:.2f}-{b:.2f}" for a, b in spoken.pauses)
+            ends = [f"{spoken.spans[-1][1]:.2f}", len(spoken.pauses), pauses]
+            ends.append(f"{spoken.longest_gap_s:.2f}")
             text = " ".join(spoken.words)
             where = [f"{voice}.flac", offset, n]
             clips.append([clip_id, voice, dialogue, turn, variant, *where, text, *ends])

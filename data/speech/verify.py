@@ -58,7 +58,10 @@ def comparable(text: str) -> list[str]:
                 out[-1] = str(int(out[-1]) + number)
                 tens = False
             else:
-                out[-1:] = [out[-1] + str(number)] if joins else [*out[-1:], str(number)]
+                if joins:
+                    out[-1] += str(number)
+                else:
+                    out.append(str(number))
                 tens, hundred = number >= 20 and number % 10 == 0, False
             continue
         if token == "hundred" and joins:
@@ -67,13 +70,19 @@ def comparable(text: str) -> list[str]:
             continue
         else:
             tens = hundred = False
-            same_sort = token.isdigit() if joins else (len(token) == 1 and token.isalpha() and out and _spelled(out[-1]))
-            out[-1:] = [out[-1] + token] if same_sort and token != "a" else [*out[-1:], token]
+            if (joins and token.isdigit()) or (out and _spelled(out[-1]) and _is_letter(token)):
+                out[-1] += token
+            else:
+                out.append(token)
     return " ".join(SAME.get(t, t) for t in out).split()
 
 
+def _is_letter(token: str) -> bool:
+    return len(token) == 1 and token.isalpha() and token not in "ai"
+
+
 def _spelled(token: str) -> bool:
-    return token in ("k", "s", "b", "sp", "br", "kl")
+    return token in ("k", "s", "b")
 
 
 def errors(said: list[str], heard: list[str]) -> int:
@@ -87,7 +96,7 @@ def errors(said: list[str], heard: list[str]) -> int:
 
 
 def structure(clips: Iterable[Clip]) -> tuple[int, int, int, int]:
-    """Words, words with less than half of their frames voiced, pauses, pauses not silent."""
+    """Words, words that do not start and end voiced, pauses, pauses not silent."""
     words = mute = pauses = loud = 0
     for clip in clips:
         energy = _frame_db(clip.pcm.astype(np.float64), CALLER_RATE_HZ)
@@ -95,9 +104,12 @@ def structure(clips: Iterable[Clip]) -> tuple[int, int, int, int]:
         for word in clip.words:
             words += 1
             inside = voiced[round(word.start_s / FRAME_S) : round(word.end_s / FRAME_S)]
-            mute += not len(inside) or inside.mean() < 0.5
-        pauses += clip.n_pauses
-        loud += sum(end - start < 0.35 for start, end in clip.pauses)
+            mute += not (len(inside) and inside[0] and inside[-1])
+        for start_s, end_s in clip.pauses:
+            pauses += 1
+            loud += clip.pcm[
+                round(start_s * CALLER_RATE_HZ) : round(end_s * CALLER_RATE_HZ)
+            ].any()
     return words, mute, pauses, loud
 
 
@@ -125,10 +137,12 @@ def main() -> None:
     every = parser.parse_args().every
     corpus = SpeechCorpus.load()
     clips = list(corpus.clips())
-    print("words %d, not sounding %d; pauses %d, not silent %d" % structure(clips))
+    words, mute, pauses, loud = structure(clips)
+    print(f"words {words}, with a silent edge {mute}; pauses {pauses}, not silent {loud}")
     texts = [row[0] for row in corpus._agent_rows.values()]
-    jobs = [(c.voice, c.variant, c.text, c.pcm, CALLER_RATE_HZ) for c in clips]
-    jobs = list({(voice, pcm.ctypes.data): job for job in jobs for voice, pcm in [(job[0], job[3])]}.values())
+    # Dialogues share recordings; hear each once.
+    once = {(c.voice, c.text, c.n_pauses): c for c in clips}.values()
+    jobs = [(c.voice, c.variant, c.text, c.pcm, CALLER_RATE_HZ) for c in once]
     for text in texts:
         clip = corpus.agent_sentence(text)
         assert clip is not None

@@ -59,8 +59,8 @@ class Clip:
     words: tuple[Word, ...]
     speech_end_s: float
     """End of the last voiced 10 ms frame."""
-    n_pauses: int
-    """Marked pauses; unmarked silence is never longer than 0.2 s."""
+    pauses: tuple[tuple[float, float], ...]
+    """Start and end of each marked pause in seconds; unmarked silence never exceeds 0.25 s."""
     pcm: Pcm = field(repr=False)
     """Mono, 16 kHz, read-only."""
 
@@ -70,15 +70,9 @@ class Clip:
         return len(self.pcm) / CALLER_RATE_HZ
 
     @property
-    def pauses(self) -> tuple[tuple[float, float], ...]:
-        """Start and end in seconds of each marked pause: the longest digital silences in order."""
-        silent = np.concatenate([[False], self.pcm == 0, [False]])
-        edges = np.flatnonzero(silent[1:] != silent[:-1]).reshape(-1, 2)
-        longest = np.argsort(edges[:, 0] - edges[:, 1], kind="stable")[: self.n_pauses]
-        return tuple(
-            (int(edges[i][0]) / CALLER_RATE_HZ, int(edges[i][1]) / CALLER_RATE_HZ)
-            for i in sorted(longest)
-        )
+    def n_pauses(self) -> int:
+        """How many pauses the text asked for."""
+        return len(self.pauses)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -110,7 +104,7 @@ class _Row:
     n_samples: int
     text: str
     speech_end_s: float
-    n_pauses: int
+    pauses_s: str
 
 
 class SpeechCorpus:
@@ -134,7 +128,7 @@ class SpeechCorpus:
                 int(r["n_samples"]),
                 r["text"],
                 float(r["speech_end_s"]),
-                int(r["n_pauses"]),
+                r["pauses_s"],
             )
             self._rows[row.dialogue, row.turn, row.variant, row.voice] = row
             _append_new(self._variants[row.dialogue, row.turn], row.variant)
@@ -254,7 +248,7 @@ class SpeechCorpus:
                 text=row.text,
                 words=self._words[row.clip_id],
                 speech_end_s=row.speech_end_s,
-                n_pauses=row.n_pauses,
+                pauses=_spans(row.pauses_s, 1.0),
                 pcm=self._pack(row.file)[row.offset : row.offset + row.n_samples],
             )
         return self._clips[row.clip_id]
@@ -277,11 +271,8 @@ class SpeechCorpus:
     def _agent_rows(self) -> Mapping[str, tuple[str, str, int, int, tuple[Word, ...]]]:
         rows = {}
         for r in _read_csv(self._folder / "agent.csv"):
-            spans = [span.split("-") for span in r["words_ms"].split()]
-            words = tuple(
-                Word(text, int(start) / 1e3, int(end) / 1e3)
-                for text, (start, end) in zip(r["text"].split(), spans, strict=True)
-            )
+            spans = _spans(r["words_ms"], 1e3)
+            words = tuple(Word(t, *s) for t, s in zip(r["text"].split(), spans, strict=True))
             where = (r["file"], int(r["offset_samples"]), int(r["n_samples"]))
             rows[normalise(r["text"])] = (r["text"], *where, words)
         return rows
@@ -290,6 +281,12 @@ class SpeechCorpus:
 def _read_csv(file: Path) -> Iterable[dict[str, str]]:
     with file.open(newline="", encoding="utf-8") as lines:
         yield from csv.DictReader(lines)
+
+
+def _spans(text: str, per_second: float) -> tuple[tuple[float, float], ...]:
+    """Reads ``"0.31-0.90 1.20-1.75"`` as pairs of seconds."""
+    pairs = (span.split("-") for span in text.split())
+    return tuple((float(a) / per_second, float(b) / per_second) for a, b in pairs)
 
 
 def _append_new(names: list[str], name: str) -> None:

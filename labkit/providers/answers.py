@@ -14,63 +14,24 @@ from __future__ import annotations
 
 import ast
 import json
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from labkit.callers.dialogue import load_dialogues
 from labkit.callers.turn import Dialogue, Turn
 from labkit.providers import tokens
+from labkit.providers.conversation import Answer, Message
+from labkit.providers.instructions import follow, is_instruction, order
 from labkit.providers.matching import Match, PhraseIndex
 from labkit.providers.tool_calls import Tool, ToolCall, guessed_call, scripted_call
 from labkit.providers.verdicts import verdict
 from labkit.providers.wording import canonical, contains
 
+__all__ = ["Answer", "Message", "answer", "warm_up"]
+
 _GO_ON = "Please go on."
-_PLACEHOLDERS = ("(empty)", ".", "")
-_IMPERATIVE = re.compile(
-    r"(please |briefly |now )?(say|greet|tell|ask|respond|reply|offer|apologi[sz]e|let the|inform|"
-    r"thank|introduce|welcome|acknowledge|explain|generate|give the user)\b",
-    re.IGNORECASE,
-)
-_INLINE = re.compile(r"\s*<instructions>(.*)</instructions>\s*", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Message:
-    """One message of a request, in a form all providers share.
-
-    Attributes:
-        role: ``system`` (also for developer), ``user``, ``assistant`` or ``tool``.
-        text: Its words; for a tool, what it returned.
-        failed: A tool result that reports an error.
-    """
-
-    role: str
-    text: str
-    failed: bool = False
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the model says.
-
-    Attributes:
-        text: Spoken words; empty if tools are called.
-        tool_calls: Functions called.
-        kind: Why: ``reply``, ``near_miss``, ``tool_call``, ``after_tool``, ``without``,
-            ``partial``, ``fallback``, ``instructed``, ``verdict`` or ``empty``.
-        dialogue: Name of the recognised dialogue, if any.
-        turn: Id of the recognised turn, if any.
-    """
-
-    text: str = ""
-    tool_calls: tuple[ToolCall, ...] = ()
-    kind: str = "reply"
-    dialogue: str | None = None
-    turn: str | None = None
 
 
 @lru_cache(maxsize=1)
@@ -78,19 +39,19 @@ def _packaged() -> PhraseIndex:
     return PhraseIndex(load_dialogues())
 
 
-_INDEXES: dict[int, tuple[Mapping[str, Dialogue], PhraseIndex]] = {}
+_INDEXES: dict[tuple[int, ...], PhraseIndex] = {}
 
 
 def _index(dialogues: Mapping[str, Dialogue] | None) -> PhraseIndex:
     if not dialogues:
         return _packaged()
-    known = _INDEXES.get(id(dialogues))
-    if known is None or known[0] is not dialogues:
-        if len(_INDEXES) > 16:
+    # The index holds on to the dialogues, so their identities cannot be taken over by others.
+    key = tuple(map(id, dialogues.values()))
+    if key not in _INDEXES:
+        if len(_INDEXES) >= 16:
             _INDEXES.clear()
-        known = (dialogues, PhraseIndex(dialogues))
-        _INDEXES[id(dialogues)] = known
-    return known[1]
+        _INDEXES[key] = PhraseIndex(dialogues)
+    return _INDEXES[key]
 
 
 def warm_up() -> None:
@@ -119,11 +80,11 @@ def answer(
     index = _index(dialogues)
     system = "\n".join(m.text for m in messages if m.role == "system")
     homes = index.homes(system)
-    talk = [m for m in messages if not _is_instruction(m)]
+    talk = [m for m in messages if not is_instruction(m)]
     users = [i for i, m in enumerate(talk) if m.role == "user"]
-    order = _order(messages, talk)
-    if order is not None:
-        return Answer(_follow(order, system), kind="instructed")
+    ordered = order(messages, talk)
+    if ordered is not None:
+        return Answer(follow(ordered, system), kind="instructed")
     last = users[-1]
     text = talk[last].text.strip()
     results = [m for m in talk[last + 1 :] if m.role == "tool"]
@@ -147,50 +108,6 @@ def answer(
     if call is not None:
         return Answer(tool_calls=(call,), kind="tool_call")
     return Answer(_unknown(text), kind="fallback")
-
-
-def _is_instruction(message: Message) -> bool:
-    if message.role == "system":
-        return True
-    if message.role != "user":
-        return False
-    return message.text.strip() in _PLACEHOLDERS[:2] or bool(_INLINE.fullmatch(message.text))
-
-
-def _order(messages: Sequence[Message], talk: Sequence[Message]) -> str | None:
-    """The instruction this request is about; ``None`` if it is about what a user said.
-
-    A trailing system message after an unanswered user message is mostly added context; it is an
-    order only if it starts like one.
-    """
-    tail = messages[-1] if len(messages) > 1 and _is_instruction(messages[-1]) else None
-    text = _instruction(tail) if tail else ""
-    nobody_asks = not any(m.role == "user" for m in talk) or talk[-1].role == "assistant"
-    return text if nobody_asks or (text and _IMPERATIVE.match(text)) else None
-
-
-def _instruction(message: Message) -> str:
-    inline = _INLINE.fullmatch(message.text)
-    if inline:
-        return inline.group(1).strip()
-    return message.text.strip() if message.role == "system" else ""
-
-
-def _follow(instruction: str, system: str) -> str:
-    """A short line that does what an instruction asks: what it quotes, else a greeting."""
-    quoted = re.search(r"[\"\u201c]([^\"\u201d]{2,200})[\"\u201d]", instruction)
-    if quoted:
-        return quoted.group(1)
-    who = re.search(r"\b(?:assistant|agent|receptionist) (?:of|for|at) ([A-Z][\w&' ]+)", system)
-    hello = f"Hello, this is {who.group(1).strip()}." if who else "Hello!"
-    asked = instruction.lower()
-    if re.search(r"\b(good ?bye|farewell|end the call|hang up)\b", asked):
-        return "Thank you for calling. Goodbye!"
-    if re.search(r"\b(wait|hold|moment|looking|checking|filler)\b", asked):
-        return "One moment, please."
-    if re.search(r"\b(still there|silent|silence|away|inactive)\b", asked):
-        return "Are you still there?"
-    return f"{hello} How can I help you today?"
 
 
 def _match(
@@ -259,23 +176,25 @@ def _scripted(
     tools: Sequence[Tool],
 ) -> Answer:
     phrase, turn = match.phrase, match.phrase.turn
-    where = {"dialogue": phrase.dialogue.name, "turn": turn.id}
+
+    def says(text: str, kind: str, *calls: ToolCall) -> Answer:
+        return Answer(text, calls, kind, phrase.dialogue.name, turn.id)
+
     history = [canonical(m.text) for m in talk[: last + 1]]
-    history += [a + b for a, b in zip(history, history[1:], strict=False)]
+    history += [a + b for a, b in pairwise(history)]
     if any(_known(phrase.dialogue, fact, history) is None for fact in turn.needs):
-        return Answer(turn.reply_without or _unknown(text), kind="without", **where)
+        return says(turn.reply_without or _unknown(text), "without")
     reply = phrase.near_miss.reply if phrase.near_miss else turn.reply
     if not results:
         if turn.tool is not None and any(t.name == turn.tool for t in tools):
-            call = scripted_call(turn, text)
-            return Answer(tool_calls=(call,), kind="tool_call", **where)
+            return says("", "tool_call", scripted_call(turn, text))
         kind = "near_miss" if phrase.near_miss else "reply"
-        return Answer(_as_known(reply, phrase.dialogue, turn, history), kind=kind, **where)
+        return says(_as_known(reply, phrase.dialogue, turn, history), kind)
     if results[-1].failed:
-        return Answer("I'm sorry, I couldn't look that up just now.", kind="after_tool", **where)
+        return says("I'm sorry, I couldn't look that up just now.", "after_tool")
     if phrase.near_miss or _same_result(results[-1].text, turn):
-        return Answer(reply, kind="after_tool", **where)
-    return Answer(_report(results[-1]), kind="after_tool", **where)
+        return says(reply, "after_tool")
+    return says(_report(results[-1]), "after_tool")
 
 
 def _known(dialogue: Dialogue, fact: str, history: Sequence[tuple[str, ...]]) -> str | None:

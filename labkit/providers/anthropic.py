@@ -15,9 +15,11 @@ from typing import Any
 from aiohttp import web
 
 from labkit.providers.anthropic_prompt import Prompt, RequestError, parse, scaled
-from labkit.providers.chat import ChatEmulator, Job, Wire
+from labkit.providers.anthropic_stream import content, streamed
+from labkit.providers.block_cache import BlockCache
+from labkit.providers.chat import ChatEmulator
+from labkit.providers.jobs import Job
 from labkit.providers.pacing import Bucket
-from labkit.providers.prompt_cache import BlockCache
 from labkit.randomness import uniform
 
 _START_TOKENS = 2
@@ -211,13 +213,16 @@ class AnthropicEmulator(ChatEmulator):
             "stop_sequence": None,
             "usage": self._usage(job, _START_TOKENS),
         }
+        calls = [self.new_id("toolu_", "call") for _ in job.answer.tool_calls]
+        billed, reason = self._billed(job), self.finish_reason(job)
         if stream:
-            return await self.stream(request, job, self._wire(job, message), headers)
+            wire = streamed(job, message, calls, reason, billed)
+            return await self.stream(request, job, wire, headers)
         await self.play(job, _unsent)
         message |= {
-            "content": self._content(job),
-            "stop_reason": self.finish_reason(job),
-            "usage": self._usage(job, self._billed(job)),
+            "content": content(job, calls),
+            "stop_reason": reason,
+            "usage": self._usage(job, billed),
         }
         return web.json_response(message, headers=headers)
 
@@ -278,55 +283,9 @@ class AnthropicEmulator(ChatEmulator):
             "service_tier": "standard",
         }
 
-    def _content(self, job: Job) -> list[dict[str, Any]]:
-        if not job.answer.tool_calls:
-            return [{"type": "text", "text": "".join(job.pieces[0])}]
-        return [
-            {
-                "type": "tool_use",
-                "id": self.new_id("toolu_", "call"),
-                "name": call.name,
-                "input": {} if job.cut else dict(call.arguments),
-            }
-            for call in job.answer.tool_calls
-        ]
-
-    def _wire(self, job: Job, message: dict[str, Any]) -> Wire:
-        """The answer as server-sent events, about one token each."""
-        calls = job.answer.tool_calls
-        starts: list[dict[str, Any]] = [
-            {"type": "tool_use", "id": self.new_id("toolu_", "call"), "name": c.name, "input": {}}
-            for c in calls
-        ] or [{"type": "text", "text": ""}]
-        kind, field = ("input_json_delta", "partial_json") if calls else ("text_delta", "text")
-        begin = _event("message_start", message=message)
-        pieces: list[bytes] = []
-        opening = b""
-        for index, (start, texts) in enumerate(zip(starts, job.pieces, strict=True)):
-            opening += _event("content_block_start", index=index, content_block=start)
-            if index == 0:
-                begin, opening = begin + opening + _event("ping"), b""
-            for text in texts:
-                delta = {"type": kind, field: text}
-                shown = _event("content_block_delta", index=index, delta=delta) if text else b""
-                pieces.append(opening + shown)
-                opening = b""
-            opening += _event("content_block_stop", index=index)
-        end = opening + _event(
-            "message_delta",
-            delta={"stop_reason": self.finish_reason(job), "stop_sequence": None},
-            usage={"output_tokens": self._billed(job)},
-        )
-        return Wire(begin, pieces, end + _event("message_stop"))
-
 
 async def _unsent(start: int, end: int) -> None:
     """Writes nothing: an answer that is not streamed goes out when it is complete."""
-
-
-def _event(kind: str, **fields: Any) -> bytes:
-    data = json.dumps({"type": kind, **fields}, separators=(",", ":"))
-    return f"event: {kind}\ndata: {data}\n\n".encode()
 
 
 def _tool_choice(choice: dict[str, Any]) -> str:

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from labkit.providers import tokens
-from labkit.providers.answers import Message
-from labkit.providers.prompt_cache import Block, BlockCache
+from labkit.providers.block_cache import Block, BlockCache
+from labkit.providers.conversation import Message
 from labkit.providers.tool_calls import Tool
 
-PARAMETERS = frozenset(
+_PARAMETERS_TEXT = (
     "model messages max_tokens stream system tools tool_choice temperature top_p top_k "
     "stop_sequences metadata thinking service_tier cache_control container context_management "
-    "mcp_servers output_config output_format inference_geo speed betas".split()
+    "mcp_servers output_config output_format inference_geo speed betas"
 )
+PARAMETERS = frozenset(_PARAMETERS_TEXT.split())
 """The request's top-level fields (Anthropic API reference, messages, 2026)."""
 
 _TTLS = {"5m": 300.0, "1h": 3600.0}
@@ -46,16 +47,6 @@ class Prompt:
     def token_count(self) -> int:
         """Tokens of the whole prompt."""
         return sum(block.tokens for block in self.blocks)
-
-    @property
-    def last_mark(self) -> int:
-        """Tokens up to the last block marked for caching."""
-        total = end = 0
-        for block in self.blocks:
-            total += block.tokens
-            if block.mark_ttl_s is not None:
-                end = total
-        return end
 
 
 def parse(body: dict[str, Any], weigh: Callable[[str], int], tool_prompt: int) -> Prompt:

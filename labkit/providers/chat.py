@@ -11,75 +11,24 @@ Every request leaves rows in the log of the call, with a common ``id``: ``reques
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from aiohttp import web
 
 from labkit.providers import tokens
-from labkit.providers.answers import Answer, Message, answer, warm_up
-from labkit.providers.pacing import Bucket, Burst, Pace, bursts
+from labkit.providers.answers import answer, warm_up
+from labkit.providers.conversation import Message
+from labkit.providers.jobs import Job, Wire, call_pieces, last_user, limited
+from labkit.providers.pacing import Bucket, Pace, bursts
 from labkit.providers.prompt_cache import Lookup
 from labkit.providers.server import Emulator
-from labkit.providers.tool_calls import Tool, ToolCall
+from labkit.providers.tool_calls import Tool
 
-_CALL_MARKUP = 7
-"""Tokens around a call's name and arguments: a call of get_weather with one short argument, in
-OpenAI's function calling guide (2025), is billed about nine more than its arguments have."""
 _DATED = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8})$")
-
-
-@dataclass(kw_only=True)
-class Job:
-    """One admitted request on its way to an answer.
-
-    Attributes:
-        id: The response's id, unique within a study.
-        model: The model's name in the profile.
-        prompt_tokens: Length of the whole prompt.
-        cache: What it reads from and writes to the prompt cache.
-        answer: What the model will say.
-        pieces: The answer, token by token; for tool calls one row per call (see ``_call_pieces``).
-        cut: Whether the answer was cut off at the request's token limit.
-        tokens_per_piece: Tokens the provider counts for one piece.
-        arrived_s: Loop time of its arrival.
-        wait_s: From arrival to the first token.
-        bursts: When the pieces leave, from the first token on.
-        thinking_s: The part of ``wait_s`` spent on hidden reasoning.
-    """
-
-    id: str
-    model: str
-    prompt_tokens: int
-    cache: Lookup
-    answer: Answer
-    pieces: list[tuple[str, ...]]
-    cut: bool
-    tokens_per_piece: float
-    arrived_s: float
-    wait_s: float
-    bursts: list[Burst]
-    thinking_s: float = 0.0
-    sent: int = 0
-
-    def output_tokens(self, pieces: int | None = None) -> int:
-        """Output tokens the provider counts for the whole answer or its first ``pieces``."""
-        total = sum(map(len, self.pieces)) if pieces is None else pieces
-        return round(total * self.tokens_per_piece)
-
-
-@dataclass(frozen=True)
-class Wire:
-    """A streamed answer as bytes: what precedes the first piece, each piece, what follows all."""
-
-    begin: bytes
-    pieces: list[bytes]
-    end: bytes
 
 
 class ChatEmulator(Emulator):
@@ -99,9 +48,7 @@ class ChatEmulator(Emulator):
 
     def app(self) -> web.Application:
         """A fresh application whose handlers are cancelled when their client goes away."""
-        app = web.Application(
-            client_max_size=64 << 20, handler_args={"handler_cancellation": True}
-        )
+        app = web.Application(client_max_size=64 << 20, handler_args={"handler_cancellation": True})
         app.add_routes(self.routes())
         return app
 
@@ -172,10 +119,10 @@ class ChatEmulator(Emulator):
             tool_choice=tool_choice,
             json_wanted=json_wanted,
         )
-        last_user, step = _last_user(messages)
-        key = (step, self.nth("request", step, last_user))
-        texts = [_call_pieces(call) for call in found.tool_calls] or [tokens.pieces(found.text)]
-        pieces, cut = _limit(texts, max_tokens, tokens_per_piece)
+        words, step = last_user(messages)
+        key = (step, self.nth("request", step, words))
+        texts = [call_pieces(call) for call in found.tool_calls] or [tokens.pieces(found.text)]
+        pieces, cut = limited(texts, max_tokens, tokens_per_piece)
         wait_s = self.draw("models", model, "first_token", purpose="first_token", key=key)
         rate = float(self.figure(model, "prefill_tokens_per_s"))
         wait_s += max(prompt_tokens - cache.read, 0) / rate
@@ -228,7 +175,7 @@ class ChatEmulator(Emulator):
             prompt_tokens=job.prompt_tokens,
             cached_tokens=job.cache.read,
             written_tokens=job.cache.written,
-            last_user=_last_user(messages)[0],
+            last_user=last_user(messages)[0],
             connection_requests=self.nth_on_connection(request),
             kind=job.answer.kind,
             dialogue=job.answer.dialogue,
@@ -317,35 +264,3 @@ class ChatEmulator(Emulator):
 async def _sleep_until(loop: asyncio.AbstractEventLoop, due_s: float) -> None:
     if due_s > loop.time():
         await asyncio.sleep(due_s - loop.time())
-
-
-def _last_user(messages: Sequence[Message]) -> tuple[str, int]:
-    """The last user message, and how many tool results follow it."""
-    step = 0
-    for message in reversed(messages):
-        if message.role == "user":
-            return message.text, step
-        step += message.role == "tool"
-    return "", step
-
-
-def _call_pieces(call: ToolCall) -> tuple[str, ...]:
-    """A call's arguments, token by token, after empty pieces for what the client never sees.
-
-    A model also writes the function's name and some markup, which takes time and is billed.
-    """
-    arguments = json.dumps(dict(call.arguments), separators=(",", ":"))
-    return ("",) * (_CALL_MARKUP + tokens.count(call.name)) + tokens.pieces(arguments)
-
-
-def _limit(
-    texts: list[tuple[str, ...]], max_tokens: int | None, tokens_per_piece: float
-) -> tuple[list[tuple[str, ...]], bool]:
-    """The texts' pieces up to the request's token limit, and whether that cut anything off."""
-    room = sum(map(len, texts)) if max_tokens is None else int(max_tokens / tokens_per_piece)
-    out, cut = [], False
-    for pieces in texts:
-        out.append(pieces[:room])
-        cut = cut or room < len(pieces)
-        room = max(room - len(pieces), 0)
-    return out, cut

@@ -1,4 +1,4 @@
-"""An emulated Deepgram: ``/v1/listen`` (streaming and batch) and, from its own file, Flux.
+"""An emulated Deepgram: ``/v1/listen`` (streaming and batch) and ``/v2/listen`` (Flux).
 
 What it reports follows from the audio that reaches it (:mod:`labkit.providers.hearing`); when it
 reports follows from the profile. Messages on one socket never overtake each other.
@@ -7,28 +7,31 @@ reports follows from the profile. Messages on one socket never overtake each oth
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import io
-import json
-import math
-import wave
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
 
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
-from labkit.providers.deepgram_query import FILLERS, BadQuery, FluxQuery, ListenQuery
-from labkit.providers.hearing import Ear, HeardWord, Hearing
-from labkit.providers.server import Emulator, Outbox, websocket
-from labkit.randomness import uniform
+from labkit.providers.clip_finder import Clip, ClipFinder
+from labkit.providers.deepgram_flux import FluxListening
+from labkit.providers.deepgram_nova import NovaListening
+from labkit.providers.deepgram_query import BadQuery, FluxQuery, ListenQuery
+from labkit.providers.deepgram_shapes import (
+    alternative,
+    first_channel,
+    general,
+    model_info,
+    model_uuid,
+    read_wav,
+    shown,
+    summary,
+    transcript,
+)
+from labkit.providers.hearing import Ear, Hearing
+from labkit.providers.profile import Profile
+from labkit.providers.scene import CallerTrack, Scene
+from labkit.providers.server import Emulator, websocket
 
 _FRAME = 1600  # bytes per step when a whole recording is fed at once
-
-
-def bare(text: str) -> str:
-    """A word without capitals and punctuation at its ends."""
-    return text.strip(".,?!;:\"'()…–—-").lower() or text.lower()
 
 
 class DeepgramEmulator(Emulator):
@@ -36,6 +39,26 @@ class DeepgramEmulator(Emulator):
 
     name = "deepgram"
     host = "api.deepgram.com"
+
+    def __init__(
+        self,
+        profile: Profile,
+        scene: Callable[[], Scene],
+        *,
+        api_keys: frozenset[str] | None = None,
+        clips: Callable[[], Iterable[Clip]] | None = None,
+    ) -> None:
+        """Makes an emulator.
+
+        Args:
+            profile: Delays, limits and prices.
+            scene: Gives the call in progress now.
+            api_keys: Keys that are accepted; ``None`` accepts any key that is not empty.
+            clips: For outside clients, whose track nobody knows: understands these recordings
+                (16 kHz, bit for bit) instead of the scene's track.
+        """
+        super().__init__(profile, scene, api_keys=api_keys)
+        self._finder = ClipFinder(clips) if clips is not None else None
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -85,7 +108,9 @@ class DeepgramEmulator(Emulator):
             return refused
         release = self.slots.take(self._key(request), self.profile.value("limits", "streaming"))
         if release is None:
-            return self.refuse(429, "TOO_MANY_REQUESTS", "Too many requests. Please try again later")
+            return self.refuse(
+                429, "TOO_MANY_REQUESTS", "Too many requests. Please try again later"
+            )
         try:
             request_id = self.identifier("request")
             key = (self.nth("upgrade"),)
@@ -103,14 +128,12 @@ class DeepgramEmulator(Emulator):
             asked = ListenQuery.parse(request.query)
         except BadQuery as e:
             return self._bad_query(request, e)
-        model = _general(asked.model)
+        model = general(asked.model)
         return await self._open(
-            request, model, lambda ws, id_: Listening(self, asked, model).serve(ws, id_)
+            request, model, lambda ws, id_: NovaListening(self, asked, model).serve(ws, id_)
         )
 
     async def _flux(self, request: web.Request) -> web.StreamResponse:
-        from labkit.providers.deepgram_flux import FluxListening  # it builds on this module
-
         try:
             asked = FluxQuery.parse(request.query, request.query.getall("keyterm", []))
         except BadQuery as e:
@@ -129,12 +152,13 @@ class DeepgramEmulator(Emulator):
         """A fresh ear on the call in progress."""
         scene = self.scene()
         return Hearing(
-            scene.track,
+            scene.track if self._finder is None else CallerTrack(),
             sample_rate_hz,
             Ear.from_profile(self.profile),
             seed=scene.seed,
             key=(scene.call,),
             gap_s=self.profile.value("endpointing", "min_gap_s"),
+            find=self._finder,
         )
 
     # -- a whole recording at once -----------------------------------------------------------
@@ -144,7 +168,7 @@ class DeepgramEmulator(Emulator):
             asked = ListenQuery.parse(request.query)
         except BadQuery as e:
             return self._bad_query(request, e)
-        model = _general(asked.model)
+        model = general(asked.model)
         refused = self._check(request, model, flux=False)
         if refused is not None:
             return refused
@@ -152,7 +176,9 @@ class DeepgramEmulator(Emulator):
             self._key(request) + " batch", self.profile.value("limits", "batch")
         )
         if release is None:
-            return self.refuse(429, "TOO_MANY_REQUESTS", "Too many requests. Please try again later")
+            return self.refuse(
+                429, "TOO_MANY_REQUESTS", "Too many requests. Please try again later"
+            )
         try:
             return await self._transcribe(asked, model, await request.read())
         finally:
@@ -180,332 +206,7 @@ class DeepgramEmulator(Emulator):
         self.log("final", transcript=text, speech_final=True, audio_end_s=hearing.received_s)
         answer = {
             "metadata": summary(request_id, body, hearing.received_s)
-            | {"models": [_uuid(model)], "model_info": {_uuid(model): _info(model)}},
+            | {"models": [model_uuid(model)], "model_info": {model_uuid(model): model_info(model)}},
             "results": {"channels": [{"alternatives": [alternative(words, asked.written)]}]},
         }
         return web.json_response(answer, headers={"dg-request-id": request_id})
-
-
-class Listening:
-    """One ``/v1/listen`` socket."""
-
-    def __init__(self, service: DeepgramEmulator, asked: ListenQuery, model: str) -> None:
-        self._service = service
-        self._asked = asked
-        self._model = model
-        self._words: list[HeardWord] = []  # heard since the last final
-        self._from_s = 0.0  # where the audio of the next Results begins
-        self._ended_s = -math.inf  # end of the speech that was already reported as over
-        self._reached = (-math.inf, 0.0)  # (end of speech, loop time its silence was complete)
-        self._started_s = -math.inf
-        self._uttered_s = -math.inf
-        self._closing: asyncio.Task[bool] | None = None
-        self._heard_any = False
-        self._rest = b""
-
-    async def serve(self, ws: web.WebSocketResponse, request_id: str) -> None:
-        """Serves the socket until it closes."""
-        self._loop = asyncio.get_running_loop()
-        self._ws, self._request_id = ws, request_id
-        self._log_to = self._service.scene().log
-        self._hearing: Hearing | None = None
-        if self._asked.raw:
-            self._hearing = self._service.hearing(self._asked.sample_rate_hz)
-        self._out = Outbox(ws)
-        self._profile = self._service.profile
-        self._limit_s = float(self._profile.value("limits", "idle_s"))
-        self._every_s = float(self._profile.value("models", self._model, "interim_every_s"))
-        self._gap_s = float(self._profile.value("endpointing", "min_gap_s"))
-        self._next_interim_s = self._every_s
-        self._window_s = self._draw_window()
-        self._alive_s = opened_s = self._loop.time()
-        timer = self._loop.call_later(self._limit_s, self._check_alive)
-        self._timer = timer
-        self._log("open", model=self._model, request_id=request_id)
-        try:
-            async for message in ws:
-                if message.type is WSMsgType.BINARY and message.data:
-                    self._audio(message.data)
-                elif message.type is WSMsgType.TEXT:
-                    if await self._control(message.data):
-                        break
-                elif message.type is WSMsgType.BINARY:  # the old way to ask for the end
-                    await self._finish()
-                    break
-        finally:
-            self._timer.cancel()
-            await self._out.stop()
-            if self._closing is not None:
-                await self._closing
-            audio_s = self._hearing.received_s if self._hearing is not None else 0.0
-            open_s = self._loop.time() - opened_s
-            self._log("close", audio_s=audio_s, open_s=open_s, code=ws.close_code)
-
-    def _log(self, event: str, **data: Any) -> None:
-        self._log_to.add(self._service.name, event, self._loop.time(), **data)
-
-    # -- audio -------------------------------------------------------------------------------
-
-    def _audio(self, pcm: bytes) -> None:
-        self._alive_s = self._loop.time()
-        if not self._heard_any:
-            self._heard_any = True
-            self._log("audio_first")
-        if self._hearing is None:  # a WAV stream: its head says how to read it
-            try:
-                rate_hz, channels, pcm = read_wav(pcm)
-            except ValueError:
-                self._close(1008, "DATA-0000: the payload cannot be decoded as audio")
-                return
-            pcm = first_channel(pcm, channels)
-            self._hearing = self._service.hearing(rate_hz)
-        elif self._asked.channels > 1:
-            pcm = first_channel(pcm, self._asked.channels)
-        if self._rest or len(pcm) & 1:
-            pcm = self._rest + pcm
-            whole = len(pcm) & ~1
-            pcm, self._rest = pcm[:whole], pcm[whole:]
-        self._hearing.feed(pcm)
-        self._words += shown(self._hearing.take(), self._asked.filler_words)
-        self._judge(self._hearing)
-
-    def _judge(self, hearing: Hearing) -> None:
-        """Decides what the audio so far calls for."""
-        asked, received_s = self._asked, hearing.received_s
-        if hearing.speech_start_s > self._started_s:
-            self._started_s = hearing.speech_start_s
-            if asked.vad_events:
-                self._speech_started()
-        if hearing.speech_end_s > self._ended_s and asked.endpointing_s is not None:
-            silence_s = received_s - hearing.speech_end_s
-            if silence_s >= asked.endpointing_s:
-                if self._reached[0] != hearing.speech_end_s:
-                    self._reached = (hearing.speech_end_s, self._loop.time())
-                if silence_s >= self._gap_s:
-                    self._ended_s = hearing.speech_end_s
-                    self._final("final", self._reached[1], speech_final=True)
-        length_s = received_s - self._from_s
-        if length_s >= self._window_s:
-            over = asked.endpointing_s is not None and hearing.speech_end_s <= self._ended_s
-            self._final("final", self._loop.time(), speech_final=over)
-        elif received_s >= self._next_interim_s:
-            self._next_interim_s += self._every_s
-            if asked.interim_results:
-                self._interim()
-        if asked.utterance_end_s is not None and self._uttered_s < hearing.speech_end_s:
-            if hearing.silence_s >= asked.utterance_end_s:
-                self._uttered_s = hearing.speech_end_s
-                last_s = round(hearing.speech_end_s, 3)
-                self._post({"type": "UtteranceEnd", "channel": [0, 1], "last_word_end": last_s})
-
-    def _draw(self, figure: str, word: HeardWord | None) -> float:
-        """The delay of one message, named by the word it follows so that arms are paired."""
-        key = ("silence", int(self._from_s)) if word is None else (word.ordinal,)
-        turn = None if word is None else word.turn
-        return self._service.draw(
-            "models", self._model, figure, purpose="v1." + figure, key=key, turn=turn
-        )
-
-    def _draw_window(self) -> float:
-        low = float(self._profile.value("models", self._model, "window_min_s"))
-        high = float(self._profile.value("models", self._model, "window_max_s"))
-        scene = self._service.scene()
-        luck = uniform(scene.seed, "deepgram.v1.window", scene.call, int(self._from_s * 10))
-        return low + (high - low) * luck
-
-    # -- messages ----------------------------------------------------------------------------
-
-    def _post(
-        self, message: dict[str, Any], due_s: float = 0.0, sent: Callable[[], None] | None = None
-    ) -> None:
-        self._out.post(due_s, json.dumps(message, separators=(",", ":")), sent)
-
-    def _speech_started(self) -> None:
-        at_s = round(self._started_s, 3)
-        due_s = self._loop.time() + self._draw("speech_started", None)
-        self._post({"type": "SpeechStarted", "channel": [0], "timestamp": at_s}, due_s)
-
-    def _results(self, *, final: bool, speech_final: bool, from_finalize: bool) -> dict[str, Any]:
-        assert self._hearing is not None
-        return {
-            "type": "Results",
-            "channel_index": [0, 1],
-            "duration": round(self._hearing.received_s - self._from_s, 3),
-            "start": round(self._from_s, 3),
-            "is_final": final,
-            "speech_final": speech_final,
-            "channel": {"alternatives": [alternative(self._words, self._asked.written)]},
-            "metadata": {
-                "request_id": self._request_id,
-                "model_info": _info(self._model),
-                "model_uuid": _uuid(self._model),
-            },
-            "from_finalize": from_finalize,
-        }
-
-    def _interim(self) -> None:
-        last = self._words[-1] if self._words else None
-        message = self._results(final=False, speech_final=False, from_finalize=False)
-        due_s = self._loop.time() + self._draw("interim", last)
-        if last is None:
-            self._post(message, due_s)
-            return
-        text, end_s = transcript(self._words, self._asked.written), last.end_s
-        self._post(
-            message, due_s, lambda: self._log("interim", transcript=text, audio_end_s=end_s)
-        )
-
-    def _final(
-        self, figure: str, from_s: float, *, speech_final: bool, from_finalize: bool = False
-    ) -> None:
-        assert self._hearing is not None
-        last = self._words[-1] if self._words else None
-        message = self._results(final=True, speech_final=speech_final, from_finalize=from_finalize)
-        due_s = from_s + self._draw(figure, last)
-        text = transcript(self._words, self._asked.written)
-        end_s = last.end_s if last else self._hearing.received_s
-        row = {"transcript": text, "speech_final": speech_final, "audio_end_s": end_s}
-        self._post(message, due_s, lambda: self._log("final", **row) if text else None)
-        self._words = []
-        self._from_s = self._hearing.received_s
-        self._next_interim_s = self._from_s + self._every_s
-        self._window_s = self._draw_window()
-
-    # -- control -----------------------------------------------------------------------------
-
-    async def _control(self, text: str) -> bool:
-        """Handles a text message; true if it ended the stream."""
-        try:
-            kind = json.loads(text).get("type")
-        except (ValueError, AttributeError):
-            self._close(1008, "DATA-0000: the text message is not a JSON object")
-            return False
-        if kind == "KeepAlive":
-            if self._heard_any:  # before any audio it does not count
-                self._alive_s = self._loop.time()
-        elif kind == "Finalize":
-            if self._hearing is not None:
-                self._flush(from_finalize=True)
-        elif kind == "CloseStream":
-            await self._finish()
-            return True
-        return False
-
-    def _flush(self, *, from_finalize: bool) -> None:
-        assert self._hearing is not None
-        self._hearing.finish()
-        self._words += shown(self._hearing.take(), self._asked.filler_words)
-        self._ended_s = self._hearing.speech_end_s
-        if self._words:  # with nothing significant pending there may be no answer
-            self._final(
-                "finalize", self._loop.time(), speech_final=True, from_finalize=from_finalize
-            )
-
-    async def _finish(self) -> None:
-        received_s = 0.0
-        if self._hearing is not None:
-            self._flush(from_finalize=False)
-            received_s = self._hearing.received_s
-        self._post({"type": "Metadata", **summary(self._request_id, b"", received_s)})
-        await self._out.drain()
-        await self._ws.close(code=1000)
-
-    def _close(self, code: int, reason: str) -> None:
-        if self._closing is None:
-            self._closing = self._loop.create_task(
-                self._ws.close(code=code, message=reason.encode())
-            )
-
-    def _check_alive(self) -> None:
-        left_s = self._alive_s + self._limit_s - self._loop.time()
-        if left_s > 1e-6:
-            self._timer = self._loop.call_later(left_s, self._check_alive)
-        else:
-            self._close(
-                1011,
-                "NET-0001: Deepgram did not receive audio data or a text message within the "
-                "timeout window.",
-            )
-
-
-# -- shared shapes -------------------------------------------------------------------------------
-
-
-def _general(model: str) -> str:
-    return model.removesuffix("-general")
-
-
-def _uuid(model: str) -> str:
-    digest = hashlib.sha256(model.encode()).hexdigest()
-    return f"{digest[:8]}-{digest[8:12]}-4{digest[13:16]}-8{digest[17:20]}-{digest[20:32]}"
-
-
-def _info(model: str) -> dict[str, str]:
-    return {"name": f"general-{model}", "version": "emulated", "arch": model}
-
-
-def shown(words: list[HeardWord], filler_words: bool) -> list[HeardWord]:
-    """The words a transcript holds: fillers only on demand."""
-    return words if filler_words else [w for w in words if bare(w.text) not in FILLERS]
-
-
-def transcript(words: list[HeardWord], written: bool) -> str:
-    """The words as one line, as written or bare."""
-    return " ".join(w.text if written else bare(w.text) for w in words)
-
-
-def alternative(words: list[HeardWord], written: bool) -> dict[str, Any]:
-    """The ``alternatives`` entry for some words."""
-    listed: list[dict[str, Any]] = []
-    for w in words:
-        entry: dict[str, Any] = {
-            "word": bare(w.text),
-            "start": round(w.start_s, 3),
-            "end": round(w.end_s, 3),
-            "confidence": w.confidence,
-        }
-        if written:
-            entry["punctuated_word"] = w.text
-        listed.append(entry)
-    confidence = sum(w.confidence for w in words) / len(words) if words else 0.0
-    return {
-        "transcript": transcript(words, written),
-        "confidence": round(confidence, 4),
-        "words": listed,
-    }
-
-
-def summary(request_id: str, audio: bytes, duration_s: float) -> dict[str, Any]:
-    """The metadata at the end of a recording."""
-    created = datetime.fromtimestamp(asyncio.get_running_loop().time(), UTC)
-    return {
-        "transaction_key": "deprecated",
-        "request_id": request_id,
-        "sha256": hashlib.sha256(audio).hexdigest(),
-        "created": created.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "duration": round(duration_s, 3),
-        "channels": 1,
-    }
-
-
-def read_wav(data: bytes) -> tuple[int, int, bytes]:
-    """Sample rate (Hz), channels and samples of a 16-bit WAV, which may be cut short.
-
-    Raises:
-        ValueError: it is something else.
-    """
-    try:
-        with wave.open(io.BytesIO(data)) as f:
-            if f.getsampwidth() != 2:
-                raise ValueError("only 16-bit samples are decoded")
-            return f.getframerate(), f.getnchannels(), f.readframes(f.getnframes())
-    except (wave.Error, EOFError) as e:
-        raise ValueError(str(e)) from None
-
-
-def first_channel(pcm: bytes, channels: int) -> bytes:
-    """The first channel of interleaved 16-bit samples."""
-    if channels == 1:
-        return pcm
-    step = 2 * channels
-    return b"".join(pcm[i : i + 2] for i in range(0, len(pcm) - step + 1, step))

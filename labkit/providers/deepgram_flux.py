@@ -10,25 +10,30 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import WSMsgType, web
 
-from labkit.providers.deepgram import DeepgramEmulator, bare
-from labkit.providers.deepgram_query import BadQuery, FILLERS, FluxQuery
+from labkit.providers.deepgram_query import FILLERS, BadQuery, FluxQuery
+from labkit.providers.deepgram_shapes import bare
 from labkit.providers.hearing import HeardWord, Hearing
 from labkit.providers.profile import Profile
-from labkit.providers.server import Outbox
+from labkit.providers.server import Outbox, encode
 from labkit.randomness import Delay
+
+if TYPE_CHECKING:
+    from labkit.providers.deepgram import DeepgramEmulator
 
 _REFERENCE = 0.7  # the threshold the profile's waits are given for
 _EAGER = 0.4  # the threshold the profile's eager gain is given for
 # Words that hardly ever end an English sentence, and so ask for more.
 _OPEN_WORDS = frozenset(
-    "a an the my your his her its our their this that these those of to in on at by for from with "
-    "about into and or but so because if when while than as is are was were be been am i we they "
-    "he she it's i'm i'd i'll can could will would should do does did have has had not very "
-    "really like uh um er erm hmm well".split()
+    """
+    a an the my your his her its our their this that these those of to in on at by for from with
+    about into and or but so because if when while than as is are was were be been am i we they he
+    she it's i'm i'd i'll can could will would should do does did have has had not very really like
+    uh um er erm hmm well
+    """.split()  # noqa: SIM905
 )
 
 
@@ -194,7 +199,7 @@ class FluxListening:
         self._sequence += 1
         event = row.pop("event", "")
         sent = (lambda: self._log(event, **row)) if event else None
-        self._out.post(due_s, json.dumps(body, separators=(",", ":")), sent)
+        self._out.post(due_s, encode(body), sent)
 
     def _event(self, name: str, row: str, **extra: Any) -> None:
         last = self._words[-1] if self._words else None
@@ -269,7 +274,9 @@ class FluxListening:
         try:
             asked.change(message.get("thresholds", {}))
         except BadQuery as e:
-            self._post({"type": "ConfigureFailure", "code": "INVALID_CONFIG", "description": str(e)})
+            self._post(
+                {"type": "ConfigureFailure", "code": "INVALID_CONFIG", "description": str(e)}
+            )
             return
         if "keyterms" in message:
             asked.keyterms = list(message["keyterms"])

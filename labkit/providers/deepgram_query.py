@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 # Encodings the true service takes; only the first can be decoded here.
-_ENCODINGS = frozenset(
-    ("linear16", "linear32", "flac", "alaw", "mulaw", "amr-nb", "amr-wb", "opus", "ogg-opus")
-    + ("speex", "g729", "containerized")
+_ENCODINGS = (
+    *("linear16", "linear32", "flac", "alaw", "mulaw", "amr-nb", "amr-wb"),
+    *("opus", "ogg-opus", "speex", "g729"),
 )
 FILLERS = frozenset(("uh", "um", "mhmm", "mm-mm", "uh-uh", "uh-huh", "nuh-uh"))
 

@@ -11,26 +11,12 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
+from labkit.providers.alignment import Alignment, Find, Span, power, resample
 from labkit.providers.profile import Profile
 from labkit.providers.scene import SAMPLE_RATE_HZ, CallerTrack, SpokenWord
 from labkit.randomness import uniform
-
-Samples = npt.NDArray[np.float32]
-
-_PIECE = 320  # bytes: 10 ms, the grain at which chunks with holes are matched
-_ZEROS = bytes(1 << 16)
-_QUIET_RMS = 30.0  # int16 steps; softer chunks hold too little to be searched for
-_NEAR = 64  # samples around the expected place that a resampled chunk may have slipped
-_LOOK_BACK_S = 20.0  # how far back a chunk is searched first
-_SEARCH_S = 8.0  # how far back a resampled or noisy chunk is searched, which is slow
-_SEARCH_EVERY_S = 0.25  # audio found nowhere is not searched for more often than this
-_ALIKE = 0.4  # correlation from which a chunk counts as that stretch of the track
 
 
 @dataclass(frozen=True)
@@ -78,7 +64,7 @@ class Ear:
 
 
 # What a misheard word turns into: short, common, and plausible anywhere.
-_MISHEARD = ("the", "and", "for", "him", "there", "then", "one", "was", "when", "your", "all", "more")
+_MISHEARD = ("the", "and", "for", "him", "there", "then", "one", "was", "when", "your", "all")
 
 
 @dataclass
@@ -108,7 +94,7 @@ class Hearing:
         seed: int = 0,
         key: tuple[int | str, ...] = (),
         gap_s: float = 0.12,
-        find: Callable[[bytes, CallerTrack], int] | None = None,
+        find: Find | None = None,
     ) -> None:
         """Starts listening.
 
@@ -119,151 +105,49 @@ class Hearing:
             seed: Base seed of the luck with noisy words.
             key: Names this call within the seed's streams.
             gap_s: Silence that separates two stretches of speech, seconds.
-            find: Where a chunk (16 kHz) that the track does not hold can be found after all: puts
-                what it found on the track and returns its byte offset, or -1.
+            find: For a track that nobody else fills: looks up a chunk (16 kHz), puts what it is
+                part of on the track and returns its byte offset there, or -1.
         """
         self._track = track
         self._rate = sample_rate_hz
         self._ear = ear
         self._seed, self._key = seed, key
         self._gap_s = gap_s
-        self._find = find
-        self._pos: int | None = None  # track byte expected next; None until something matched
-        self._gone = 0  # bytes received since then that were not the track's
-        self._next = 0  # first word that may still be touched by audio at _pos
+        self._alignment = Alignment(track, find)
+        self._end = -1  # byte of the track up to which audio was counted; -1 before any
+        self._next = 0  # first word that may still be touched by audio from there on
         self._parts: dict[int, _Part] = {}
         self._open: list[int] = []  # words begun and not reported
         self._new: list[HeardWord] = []
-        self._noise: tuple[float, float] = (-math.inf, 0.0)  # noise power, measured up to when
-        self._channel_noise = 0.0  # noise-to-signal power ratio added on the way
-        self._searched_s = -math.inf
+        self._noise = 0.0  # power of what is heard between the words
         self.received_s = 0.0
         self.speech_start_s = -math.inf
         self.speech_end_s = -math.inf
-
-    # -- what came ---------------------------------------------------------------------------
 
     def feed(self, pcm: bytes) -> None:
         """Takes the next chunk of received audio, mono 16-bit at the connection's rate."""
         begin_s = self.received_s
         self.received_s = begin_s + len(pcm) / 2 / self._rate
         if self._rate != SAMPLE_RATE_HZ:
-            pcm = _resample(pcm, self._rate)
-        pos = self._pos
-        if pos is not None and not self._gone and self._track.pcm.startswith(pcm, pos):
-            self._channel_noise = 0.0
-            self._advance(pos, len(pcm), begin_s)
-        else:
-            self._place(pcm, begin_s)
+            pcm = resample(pcm, self._rate)
+        for span in self._alignment.place(pcm, begin_s):
+            self._count(span)
         if self._open:
             self._settle()
 
-    def _place(self, pcm: bytes, begin_s: float) -> None:
-        """Finds where on the track an unexpected chunk is from."""
-        if self._exact(pcm, begin_s):
-            return
-        if len(pcm) > _PIECE and (_ZEROS[:_PIECE] in pcm):  # holes: match what is between them
-            for i in range(0, len(pcm), _PIECE):
-                piece = pcm[i : i + _PIECE]
-                if not self._exact(piece, begin_s + i / 2 / SAMPLE_RATE_HZ):
-                    self._gone += len(piece)
-            return
-        at = self._similar(pcm)
-        if at is None:
-            self._gone += len(pcm)
-        else:
-            self._advance(at, len(pcm), begin_s)
-
-    def _exact(self, pcm: bytes, begin_s: float) -> bool:
-        """Matches bit by bit; digital silence only where it is expected."""
-        track = self._track.pcm
-        pos = self._pos
-        if pos is not None:
-            for expected in (pos + self._gone, pos):
-                if track.startswith(pcm, expected) and expected < len(track):
-                    self._channel_noise = 0.0
-                    self._advance(expected, len(pcm), begin_s)
-                    return True
-        if pcm == _ZEROS[: len(pcm)]:
-            self._gone += len(pcm)
-            return True
-        # Room tone may repeat, so the latest place is the likeliest.
-        at = track.rfind(pcm, max(0, len(track) - int(_LOOK_BACK_S * 2 * SAMPLE_RATE_HZ)))
-        if at < 0:
-            at = track.rfind(pcm, 0 if pos is None else pos)
-        if at < 0 and self._find is not None and self._may_search():
-            at = self._find(pcm, self._track)
-        if at < 0 or at % 2:
-            return False
-        self._channel_noise = 0.0
-        self._advance(at, len(pcm), begin_s)
-        return True
-
-    def _may_search(self) -> bool:
-        if self.received_s - self._searched_s < _SEARCH_EVERY_S:
-            return False
-        self._searched_s = self.received_s
-        return True
-
-    def _similar(self, pcm: bytes) -> int | None:
-        """Where a resampled, softer or noisier chunk is from; ``None`` if it is not the track's."""
-        chunk = np.frombuffer(pcm, np.int16).astype(np.float32)
-        power = float(chunk @ chunk) / max(len(chunk), 1)
-        expected = None if self._pos is None else self._pos + self._gone
-        if expected is None and power < _QUIET_RMS**2:
-            return None
-        if expected is not None:
-            at_s = expected / 2 / SAMPLE_RATE_HZ
-            held = self._power(at_s, at_s + len(chunk) / SAMPLE_RATE_HZ)
-            if held < max(power / 4, _QUIET_RMS**2):  # nothing there to tell by: go on as expected
-                return expected
-            if power < _QUIET_RMS**2:
-                return None
-            at, alike = self._best(chunk, expected // 2 - _NEAR, expected // 2 + _NEAR)
-            if alike >= _ALIKE:
-                return self._note(at, alike)
-        if not self._may_search():
-            return None
-        end = len(self._track.pcm) // 2
-        at, alike = self._best(chunk, end - int(_SEARCH_S * SAMPLE_RATE_HZ), end - len(chunk))
-        return self._note(at, alike) if alike >= _ALIKE else None
-
-    def _note(self, at: int, alike: float) -> int:
-        # The correlation of a signal with itself plus independent noise tells their ratio.
-        self._channel_noise = max(1 / alike**2 - 1, 0.0)
-        return at * 2
-
-    def _best(self, chunk: Samples, first: int, last: int) -> tuple[int, float]:
-        """The sample offset in ``first..last`` most like the chunk, and the correlation there."""
-        first = max(first, 0)
-        held = bytes(self._track.pcm[first * 2 : (max(last, first) + len(chunk)) * 2])
-        track = np.frombuffer(held, np.int16).astype(np.float32)
-        if len(track) < len(chunk):
-            return first, 0.0
-        size = 1 << (len(track) + len(chunk)).bit_length()
-        spectrum = np.fft.rfft(track, size) * np.conj(np.fft.rfft(chunk, size))
-        products = np.fft.irfft(spectrum, size)[: len(track) - len(chunk) + 1]
-        sums = np.concatenate(([0.0], np.cumsum(track.astype(np.float64) ** 2)))
-        energy = sums[len(chunk) :] - sums[: -len(chunk)]
-        norm = np.sqrt(np.maximum(energy, 1.0) * max(float(chunk @ chunk), 1.0))
-        alike = products / norm
-        i = int(np.argmax(alike))
-        return first + i, float(alike[i])
-
-    # -- what it means -----------------------------------------------------------------------
-
-    def _advance(self, at: int, size: int, begin_s: float) -> None:
-        """Counts track bytes ``at..at + size`` as received from ``begin_s`` on."""
+    def _count(self, span: Span) -> None:
+        """Counts a stretch of the track as received."""
         words = self._track.words
-        if self._pos is None or at < self._pos:  # the first match, or audio sent again
-            self._next = max(bisect_right(words, at / 2 / SAMPLE_RATE_HZ, key=_start) - 1, 0)
-        self._pos, self._gone = at + size, 0
-        from_s, to_s = at / 2 / SAMPLE_RATE_HZ, (at + size) / 2 / SAMPLE_RATE_HZ
+        from_s = span.at / 2 / SAMPLE_RATE_HZ
+        to_s = (span.at + span.size) / 2 / SAMPLE_RATE_HZ
+        if span.at < self._end or self._end < 0:  # audio sent again, or the first
+            self._next = max(bisect_right(words, from_s, key=_start) - 1, 0)
+        self._end = span.at + span.size
         i = self._next
         while i < len(words) and words[i].start_s < to_s:
             word = words[i]
             if word.end_s > from_s:
-                self._touch(i, word, from_s, to_s, begin_s - from_s)
+                self._touch(i, word, from_s, to_s, span.begin_s - from_s)
             if word.end_s <= to_s and i == self._next:
                 self._next = i + 1
             i += 1
@@ -283,8 +167,7 @@ class Hearing:
 
     def _settle(self, everything: bool = False) -> None:
         """Reports the begun words that are over and of which enough arrived."""
-        assert self._pos is not None
-        now_s = (self._pos + self._gone) / 2 / SAMPLE_RATE_HZ + 1e-6
+        now_s = self._alignment.expected / 2 / SAMPLE_RATE_HZ + 1e-6
         still = []
         for i in self._open:
             word, part = self._track.words[i], self._parts[i]
@@ -312,30 +195,23 @@ class Hearing:
             text = _MISHEARD[int(pick * len(_MISHEARD))]
         confidence = (1 - prob) * (0.995 - 0.06 * uniform(self._seed, "hearing.sure", *name) ** 3)
         self._new.append(
-            HeardWord(
-                word.turn, i - first, text, part.start_s, part.end_s, round(confidence, 4)
-            )
+            HeardWord(word.turn, i - first, text, part.start_s, part.end_s, round(confidence, 4))
         )
 
     def _snr_db(self, i: int, word: SpokenWord) -> float:
         """Signal-to-noise ratio of a word: the track's own noise and what the way added, dB."""
-        previous_s = self._track.words[i - 1].end_s if i else 0.0
-        if word.start_s - previous_s >= 0.2 and word.start_s > self._noise[0]:
-            self._noise = (word.start_s, self._power(word.start_s - 0.2, word.start_s))
-        power = self._power(word.start_s, word.end_s)
-        if power <= 0:
+        gap_s = word.start_s - (self._track.words[i - 1].end_s if i else 0.0)
+        if gap_s >= 0.2:
+            self._noise = self._power(word.start_s - 0.2, word.start_s)
+        loudness = self._power(word.start_s, word.end_s)
+        if loudness <= 0:
             return 99.0
-        own = min(self._noise[1] / power, 1.0)
-        signal = max(1 - own, 1e-3)
-        noise = own + self._channel_noise
-        return 99.0 if noise <= 0 else 10 * math.log10(signal / noise)
+        own = min(self._noise, loudness)
+        noise = own + self._alignment.noise
+        return 99.0 if noise <= 0 else 10 * math.log10(max(loudness - own, 1e-3 * loudness) / noise)
 
     def _power(self, from_s: float, to_s: float) -> float:
-        a, b = int(from_s * SAMPLE_RATE_HZ) * 2, int(to_s * SAMPLE_RATE_HZ) * 2
-        samples = np.frombuffer(bytes(self._track.pcm[max(a, 0) : b]), np.int16).astype(np.float32)
-        return float(samples @ samples) / len(samples) if len(samples) else 0.0
-
-    # -- what to tell ------------------------------------------------------------------------
+        return power(self._track, int(from_s * SAMPLE_RATE_HZ), int(to_s * SAMPLE_RATE_HZ))
 
     def take(self) -> list[HeardWord]:
         """Words newly heard since the last call."""
@@ -357,11 +233,3 @@ class Hearing:
 
 def _start(word: SpokenWord) -> float:
     return word.start_s
-
-
-def _resample(pcm: bytes, rate_hz: int) -> bytes:
-    samples = np.frombuffer(pcm, np.int16)
-    count = round(len(samples) * SAMPLE_RATE_HZ / rate_hz)
-    places = np.arange(count) * (rate_hz / SAMPLE_RATE_HZ)
-    values = np.interp(places, np.arange(len(samples)), samples)
-    return np.asarray(values, np.int16).tobytes()

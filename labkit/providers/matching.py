@@ -93,9 +93,7 @@ class PhraseIndex:
         text = f" {normalise(system)} "
         named = [d.name for d in self.dialogues.values() if normalise(d.system)[:120] in text]
         if not named:
-            named = [
-                d.name for d in self.dialogues.values() if f" {normalise(d.tenant)} " in text
-            ]
+            named = [d.name for d in self.dialogues.values() if f" {normalise(d.tenant)} " in text]
         return frozenset(named)
 
     def _find(self, text: str, homes: frozenset[str] = frozenset()) -> tuple[Match, ...]:
@@ -126,8 +124,9 @@ class PhraseIndex:
         found = self._at_home(self._starts.get(words, ()), homes)
         if words[-1].isdecimal():
             before = words[:-1]
-            longer: Iterable[int] = self._starts[before] if before in self._starts else ()
-            longer = longer if before else range(len(self.phrases))
+            longer: Iterable[int] = range(len(self.phrases))
+            if before:
+                longer = self._starts.get(before, ())
             found += [
                 i
                 for i in self._at_home(longer, homes)

@@ -9,24 +9,18 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
-from labkit.providers.chat import ChatEmulator, Job
+from labkit.providers.block_cache import BreakpointCache, BreakpointRules
+from labkit.providers.chat import ChatEmulator
 from labkit.providers.embeddings import Embedder, encoded
-from labkit.providers.openai_prompt import Prompt, RequestError, parse
-from labkit.providers.openai_stream import streamed, whole
-from labkit.providers.prompt_cache import (
-    BreakpointCache,
-    BreakpointRules,
-    Lookup,
-    PrefixCache,
-    PrefixRules,
-)
-
-_TIERS = ("auto", "default", "flex", "priority", "fast", "scale")
-_KEEPS = {"24h": 86_400.0, "in_memory": None, "in-memory": None}
+from labkit.providers.jobs import Job
+from labkit.providers.openai_prompt import KEEPS_S, Prompt, RequestError, check, parse
+from labkit.providers.openai_stream import streamed, usage_of, whole
+from labkit.providers.prompt_cache import Lookup, PrefixCache, PrefixRules
 
 
 class OpenAIEmulator(ChatEmulator):
@@ -84,7 +78,9 @@ class OpenAIEmulator(ChatEmulator):
         self.log("refused", status=status, code=code, message=message)
         body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
         return web.json_response(
-            body, status=status, headers={"x-request-id": self.new_id("req_", "error"), **(headers or {})}
+            body,
+            status=status,
+            headers={"x-request-id": self.new_id("req_", "error"), **(headers or {})},
         )
 
     def _refusal(self, request: web.Request) -> web.Response | None:
@@ -108,16 +104,15 @@ class OpenAIEmulator(ChatEmulator):
         return None
 
     def _failure(self, status: int) -> web.Response:
+        """An ordered failure, in the words of the service."""
         if status == 429:
             text = "You exceeded your current quota, please check your plan and billing details."
             return self._error(429, text, kind="insufficient_quota", code="insufficient_quota")
+        text = "The server had an error while processing your request. Sorry about that!"
         if status == 503:
             text = "The engine is currently overloaded, please try again later"
-            return self._error(503, text, kind="server_error")
-        if status >= 500:
-            text = "The server had an error while processing your request. Sorry about that!"
-            return self._error(status, text, kind="server_error")
-        return self._error(status, "Your request was refused.")
+        kind = "server_error" if status >= 500 else "invalid_request_error"
+        return self._error(status, text, kind=kind)
 
     # -- models ---------------------------------------------------------------------------------
 
@@ -165,7 +160,7 @@ class OpenAIEmulator(ChatEmulator):
             if model is None or "first_token" not in self.profile.table["models"][model]:
                 return self._no_model(str(body["model"]))
             prompt = parse(body)
-            self._check(model, body, prompt)
+            check(body, prompt, model, partial(self.figure, model))
         except RequestError as e:
             return self._error(400, e.message, param=e.param, code=e.code)
         key = request.headers["Authorization"].partition(" ")[2]
@@ -209,7 +204,8 @@ class OpenAIEmulator(ChatEmulator):
             "system_fingerprint": "fp_emulated",
         }
         calls = [self.new_id("call_", "call") for _ in job.answer.tool_calls]
-        usage = self._usage(job)
+        thought = job.thinking_s * float(self.figure(model, "tokens_per_s"))
+        usage = usage_of(job, round(thought))
         if stream:
             with_usage = bool((body.get("stream_options") or {}).get("include_usage"))
             wire = streamed(job, chunk, calls, self.finish_reason(job), usage, with_usage)
@@ -217,62 +213,6 @@ class OpenAIEmulator(ChatEmulator):
         await self.play(job, _unsent)
         whole_body = whole(job, chunk, calls, self.finish_reason(job), usage)
         return web.json_response(whole_body, headers=headers)
-
-    def _usage(self, job: Job) -> dict[str, Any]:
-        thought = round(job.thinking_s * float(self.figure(job.model, "tokens_per_s")))
-        output = job.output_tokens() + thought
-        return {
-            "prompt_tokens": job.prompt_tokens,
-            "completion_tokens": output,
-            "total_tokens": job.prompt_tokens + output,
-            "prompt_tokens_details": {
-                "cached_tokens": job.cache.read,
-                "cache_write_tokens": job.cache.written,
-                "audio_tokens": 0,
-            },
-            "completion_tokens_details": {
-                "reasoning_tokens": thought,
-                "audio_tokens": 0,
-                "accepted_prediction_tokens": 0,
-                "rejected_prediction_tokens": 0,
-            },
-        }
-
-    def _check(self, model: str, body: dict[str, Any], prompt: Prompt) -> None:
-        """What depends on the model."""
-        newer = self.figure(model, "cache") == "breakpoint"
-        if prompt.breakpoints and not newer:
-            name = "messages[0].content[0].prompt_cache_breakpoint"
-            raise RequestError(f"Unknown parameter: '{name}'.", name, "unknown_parameter")
-        if body.get("prompt_cache_options") and not newer:
-            name = "prompt_cache_options"
-            raise RequestError(f"Unknown parameter: '{name}'.", name, "unknown_parameter")
-        reasons = bool(self.figure(model, "reasoning", False))
-        if reasons and body.get("max_tokens"):
-            text = (
-                "Unsupported parameter: 'max_tokens' is not supported with this model. Use "
-                "'max_completion_tokens' instead."
-            )
-            raise RequestError(text, "max_tokens", "unsupported_parameter")
-        effort = body.get("reasoning_effort")
-        if effort is not None and not reasons:
-            text = "Unrecognized request argument supplied: reasoning_effort"
-            raise RequestError(text)
-        if effort and prompt.tools and self.figure(model, "refuses_effort_with_tools", False):
-            text = (
-                f"Function tools with reasoning_effort are not supported for {model} in "
-                "/v1/chat/completions. Please use /v1/responses instead."
-            )
-            raise RequestError(text, "reasoning_effort")
-        for name in ("max_completion_tokens", "max_tokens"):
-            value = body.get(name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                text = f"Invalid '{name}': integer below minimum value. Expected a value >= 1."
-                raise RequestError(text, name, "integer_below_min_value")
-        for name, allowed in (("service_tier", _TIERS), ("prompt_cache_retention", tuple(_KEEPS))):
-            if body.get(name) is not None and body[name] not in allowed:
-                text = f"Invalid value: '{body[name]}'. Supported values are: {', '.join(allowed)}."
-                raise RequestError(text, name, "invalid_value")
 
     def _tier(self, model: str, body: dict[str, Any]) -> str:
         """The service tier really used."""
@@ -284,7 +224,7 @@ class OpenAIEmulator(ChatEmulator):
     def _admit(
         self, key: str, model: str, weight: int
     ) -> tuple[dict[str, str], web.Response | None]:
-        """Takes a request from the minute's allowance; the headers, and a 429 if it was too much."""
+        """Takes a request from the minute's allowance: the headers, and a 429 if it is short."""
         now_s = asyncio.get_running_loop().time()
         headers, short = {"openai-version": "2020-10-01"}, None
         for kind, name, amount in (("rpm", "requests", 1), ("tpm", "tokens", weight)):
@@ -319,12 +259,12 @@ class OpenAIEmulator(ChatEmulator):
             return self.breakpoints.lookup(
                 f"{scope}\0{cache_key}", prompt.blocks, now_s, explicit_only=explicit
             )
-        keep_s = _KEEPS[body.get("prompt_cache_retention") or "in_memory"]
+        keep_s = KEEPS_S[body.get("prompt_cache_retention") or "in_memory"]
         return self.prefixes.lookup(scope, prompt.ids, now_s, key=cache_key, keep_s=keep_s)
 
     # -- embeddings -----------------------------------------------------------------------------
 
-    async def _embeddings(self, request: web.Request) -> web.Response:
+    async def _embeddings(self, request: web.Request) -> web.StreamResponse:
         refused = self._refusal(request)
         if refused is not None:
             return refused

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from labkit.providers import tokens
-from labkit.providers.answers import Message
-from labkit.providers.prompt_cache import Block
+from labkit.providers.block_cache import Block
+from labkit.providers.conversation import Message
 from labkit.providers.tool_calls import Tool
 
-PARAMETERS = frozenset(
-    "model messages stream stream_options tools tool_choice temperature top_p parallel_tool_calls "
-    "max_completion_tokens max_tokens service_tier reasoning_effort verbosity prompt_cache_key "
-    "prompt_cache_retention prompt_cache_options safety_identifier user metadata response_format "
-    "n stop seed store logprobs top_logprobs logit_bias presence_penalty frequency_penalty "
-    "modalities audio prediction functions function_call web_search_options moderation".split()
+_PARAMETERS_TEXT = (
+    "model messages stream stream_options tools tool_choice temperature top_p "
+    "parallel_tool_calls max_completion_tokens max_tokens service_tier reasoning_effort "
+    "verbosity prompt_cache_key prompt_cache_retention prompt_cache_options safety_identifier "
+    "user metadata response_format n stop seed store logprobs top_logprobs logit_bias "
+    "presence_penalty frequency_penalty modalities audio prediction functions function_call "
+    "web_search_options moderation"
 )
+PARAMETERS = frozenset(_PARAMETERS_TEXT.split())
 """The request's top-level fields (OpenAI API reference, chat completions, 2026)."""
 
+_TIERS = ("auto", "default", "flex", "priority", "fast", "scale")
+KEEPS_S = {"24h": 86_400.0, "in_memory": None, "in-memory": None}
+"""Values of ``prompt_cache_retention`` and how long they keep an entry."""
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _BREAKPOINT = "prompt_cache_breakpoint"
 
@@ -106,6 +111,53 @@ def parse(body: dict[str, Any]) -> Prompt:
         blocks += _message_blocks(role, texts, parts, segment, cuts)
     tools = [Tool(f["name"], f.get("description", ""), f.get("parameters", {})) for f in functions]
     return Prompt(shared, tools, b"".join(segments), blocks, marks)
+
+
+def check(body: dict[str, Any], prompt: Prompt, model: str, figure: Callable[..., Any]) -> None:
+    """Checks what depends on the model.
+
+    Args:
+        body: The request.
+        prompt: What :func:`parse` made of it.
+        model: Its name in the profile.
+        figure: Gives a figure of the model by name, or the default given after it.
+
+    Raises:
+        RequestError: the service would answer 400.
+    """
+    newer = figure("cache") == "breakpoint"
+    if prompt.breakpoints and not newer:
+        name = "messages[0].content[0].prompt_cache_breakpoint"
+        raise RequestError(f"Unknown parameter: '{name}'.", name, "unknown_parameter")
+    if body.get("prompt_cache_options") and not newer:
+        name = "prompt_cache_options"
+        raise RequestError(f"Unknown parameter: '{name}'.", name, "unknown_parameter")
+    reasons = bool(figure("reasoning", False))
+    if reasons and body.get("max_tokens"):
+        text = (
+            "Unsupported parameter: 'max_tokens' is not supported with this model. Use "
+            "'max_completion_tokens' instead."
+        )
+        raise RequestError(text, "max_tokens", "unsupported_parameter")
+    effort = body.get("reasoning_effort")
+    if effort is not None and not reasons:
+        text = "Unrecognized request argument supplied: reasoning_effort"
+        raise RequestError(text)
+    if effort and prompt.tools and figure("refuses_effort_with_tools", False):
+        text = (
+            f"Function tools with reasoning_effort are not supported for {model} in "
+            "/v1/chat/completions. Please use /v1/responses instead."
+        )
+        raise RequestError(text, "reasoning_effort")
+    for name in ("max_completion_tokens", "max_tokens"):
+        value = body.get(name)
+        if value is not None and (not isinstance(value, int) or value < 1):
+            text = f"Invalid '{name}': integer below minimum value. Expected a value >= 1."
+            raise RequestError(text, name, "integer_below_min_value")
+    for name, allowed in (("service_tier", _TIERS), ("prompt_cache_retention", tuple(KEEPS_S))):
+        if body.get(name) is not None and body[name] not in allowed:
+            text = f"Invalid value: '{body[name]}'. Supported values are: {', '.join(allowed)}."
+            raise RequestError(text, name, "invalid_value")
 
 
 def _message_blocks(

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from labkit.providers.chat import Job, Wire
+from labkit.providers.jobs import Job, Wire
 
 
 def _dump(value: Any) -> str:
@@ -15,7 +15,9 @@ def _dump(value: Any) -> str:
 
 def _call_head(index: int, name: str, call_id: str) -> dict[str, Any]:
     function = {"name": name, "arguments": ""}
-    return {"tool_calls": [{"index": index, "id": call_id, "type": "function", "function": function}]}
+    return {
+        "tool_calls": [{"index": index, "id": call_id, "type": "function", "function": function}]
+    }
 
 
 def streamed(
@@ -73,14 +75,20 @@ def whole(
     usage: dict[str, Any],
 ) -> dict[str, Any]:
     """The answer in one piece, as JSON."""
-    calls = [
-        {
-            "id": call_id,
-            "type": "function",
-            "function": {"name": call.name, "arguments": "".join(pieces)},
-        }
-        for call, call_id, pieces in zip(job.answer.tool_calls, call_ids, job.pieces, strict=True)
-    ] if job.answer.tool_calls else []
+    calls = (
+        [
+            {
+                "id": call_id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": "".join(pieces)},
+            }
+            for call, call_id, pieces in zip(
+                job.answer.tool_calls, call_ids, job.pieces, strict=True
+            )
+        ]
+        if job.answer.tool_calls
+        else []
+    )
     message: dict[str, Any] = {
         "role": "assistant",
         "content": None if calls else "".join(job.pieces[0]),
@@ -91,3 +99,24 @@ def whole(
         message["tool_calls"] = calls
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason}
     return {**head, "choices": [choice], "usage": usage}
+
+
+def usage_of(job: Job, thought: int) -> dict[str, Any]:
+    """The token account, with ``thought`` tokens of hidden reasoning."""
+    output = job.output_tokens() + thought
+    return {
+        "prompt_tokens": job.prompt_tokens,
+        "completion_tokens": output,
+        "total_tokens": job.prompt_tokens + output,
+        "prompt_tokens_details": {
+            "cached_tokens": job.cache.read,
+            "cache_write_tokens": job.cache.written,
+            "audio_tokens": 0,
+        },
+        "completion_tokens_details": {
+            "reasoning_tokens": thought,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+    }

@@ -48,9 +48,7 @@ def bursts(pace: Pace, tokens: int, seed: int, purpose: str, *key: int | str) ->
     left, at_s = tokens - 1, 0.0
     while left > 0:
         sizes = rng.integers(1, pace.burst_tokens + 1, _CHUNK).tolist()
-        jitters = np.exp(
-            pace.jitter * rng.standard_normal(_CHUNK) - pace.jitter**2 / 2
-        ).tolist()
+        jitters = np.exp(pace.jitter * rng.standard_normal(_CHUNK) - pace.jitter**2 / 2).tolist()
         for drawn, jitter in zip(sizes, jitters, strict=True):
             size = min(drawn, left)
             if size <= 0:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import functools
 import hashlib
 import json
 import tomllib
@@ -149,6 +150,12 @@ def load_profiles(overlay: str | Path | None = None) -> dict[str, Profile]:
     Raises:
         ProfileError: names the file, the key, what is allowed and the closest match.
     """
+    stamp = Path(overlay).stat().st_mtime_ns if overlay and Path(overlay).is_file() else 0
+    return _load_profiles(str(overlay or ""), stamp)
+
+
+@functools.lru_cache(maxsize=8)
+def _load_profiles(overlay: str, stamp: int) -> dict[str, Profile]:
     tables = {p.stem: _read(p) for p in sorted((data_dir() / "providers").glob("*.toml"))}
     origins = {name: f"data/providers/{name}.toml" for name in tables}
     if overlay:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import uuid
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
@@ -156,6 +157,10 @@ class Emulator:
         self.scene().log.add(self.name, event, asyncio.get_running_loop().time(), **data)
 
 
+encode = json.JSONEncoder(separators=(",", ":")).encode
+"""JSON as the services write it, without blanks."""
+
+
 def websocket(max_msg_size: int = 4 << 20) -> web.WebSocketResponse:
     """A server-side WebSocket without compression and without pings.
 
@@ -173,6 +178,7 @@ class Outbox:
         self._loop = asyncio.get_running_loop()
         self._pending: deque[tuple[float, str, Callable[[], None] | None]] = deque()
         self._wake: asyncio.Future[None] | None = None
+        self._drained: asyncio.Future[None] | None = None
         self._last_due_s = 0.0
         self._task = self._loop.create_task(self._run())
 
@@ -196,6 +202,8 @@ class Outbox:
     async def _run(self) -> None:
         while True:
             if not self._pending:
+                if self._drained is not None and not self._drained.done():
+                    self._drained.set_result(None)
                 self._wake = self._loop.create_future()
                 await self._wake
                 self._wake = None
@@ -215,8 +223,10 @@ class Outbox:
 
     async def drain(self) -> None:
         """Waits until everything posted so far has been sent or the socket is gone."""
-        while self._pending and not self._task.done():
-            await asyncio.sleep(max(self._last_due_s - self._loop.time(), 0.0))
+        if self._pending and not self._task.done():
+            done = self._loop.create_future()
+            self._drained = done
+            await asyncio.wait((done, self._task), return_when=asyncio.FIRST_COMPLETED)
 
     async def stop(self) -> None:
         """Drops what has not been sent and ends the sender."""

@@ -19,14 +19,17 @@ from typing import Any
 from labkit.callers.turn import Turn, normalise
 from labkit.providers.wording import canonical, contains, stem
 
-_COMMON = frozenset(
-    "a an and any are as at be by can check do find for from get give has have i id in is it its "
-    "look lookup make me my now of on one or please say set show tell that the their them this to "
-    "use user want was what when where which who will with would you your called call given current"
-    .split()
+_COMMON_TEXT = (
+    "a an and any are as at be by can check do find for from get give has have i id in is it "
+    "its look lookup make me my now of on one or please say set show tell that the their them "
+    "this to use user want was what when where which who will with would you your called call "
+    "given current"
 )
-_LEADS = frozenset("in for at about on to from of named called near with".split())
-_TRAILING = frozenset("please today tomorrow tonight now right currently thanks thank you".split())
+_COMMON = frozenset(_COMMON_TEXT.split())
+_LEADS_TEXT = "in for at about on to from of named called near with"
+_LEADS = frozenset(_LEADS_TEXT.split())
+_TRAILING_TEXT = "please today tomorrow tonight now right currently thanks thank you"
+_TRAILING = frozenset(_TRAILING_TEXT.split())
 
 
 @dataclass(frozen=True)
@@ -67,9 +70,7 @@ def _reread(value: Any, said: tuple[str, ...], script: tuple[str, ...]) -> Any:
     return swapped.title() if str(value)[:1].isupper() else swapped
 
 
-def _swapped(
-    words: tuple[str, ...], said: tuple[str, ...], script: tuple[str, ...]
-) -> str | None:
+def _swapped(words: tuple[str, ...], said: tuple[str, ...], script: tuple[str, ...]) -> str | None:
     """What stands in ``said`` where ``script`` has ``words``."""
     for tag, a0, a1, b0, b1 in SequenceMatcher(None, script, said, autojunk=False).get_opcodes():
         if tag == "replace" and a1 - a0 == b1 - b0 and contains(script[a0:a1], words):

@@ -15,7 +15,18 @@ _DEMAND = re.compile(
     re.IGNORECASE,
 )
 _WORDS = re.compile(r"[A-Za-z_]{2,12}")
-_PASSING = ("ok", "allow", "allowed", "safe", "pass", "yes", "approve", "approved", "accept", "good")
+_PASSING = (
+    "ok",
+    "allow",
+    "allowed",
+    "safe",
+    "pass",
+    "yes",
+    "approve",
+    "approved",
+    "accept",
+    "good",
+)
 _KEY = re.compile(r"[\"']([A-Za-z_]\w*)[\"']\s*:\s*([^,}\n]*)")
 
 

@@ -51,9 +51,12 @@ class Sound:
 
 
 class _Word(Protocol):
-    text: str
-    start_s: float
-    end_s: float
+    @property
+    def text(self) -> str: ...
+    @property
+    def start_s(self) -> float: ...
+    @property
+    def end_s(self) -> float: ...
 
 
 class _Clip(Protocol):
@@ -70,12 +73,12 @@ AgentSentence = Callable[[str], "_Clip | None"]
 def _corpus() -> AgentSentence:
     from labkit.callers.speech import SpeechCorpus  # heavy, and not needed to hum
 
-    lookup: AgentSentence = SpeechCorpus.load().agent_sentence
+    lookup: AgentSentence = SpeechCorpus.load().agent_speech
     return lookup
 
 
 def corpus_sentence(text: str) -> _Clip | None:
-    """The speech corpus' recording of an agent's sentence, if it has one."""
+    """The speech corpus' recording of what an agent says, if it has all of it."""
     return _corpus()(text)
 
 
@@ -86,9 +89,10 @@ class Voice:
         """Makes a voice.
 
         Args:
-            agent_sentence: Looks a sentence up (24 kHz); what it does not know is hummed.
+            agent_sentence: Looks sentences up (24 kHz); what it does not know is hummed.
         """
         self._agent_sentence = agent_sentence
+        # an agent repeats itself: greetings, questions, answers of paired arms
         self._say = lru_cache(maxsize=512)(self._make)
 
     def say(self, text: str, rate_hz: int) -> Sound:
@@ -103,8 +107,8 @@ class Voice:
         if len(tokens) == len(clip.words):
             spans = [(w.start_s, w.end_s) for w in clip.words]
         else:  # the recording counts its words differently, as with "24" or "don't"
-            spans = [(i * end_s / len(tokens), (i + 1) * end_s / len(tokens))
-                     for i in range(len(tokens))]
+            each_s = end_s / len(tokens)
+            spans = [(i * each_s, (i + 1) * each_s) for i in range(len(tokens))]
         words = tuple(TimedWord(t, a, b) for t, (a, b) in zip(tokens, spans, strict=True))
         return Sound(resample(np.asarray(clip.pcm), CORPUS_RATE_HZ, rate_hz), rate_hz, words)
 
@@ -115,7 +119,7 @@ def resample(pcm: Pcm, from_hz: int, to_hz: int) -> Pcm:
         return pcm
     count = round(len(pcm) * to_hz / from_hz)
     places = np.arange(count) * (from_hz / to_hz)
-    return np.interp(places, np.arange(len(pcm)), pcm).astype(np.int16)
+    return np.asarray(np.interp(places, np.arange(len(pcm)), pcm), np.int16)
 
 
 def hum(text: str, rate_hz: int) -> Sound:
@@ -127,7 +131,9 @@ def hum(text: str, rate_hz: int) -> Sound:
         length_s = (len(text_word) + 1) / _CHARACTERS_PER_S
         syllables = max(len(_VOWELS.findall(text_word)), 1)
         spoken_s = length_s * 0.92
-        swells += [(at_s + i * spoken_s / syllables, spoken_s / syllables) for i in range(syllables)]
+        swells += [
+            (at_s + i * spoken_s / syllables, spoken_s / syllables) for i in range(syllables)
+        ]
         words.append(TimedWord(text_word, round(at_s, 3), round(at_s + spoken_s, 3)))
         at_s += length_s + _PAUSES_S.get(text_word[-1], 0.0)
     end_s = words[-1].end_s if words else 0.0

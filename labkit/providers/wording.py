@@ -12,22 +12,13 @@ from labkit.callers.turn import normalise
 
 FILLERS = frozenset(("um", "uh", "er", "erm", "hm", "hmm", "mhm", "ah"))
 
-_UNITS = dict(
-    zip(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-        "fifteen sixteen seventeen eighteen nineteen".split(),
-        map(str, range(20)),
-        strict=True,
-    )
+_BELOW_20 = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
+    "sixteen seventeen eighteen nineteen"
 )
-_UNITS |= {"oh": "0"}
-_TENS = dict(
-    zip(
-        "twenty thirty forty fifty sixty seventy eighty ninety".split(),
-        range(20, 100, 10),
-        strict=True,
-    )
-)
+_BY_TEN = "twenty thirty forty fifty sixty seventy eighty ninety"
+_UNITS = {word: str(n) for n, word in enumerate(_BELOW_20.split())} | {"oh": "0"}
+_TENS = {word: n * 10 for n, word in enumerate(_BY_TEN.split(), start=2)}
 
 
 def _numbers(words: list[str]) -> list[str]:

@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from labkit.study.record import CallerTurn, CallRecord, ReplySegment
+from labkit.tunnel.record import CallerTurn, CallRecord, ReplySegment
 
 NAN = float("nan")
 

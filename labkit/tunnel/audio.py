@@ -46,16 +46,48 @@ class Microphone(io.AudioInput):
         return rtc.AudioFrame(pcm.tobytes(), SAMPLE_RATE_HZ, 1, self._size)
 
 
+class Captions(io.TextOutput):
+    """Takes the text of the reply being played, so that an interrupted one can be cut.
+
+    A room's transcript follows the audio, and the history keeps only what the caller heard. The
+    SDK estimates how far the speech had come from its speaking rate; here the share of the audio
+    that was played is known, and the same share of the words is kept.
+    """
+
+    CHARACTERS_PER_S = 15.0
+
+    def __init__(self) -> None:
+        super().__init__(label="tunnel", next_in_chain=None)
+        self._text = ""
+
+    async def capture_text(self, text: str) -> None:
+        self._text += text
+
+    def flush(self) -> None:
+        pass
+
+    def take(self, played_s: float, pushed_s: float, complete: bool) -> str:
+        """The text of the segment that ends now, up to where it was heard."""
+        text, self._text = self._text, ""
+        if complete and played_s >= pushed_s:
+            return text
+        length_s = pushed_s if complete else max(pushed_s, len(text) / self.CHARACTERS_PER_S)
+        kept = text[: round(len(text) * played_s / length_s)] if length_s else ""
+        return kept.rsplit(" ", 1)[0] if len(kept) < len(text) else text
+
+
 class Speaker(io.AudioOutput):
     """Plays the agent's audio to the caller's ear."""
 
-    def __init__(self, ear: Ear, line: Line, now: Callable[[], float]) -> None:
+    def __init__(
+        self, ear: Ear, captions: Captions, line: Line, now: Callable[[], float]
+    ) -> None:
         super().__init__(
             label="tunnel",
             capabilities=io.AudioOutputCapabilities(pause=True),
             sample_rate=OUTPUT_RATE_HZ,
         )
-        self._ear, self._line, self._now = ear, line, now
+        self._ear, self.captions, self._line, self._now = ear, captions, line, now
         self._segment: Segment | None = None
         self._end_s = 0.0  # when all that is scheduled has been played
         self._held: list[np.ndarray] | None = None  # what waits while paused
@@ -147,6 +179,11 @@ class Speaker(io.AudioOutput):
             self._segment.interrupted = interrupted
             self._segment.finished_s = self._now()
         self._segment = None
+        heard = self.captions.take(position_s, self._pushed_s, self._flushed)
         self._pushed_s = self._lost_s = 0.0
         self._flushed = False
-        self.on_playback_finished(playback_position=position_s, interrupted=interrupted)
+        self.on_playback_finished(
+            playback_position=position_s,
+            interrupted=interrupted,
+            synchronized_transcript=heard if interrupted else None,
+        )

@@ -24,9 +24,8 @@ import hashlib
 import selectors
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -72,15 +71,18 @@ class Clock:
         else:
             self._job_ns += round(seconds * 1e9)
 
-    @contextmanager
-    def job(self) -> Iterator[Callable[[], int]]:
-        """While an executor job runs inline: its sleeps are added up instead of blocking."""
+    def run_job(self, func: Callable[..., _T], args: tuple[Any, ...]) -> tuple[_T, int]:
+        """Runs an executor job on the spot; its sleeps are added up instead of blocking the loop.
+
+        Returns:
+            The job's result and the nanoseconds it slept.
+        """
         before, self._job_ns = self._job_ns, 0
-        spent = 0
         try:
-            yield lambda: spent
+            result = func(*args)
+            return result, self._job_ns
         finally:
-            spent, self._job_ns = self._job_ns, before
+            self._job_ns = before
 
 
 _clock: Clock | None = None
@@ -253,18 +255,18 @@ class TunnelLoop(asyncio.SelectorEventLoop):
         if rule.thread:
             return self._run_in_thread(func, args)
         future: asyncio.Future[_T] = self.create_future()
+        slept_ns = 0
         try:
-            with self.clock.job() as spent_ns:
-                if rule.memo is None:
-                    result = func(*args)
-                else:
-                    result = _remembered(rule.memo, inner, inner_args)
+            if rule.memo is None:
+                result, slept_ns = self.clock.run_job(func, args)
+            else:
+                result = _remembered(rule.memo, inner, inner_args)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as e:
             future.set_exception(e)
             return future
-        delay_s = rule.cost_s + spent_ns() / 1e9
+        delay_s = rule.cost_s + slept_ns / 1e9
         if delay_s > 0:
             self.call_later(delay_s, _set_result, future, result)
         else:

@@ -16,7 +16,6 @@ from livekit.agents.cli import AgentsConsole
 from livekit.agents.ipc.mock_room import create_mock_room
 from livekit.agents.job import JobAcceptArguments, RunningJobInfo, _JobContextVar
 from livekit.agents.utils import http_context
-from livekit.agents.voice.transcription import TranscriptSynchronizer
 from livekit.protocol import agent as agent_proto
 from livekit.protocol import models
 
@@ -61,14 +60,9 @@ class Console:
         if not self._agent.reads_metadata:
             self.overrides = override_session(session, self._settings, self._agent)
         self._log.attach(session)
-        # as in a room, the transcript follows the audio, so an interrupted reply is cut in the
-        # history where the caller stopped hearing it
-        synchronizer = TranscriptSynchronizer(
-            next_in_chain_audio=self._speaker, next_in_chain_text=None
-        )
         session.input.audio = self._microphone
-        session.output.audio = synchronizer.audio_output
-        session.output.transcription = synchronizer.text_output
+        session.output.audio = self._speaker
+        session.output.transcription = self._speaker.captions
         self.started.set()
 
 

@@ -36,7 +36,7 @@ import numpy as np  # noqa: E402
 from labkit.config import Settings, Value  # noqa: E402
 from labkit.providers.profile import load_profiles  # noqa: E402
 from labkit.providers.scene import SAMPLE_RATE_HZ, Scene  # noqa: E402
-from labkit.study.record import CallerTurn, CallRecord, ReplySegment  # noqa: E402
+from labkit.tunnel.record import CallerTurn, CallRecord, ReplySegment  # noqa: E402
 from labkit.tunnel import clock  # noqa: E402
 from labkit.tunnel.link import Link  # noqa: E402
 from labkit.tunnel.network import Authority, Host, Network, NetworkLoop, guard_lookups, listen  # noqa: E402
@@ -98,7 +98,7 @@ class Worker:
         self.corpus = SpeechCorpus.load()
         self.emulator_classes = EMULATORS
         self.eot_memo = AnswerMemo("eot")
-        self._contexts: dict[str, Any] = {}
+        self._settled = False
 
     def rules(self, settings: Settings) -> Callable[[Callable[..., Any]], JobRule]:
         """How executor jobs are treated: the SDK's models cost what was measured."""
@@ -106,16 +106,21 @@ class Worker:
         eot = clock.JobRule(cost_s=settings.number("compute.eot_s"), memo=self.eot_memo)
         thread, plain = clock.JobRule(thread=True), clock.JobRule()
 
+        known: dict[Any, JobRule] = {}
+
         def rule_for(func: Callable[..., Any]) -> JobRule:
             owner = type(getattr(func, "__self__", None))
-            if owner.__module__.startswith("livekit.local_inference"):
-                return eot if owner.__name__ == "EOT" else vad
-            if owner.__module__.startswith("livekit.plugins.silero"):
-                return vad
+            if owner is not type(None) and owner in known:
+                return known[owner]
             # audio decoders wait for more bytes from the loop, so they need a thread of their own
             if getattr(func, "__name__", "") == "_decode_loop":
                 return thread
-            return plain
+            rule = plain
+            if owner.__module__.startswith("livekit.local_inference"):
+                rule = eot if owner.__name__ == "EOT" else vad
+            elif owner.__module__.startswith("livekit.plugins.silero"):
+                rule = vad
+            return known.setdefault(owner, rule)
 
         return rule_for
 
@@ -145,6 +150,10 @@ class Worker:
             loop.close()
             self.network = None
             gc.collect()
+            if not self._settled:
+                # what start-up and the first call imported lives as long as the process
+                self._settled = True
+                gc.freeze()
         record.wall_s = time.perf_counter() - began
         return record
 
@@ -201,7 +210,7 @@ class _Call:
         from labkit.callers.ear import Ear
         from labkit.callers.line import Line
         from labkit.tunnel.agentfile import load_agent
-        from labkit.tunnel.audio import Microphone, Speaker
+        from labkit.tunnel.audio import Captions, Microphone, Speaker
         from labkit.tunnel.events import SessionLog
         from labkit.tunnel.job import Console
 
@@ -224,7 +233,7 @@ class _Call:
         self.log = SessionLog(self.now)
         self.console = Console(
             Microphone(self.mouth, self.line, self.now),
-            Speaker(self.ear, self.line, self.now),
+            Speaker(self.ear, Captions(), self.line, self.now),
             self.log,
             settings,
             self.agent,

@@ -106,6 +106,4 @@ def sdk_environment(port: int) -> Any:
 
     names = [name for name in inspect.signature(Environment).parameters if name != "self"]
     http = ("base", "agent_rest")
-    return Environment(
-        **{n: f"{'http' if n in http else 'ws'}://127.0.0.1:{port}" for n in names}
-    )
+    return Environment(**{n: f"{'http' if n in http else 'ws'}://127.0.0.1:{port}" for n in names})

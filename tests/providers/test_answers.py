@@ -118,7 +118,9 @@ WEATHER = Tool(
 
 
 def test_a_users_own_tool_is_called_when_the_words_name_it() -> None:
-    (call,) = hear("What's the weather in New York today?", tools=[WEATHER], system=HELPFUL).tool_calls
+    (call,) = hear(
+        "What's the weather in New York today?", tools=[WEATHER], system=HELPFUL
+    ).tool_calls
     assert (call.name, call.arguments) == ("lookup_weather", {"location": "New York"})
     assert not hear("How is the weather?", tools=[WEATHER], system=HELPFUL).tool_calls
     assert not hear("Tell me a joke in French.", tools=[WEATHER], system=HELPFUL).tool_calls

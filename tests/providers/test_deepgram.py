@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
 import json
 import wave
 from collections.abc import Callable
@@ -71,7 +72,8 @@ def test_one_sentence(run: Run, deepgram: DeepgramEmulator, hello: Scene) -> Non
     stream = play(run, deepgram, frames(hello.track.pcm))
     assert said(stream) == "Hello, I'd like to move my appointment."
     start = stream.of(type="SpeechStarted")[0]
-    assert start["timestamp"] == pytest.approx(0.5, abs=0.05) and 0.5 < start["t_s"] < 0.8
+    assert start["timestamp"] == pytest.approx(0.5, abs=0.05)
+    assert 0.5 < start["t_s"] < 0.8
     final = stream.of(speech_final=True)[1]
     words = final["channel"]["alternatives"][0]["words"]
     assert [w["punctuated_word"] for w in words] == [w[0] for w in HELLO[1:]]
@@ -133,8 +135,9 @@ def test_interims_grow_and_finals_do_not_repeat(run: Run, profiles: dict[str, Pr
     assert len(finals) >= 3
     assert all(2.9 <= m["duration"] <= 5.1 for m in finals[:-1])
     interims = [text(m) for m in stream.of(is_final=False) if m["start"] == 0.0]
-    assert len(interims) >= 2 and interims[1].startswith(interims[0])
-    for a, b in zip(finals, finals[1:], strict=False):
+    assert len(interims) >= 2
+    assert interims[1].startswith(interims[0])
+    for a, b in itertools.pairwise(finals):
         assert b["start"] == pytest.approx(a["start"] + a["duration"], abs=0.002)
 
 
@@ -143,9 +146,11 @@ def test_silence_brings_empty_results(run: Run, profiles: dict[str, Profile]) ->
     emulator = DeepgramEmulator(profiles["deepgram"], lambda: scene)
     stream = play(run, emulator, frames(scene.track.pcm))
     results = stream.of(type="Results")
-    assert 8 <= len(results) <= 12 and not any(text(m) for m in results)
+    assert 8 <= len(results) <= 12
+    assert not any(text(m) for m in results)
     assert any(m["is_final"] for m in results)
-    assert not stream.of(type="SpeechStarted") and not rows(scene, "final")
+    assert not stream.of(type="SpeechStarted")
+    assert not rows(scene, "final")
 
 
 def test_a_pause_splits_unless_endpointing_is_longer(
@@ -178,14 +183,18 @@ def test_bare_words(run: Run, profiles: dict[str, Profile]) -> None:
     emulator = DeepgramEmulator(profiles["deepgram"], lambda: Scene(turn=0, track=track))
     plain = play(run, emulator, frames(track.pcm), punctuate=False)
     assert said(plain) == "um ok"
-    assert "punctuated_word" not in plain.of(is_final=True)[0]["channel"]["alternatives"][0]["words"][0]
+    assert (
+        "punctuated_word"
+        not in plain.of(is_final=True)[0]["channel"]["alternatives"][0]["words"][0]
+    )
     assert said(play(run, emulator, frames(track.pcm), filler_words=False)) == "OK!"
 
 
 def test_utterance_end(run: Run, deepgram: DeepgramEmulator, hello: Scene) -> None:
     stream = play(run, deepgram, frames(hello.track.pcm), utterance_end_ms=1000)
     (end,) = stream.of(type="UtteranceEnd")
-    assert end["last_word_end"] == pytest.approx(2.70, abs=0.01) and 3.7 <= end["t_s"] < 4.2
+    assert end["last_word_end"] == pytest.approx(2.70, abs=0.01)
+    assert 3.7 <= end["t_s"] < 4.2
 
 
 # -- control ---------------------------------------------------------------------------------------
@@ -204,7 +213,8 @@ def test_finalize_brings_what_is_pending(
 
     stream = run(main())
     (final,) = stream.of(from_finalize=True)
-    assert text(final) == "I'd like to move" and final["is_final"]
+    assert text(final) == "I'd like to move"
+    assert final["is_final"]
     assert 1.85 < final["t_s"] < 2.1
 
 
@@ -225,7 +235,8 @@ def test_keepalive_counts_only_after_audio(
     code, _ = run(main(audio=False))
     assert code == 1011
     code, after_s = run(main(audio=True))
-    assert code == 1011 and after_s == pytest.approx(30.0, abs=0.1)  # 20 s of KeepAlive, then 10
+    assert code == 1011
+    assert after_s == pytest.approx(30.0, abs=0.1)
 
 
 def test_undecodable_audio_closes_1008(run: Run, deepgram: DeepgramEmulator) -> None:
@@ -283,7 +294,8 @@ def test_one_socket_too_many(run: Run, profiles: dict[str, Profile], hello: Scen
                 with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
                     await session.ws_connect(url, headers=AUTH)
                 assert refused.value.status == 429
-                assert refused.value.headers is not None and refused.value.headers["dg-error"]
+                assert refused.value.headers is not None
+                assert refused.value.headers["dg-error"]
                 other = await session.ws_connect(url, headers={"Authorization": "Token other"})
                 await held[0].close()
                 await asyncio.sleep(0.01)
@@ -322,7 +334,10 @@ def test_batch(run: Run, deepgram: DeepgramEmulator, hello: Scene) -> None:
 
 
 async def plugin_events(
-    emulator: DeepgramEmulator, pcm: bytes, rate_hz: int = 16000, change: dict[str, Any] | None = None
+    emulator: DeepgramEmulator,
+    pcm: bytes,
+    rate_hz: int = 16000,
+    change: dict[str, Any] | None = None,
 ) -> list[tuple[str, str]]:
     """Events of LiveKit's plugin until the speech is over, with their text."""
     from livekit import rtc
@@ -358,9 +373,7 @@ async def plugin_events(
 
 
 @pytest.mark.parametrize("rate_hz", [16000, 24000])
-def test_livekit_plugin(
-    run: Run, deepgram: DeepgramEmulator, hello: Scene, rate_hz: int
-) -> None:
+def test_livekit_plugin(run: Run, deepgram: DeepgramEmulator, hello: Scene, rate_hz: int) -> None:
     pcm = bytes(hello.track.pcm)
     if rate_hz != 16000:
         from livekit import rtc
@@ -388,7 +401,8 @@ def test_livekit_plugin_sees_the_true_401(run: Run, deepgram: DeepgramEmulator) 
     deepgram.api_keys = frozenset({"other"})
     with pytest.raises(APIStatusError) as failed:
         run(plugin_events(deepgram, bytes(16000)))
-    assert failed.value.status_code == 401 and not failed.value.retryable
+    assert failed.value.status_code == 401
+    assert not failed.value.retryable
 
 
 def test_official_client(hello: Scene, deepgram: DeepgramEmulator) -> None:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from labkit.providers.prompt_cache import (
-    Block,
-    BlockCache,
-    BreakpointCache,
-    Lookup,
-    PrefixCache,
-    PrefixRules,
-)
+import pytest
+
+from labkit.providers.block_cache import Block, BlockCache, BreakpointCache
+from labkit.providers.prompt_cache import Lookup, PrefixCache, PrefixRules
 
 
 def ids(count: int, *, salt: int = 0) -> bytes:
@@ -78,6 +74,12 @@ class TestPrefixCache:
         assert reads[16] > 0
         assert ask(cache, ids(2000), 70.0) > 0
 
+    @pytest.mark.parametrize(("every_s", "misses"), [(5.0, 1), (3.0, 2)])
+    def test_fifteen_a_minute_is_a_rate(self, every_s: float, misses: int) -> None:
+        cache = PrefixCache()
+        reads = [ask(cache, ids(2000), n * every_s) for n in range(40)]
+        assert reads.count(0) == misses  # 12 a minute stay on one machine, 20 need a second
+
     def test_the_cache_key_takes_part_in_routing(self) -> None:
         cache = PrefixCache(PrefixRules(route_per_minute=1))
         ask(cache, ids(2000), 0.0, key="a")
@@ -120,6 +122,14 @@ class TestBreakpointCache:
         self.use(cache, prompt(("long", 2000)), 0.0)
         assert self.use(cache, prompt(("long", 2000)), 1799.0).read == 2000
         assert self.use(cache, prompt(("long", 2000)), 1799.0 + 1801.0).read == 0
+
+    def test_reading_renews_an_entry_that_is_not_written_again(self) -> None:
+        cache = BreakpointCache()
+        self.use(cache, prompt(("system", 1100), ("one", 10)), 0.0)
+        grown = prompt(("system", 1100), ("one", 10), ("two", 10))
+        self.use(cache, grown, 1700.0)
+        branch = prompt(("system", 1100), ("one", 10), ("other", 10))
+        assert self.use(cache, branch, 3000.0).read == 1110
 
     def test_explicit_mode_writes_nothing_by_itself(self) -> None:
         cache = BreakpointCache()
@@ -179,6 +189,13 @@ class TestBlockCache:
         assert self.use(cache, blocks, 290.0).read == 2000
         assert self.use(cache, blocks, 580.0).read == 2000
         assert self.use(cache, blocks, 881.0).read == 0
+
+    def test_reading_through_an_unmarked_block_renews_it_too(self) -> None:
+        cache = BlockCache()
+        self.use(cache, [block("system", 2000, 300.0)], 0.0)
+        later = [block("system", 2000), block("hello", 9, 300.0)]
+        assert self.use(cache, later, 200.0).read == 2000
+        assert self.use(cache, [block("system", 2000, 300.0)], 450.0).read == 2000
 
     def test_an_hour_is_kept_for_an_hour_and_accounted_apart(self) -> None:
         cache = BlockCache()

@@ -22,7 +22,9 @@ def test_the_vocabulary_is_o200k(text: str, numbers: list[int]) -> None:
     assert tokens.count(text) == len(numbers)
 
 
-@pytest.mark.parametrize("text", ["Thanks, I found it.", "naïve 😀 日本語です", "<|endoftext|>", ""])
+@pytest.mark.parametrize(
+    "text", ["Thanks, I found it.", "naïve 😀 日本語です", "<|endoftext|>", ""]
+)
 def test_pieces_join_to_the_text(text: str) -> None:
     assert "".join(tokens.pieces(text)) == text
     assert len(tokens.pieces(text)) <= tokens.count(text)

@@ -1,0 +1,46 @@
+"""What is installed, what is missing, and which keys are set."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from typing import Any
+
+from labkit.paths import agents_dir, cache_dir, data_dir
+from labkit.study.tables import PACKAGES, code_version
+from labkit.tunnel.worker import KEYS
+
+TESTED = {"livekit-agents": "1.8."}
+"""Versions the project is tested with, by prefix."""
+
+
+def examine() -> dict[str, Any]:
+    """A report by group; ``problems`` lists what would keep a study from running."""
+    problems: list[str] = []
+    packages: dict[str, str] = {}
+    for name in (*PACKAGES, "jupyterlab", "papermill", "loky"):
+        try:
+            packages[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            packages[name] = "missing"
+            problems.append(f"{name} is not installed: run `make install`")
+    for name, prefix in TESTED.items():
+        if packages[name] != "missing" and not packages[name].startswith(prefix):
+            problems.append(f"{name} {packages[name]} is untested here; install {prefix}*")
+    if importlib.util.find_spec("aiodns") is not None:
+        problems.append("aiodns is installed: it looks names up outside the tunnel; remove it")
+    data = data_dir()
+    speech = data / "speech" / "clips.csv"
+    if not speech.is_file():
+        problems.append(f"no speech corpus: {speech} is missing")
+    return {
+        "labkit": code_version(),
+        "python": {"version": platform.python_version(), "cores": os.cpu_count()},
+        "packages": packages,
+        "folders": {"data": str(data), "agents": str(agents_dir()), "cache": str(cache_dir())},
+        "keys (only for live runs)": {
+            name: "set" if os.environ.get(name) else "not set" for name in KEYS
+        },
+        "problems": problems,
+    }

@@ -1,0 +1,86 @@
+"""Recognising clips of the speech corpus from outside clients, which no caller's track describes.
+
+A client that plays a clip of the corpus bit for bit is understood; any other sound has no words.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from labkit.providers.scene import SAMPLE_RATE_HZ, CallerTrack, SpokenWord
+
+_NEEDLE = 320  # bytes: 10 ms are enough to tell clips apart
+_GAP = bytes(2 * SAMPLE_RATE_HZ)  # around every clip on a track
+
+
+class _Word(Protocol):
+    @property
+    def text(self) -> str: ...
+    @property
+    def start_s(self) -> float: ...
+    @property
+    def end_s(self) -> float: ...
+
+
+class Clip(Protocol):
+    """A recording at 16 kHz with its words."""
+
+    @property
+    def pcm(self) -> npt.NDArray[np.int16]: ...
+    @property
+    def words(self) -> Sequence[_Word]: ...
+
+
+class ClipFinder:
+    """Finds audio among clips; the clips are loaded when first needed."""
+
+    def __init__(self, clips: Callable[[], Iterable[Clip]]) -> None:
+        self._load = clips
+        self._clips: list[Clip] = []
+        self._starts: list[int] = []
+        self._all = b""
+
+    def __call__(self, pcm: bytes, track: CallerTrack) -> int:
+        """Puts the clip that holds ``pcm`` on the track; gives the byte offset of ``pcm`` there.
+
+        Returns -1 if no clip holds it.
+        """
+        if not self._starts:
+            self._index()
+        needle = pcm[:_NEEDLE]
+        at, i = -1, 0
+        while needle.count(0) != len(needle):
+            at = self._all.find(needle, at + 1)
+            if at < 0:
+                break
+            i = bisect_right(self._starts, at) - 1
+            inside = at + len(pcm) <= self._starts[i] + 2 * len(self._clips[i].pcm)
+            if inside and at % 2 == 0 and self._all.startswith(pcm, at):
+                break
+        if at < 0:
+            return -1
+        clip = self._clips[i]
+        turn = track.words[-1].turn + 1 if track.words else 0
+        track.pcm += _GAP
+        begin = len(track.pcm)
+        begin_s = track.duration_s
+        track.pcm += clip.pcm.tobytes() + _GAP
+        track.words += [
+            SpokenWord(w.text, begin_s + w.start_s, begin_s + w.end_s, turn) for w in clip.words
+        ]
+        return begin + at - self._starts[i]
+
+    def _index(self) -> None:
+        self._clips = list(self._load())
+        parts, at = [], 0
+        for clip in self._clips:
+            part = clip.pcm.tobytes() + _GAP
+            parts.append(part)
+            self._starts.append(at)
+            at += len(part)
+        self._all = b"".join(parts)

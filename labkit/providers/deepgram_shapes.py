@@ -1,0 +1,101 @@
+"""Shapes that Deepgram's streaming and batch answers share, and the audio they are made from."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import wave
+from datetime import UTC, datetime
+from typing import Any
+
+from labkit.providers.deepgram_query import FILLERS
+from labkit.providers.hearing import HeardWord
+
+
+def bare(text: str) -> str:
+    """A word without capitals and punctuation at its ends."""
+    return text.strip(".,?!;:\"'()…–—-").lower() or text.lower()
+
+
+def general(model: str) -> str:
+    """A model's name without what the service takes for granted."""
+    return model.removesuffix("-general")
+
+
+def model_uuid(model: str) -> str:
+    """A made-up but constant id of a model."""
+    digest = hashlib.sha256(model.encode()).hexdigest()
+    return f"{digest[:8]}-{digest[8:12]}-4{digest[13:16]}-8{digest[17:20]}-{digest[20:32]}"
+
+
+def model_info(model: str) -> dict[str, str]:
+    """What the service says about a model."""
+    return {"name": f"general-{model}", "version": "emulated", "arch": model}
+
+
+def shown(words: list[HeardWord], filler_words: bool) -> list[HeardWord]:
+    """The words a transcript holds: fillers only on demand."""
+    return words if filler_words else [w for w in words if bare(w.text) not in FILLERS]
+
+
+def transcript(words: list[HeardWord], written: bool) -> str:
+    """The words as one line, as written or bare."""
+    return " ".join(w.text if written else bare(w.text) for w in words)
+
+
+def alternative(words: list[HeardWord], written: bool) -> dict[str, Any]:
+    """The ``alternatives`` entry for some words."""
+    listed: list[dict[str, Any]] = []
+    for w in words:
+        entry: dict[str, Any] = {
+            "word": bare(w.text),
+            "start": round(w.start_s, 3),
+            "end": round(w.end_s, 3),
+            "confidence": w.confidence,
+        }
+        if written:
+            entry["punctuated_word"] = w.text
+        listed.append(entry)
+    confidence = sum(w.confidence for w in words) / len(words) if words else 0.0
+    return {
+        "transcript": transcript(words, written),
+        "confidence": round(confidence, 4),
+        "words": listed,
+    }
+
+
+def summary(request_id: str, audio: bytes, duration_s: float) -> dict[str, Any]:
+    """The metadata at the end of a recording."""
+    created = datetime.fromtimestamp(asyncio.get_running_loop().time(), UTC)
+    return {
+        "transaction_key": "deprecated",
+        "request_id": request_id,
+        "sha256": hashlib.sha256(audio).hexdigest(),
+        "created": created.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "duration": round(duration_s, 3),
+        "channels": 1,
+    }
+
+
+def read_wav(data: bytes) -> tuple[int, int, bytes]:
+    """Sample rate (Hz), channels and samples of a 16-bit WAV, which may be cut short.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    try:
+        with wave.open(io.BytesIO(data)) as f:
+            if f.getsampwidth() != 2:
+                raise ValueError("only 16-bit samples are decoded")
+            return f.getframerate(), f.getnchannels(), f.readframes(f.getnframes())
+    except (wave.Error, EOFError) as e:
+        raise ValueError(str(e)) from None
+
+
+def first_channel(pcm: bytes, channels: int) -> bytes:
+    """The first channel of interleaved 16-bit samples."""
+    if channels == 1:
+        return pcm
+    step = 2 * channels
+    return b"".join(pcm[i : i + 2] for i in range(0, len(pcm) - step + 1, step))

@@ -1,0 +1,97 @@
+"""One request on its way to an answer, and the answer cut into pieces."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from labkit.providers import tokens
+from labkit.providers.conversation import Answer, Message
+from labkit.providers.pacing import Burst
+from labkit.providers.prompt_cache import Lookup
+from labkit.providers.tool_calls import ToolCall
+
+_CALL_MARKUP = 7
+"""Tokens around a call's name and arguments: a call of get_weather with one short argument, in
+OpenAI's function calling guide (2025), is billed about nine more than its arguments have."""
+
+
+@dataclass(kw_only=True)
+class Job:
+    """One admitted request on its way to an answer.
+
+    Attributes:
+        id: The response's id, unique within a study.
+        model: The model's name in the profile.
+        prompt_tokens: Length of the whole prompt.
+        cache: What it reads from and writes to the prompt cache.
+        answer: What the model will say.
+        pieces: The answer, token by token; for calls one row each (see :func:`call_pieces`).
+        cut: Whether the answer was cut off at the request's token limit.
+        tokens_per_piece: Tokens the provider counts for one piece.
+        arrived_s: Loop time of its arrival.
+        wait_s: From arrival to the first token.
+        bursts: When the pieces leave, from the first token on.
+        thinking_s: The part of ``wait_s`` spent on hidden reasoning.
+    """
+
+    id: str
+    model: str
+    prompt_tokens: int
+    cache: Lookup
+    answer: Answer
+    pieces: list[tuple[str, ...]]
+    cut: bool
+    tokens_per_piece: float
+    arrived_s: float
+    wait_s: float
+    bursts: list[Burst]
+    thinking_s: float = 0.0
+    sent: int = 0
+
+    def output_tokens(self, pieces: int | None = None) -> int:
+        """Output tokens the provider counts for the whole answer or its first ``pieces``."""
+        total = sum(map(len, self.pieces)) if pieces is None else pieces
+        return round(total * self.tokens_per_piece)
+
+
+@dataclass(frozen=True)
+class Wire:
+    """A streamed answer as bytes: what precedes the first piece, each piece, what follows all."""
+
+    begin: bytes
+    pieces: list[bytes]
+    end: bytes
+
+
+def last_user(messages: Sequence[Message]) -> tuple[str, int]:
+    """The last user message, and how many tool results follow it."""
+    step = 0
+    for message in reversed(messages):
+        if message.role == "user":
+            return message.text, step
+        step += message.role == "tool"
+    return "", step
+
+
+def call_pieces(call: ToolCall) -> tuple[str, ...]:
+    """A call's arguments, token by token, after empty pieces for what the client never sees.
+
+    A model also writes the function's name and some markup, which takes time and is billed.
+    """
+    arguments = json.dumps(dict(call.arguments), separators=(",", ":"))
+    return ("",) * (_CALL_MARKUP + tokens.count(call.name)) + tokens.pieces(arguments)
+
+
+def limited(
+    texts: list[tuple[str, ...]], max_tokens: int | None, tokens_per_piece: float
+) -> tuple[list[tuple[str, ...]], bool]:
+    """The texts' pieces up to the request's token limit, and whether that cut anything off."""
+    room = sum(map(len, texts)) if max_tokens is None else int(max_tokens / tokens_per_piece)
+    out, cut = [], False
+    for pieces in texts:
+        out.append(pieces[:room])
+        cut = cut or room < len(pieces)
+        room = max(room - len(pieces), 0)
+    return out, cut

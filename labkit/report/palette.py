@@ -1,0 +1,72 @@
+"""Colours, names and labels that every figure shares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
+
+from labkit.study.timeline import STAGES
+
+STYLE = Path(__file__).resolve().parent / "style" / "labkit.mplstyle"
+
+BASELINE = "#9A9A9A"
+"""Grey: the baseline, and what is only there for comparison."""
+INK = "#222222"
+ACCENT = "#D55E00"
+MAIN = "#0B4F8A"
+
+OWNERS: dict[str, tuple[str, str]] = {
+    "network": ("#9CC9E8", ""),
+    "setting": ("#D55E00", ""),
+    "provider": ("#0B4F8A", ""),
+    "user's code": ("#F2D16B", "///"),
+    "agent": ("#7FBF9E", "..."),
+}
+"""Colour and hatch of each owner of a stage. Lightness and hatch tell them apart without colour."""
+
+NAMES: dict[str, str] = {
+    "uplink_s": "caller to agent",
+    "vad_silence_s": "VAD silence",
+    "stt_network_s": "STT network",
+    "transcript_s": "final transcript",
+    "endpointing_s": "endpointing, turn detector",
+    "hook_s": "on_user_turn_completed",
+    "tools_s": "tool calls",
+    "llm_network_s": "LLM network",
+    "llm_first_token_s": "LLM first token",
+    "first_sentence_s": "first sentence complete",
+    "tts_network_s": "TTS network",
+    "tts_first_audio_s": "TTS first audio",
+    "playout_s": "waiting to play",
+    "leading_silence_s": "silence leading the audio",
+    "downlink_s": "agent to caller",
+}
+"""What a stage is called in a figure."""
+
+
+def use_style() -> None:
+    """Gives every following figure the project's look. Call it once, at the top of a notebook."""
+    plt.style.use(STYLE)
+
+
+def owner_of(stage: str) -> str:
+    """Who owns a stage: network, setting, provider, user's code or agent."""
+    return STAGES[stage][0]
+
+
+def axes_or_new(ax: Axes | None, width_in: float = 8.0, height_in: float = 4.5) -> Axes:
+    """The given axes, or those of a new figure of this size in inches."""
+    if ax is not None:
+        return ax
+    _, new = plt.subplots(figsize=(width_in, height_in), layout="constrained")
+    return new
+
+
+def ms_axis(ax: Axes, label: str, axis: str = "x") -> None:
+    """Labels an axis whose values are milliseconds, with thousands separated."""
+    chosen = ax.xaxis if axis == "x" else ax.yaxis
+    chosen.set_label_text(f"{label} (ms)")
+    chosen.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))

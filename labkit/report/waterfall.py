@@ -1,0 +1,160 @@
+"""One turn, stage by stage: where its milliseconds went, and what the SDK's figure leaves out."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from labkit.report.palette import (
+    BASELINE,
+    INK,
+    NAMES,
+    OWNERS,
+    axes_or_new,
+    ms_axis,
+    owner_of,
+)
+from labkit.study.timeline import STAGES
+
+_VISIBLE_S = 0.0005
+"""A stage shorter than this is not drawn; it was overlapped by other work, or did not happen."""
+
+
+def one_turn(turns: pd.DataFrame, stages: bool = True) -> pd.DataFrame:
+    """The numbers of a waterfall.
+
+    Args:
+        turns: One or more rows of the turns table.
+        stages: Whether to list the stages; otherwise only the whole and the SDK's figure.
+
+    Returns:
+        One row per turn and part: ``call``, ``turn``, ``part``, ``owner``, ``start_s`` and
+        ``end_s`` since the caller's last sound.
+    """
+    rows: list[dict[str, object]] = []
+    for _, turn in turns.iterrows():
+        head = {"call": turn["call"], "turn": turn["turn"]}
+        at = 0.0
+        for name in STAGES if stages else ():
+            length = float(turn[name])
+            if length > _VISIBLE_S:
+                rows.append({**head, "part": name.removesuffix("_s"), "owner": owner_of(name),
+                             "start_s": at, "end_s": at + length})  # fmt: skip
+            at += length
+        rows.append({**head, "part": "response_latency", "owner": "caller's ear",
+                     "start_s": 0.0, "end_s": float(turn["response_latency_s"])})  # fmt: skip
+        start = sdk_stopped_s(turns).loc[turn.name] - turn["at_caller_stopped_s"]
+        rows.append({**head, "part": "sdk_e2e_latency", "owner": "SDK", "start_s": float(start),
+                     "end_s": float(start + turn["sdk_e2e_latency_s"])})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def sdk_stopped_s(turns: pd.DataFrame) -> pd.Series:
+    """When the SDK believes that the caller stopped, seconds from the start of the call.
+
+    The SDK counts its end-of-turn delay from there to the commit. A turn that became several user
+    messages mixes their figures, so it has none (NaN).
+    """
+    single = turns["n_user_messages"] == 1
+    return (turns["at_committed_s"] - turns["sdk_end_of_turn_delay_s"]).where(single)
+
+
+def turn_waterfall(turns: pd.Series | pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draws one turn from the caller's last sound to the reply's first sound at the caller's ear.
+
+    Each stage is a bar that begins where the one before ended, coloured by its owner and labelled
+    with its length. Below, on the same axis: what the caller heard, and the SDK's own
+    ``e2e_latency`` with what it leaves out at either end.
+
+    Args:
+        turns: One row of the turns table (a table with one row will do).
+        ax: Where to draw; a new figure by default.
+
+    Returns:
+        The axes; x is milliseconds since the caller's last sound.
+
+    Raises:
+        ValueError: more or fewer than one turn was given, or it was not answered.
+    """
+    frame = turns.to_frame().T if isinstance(turns, pd.Series) else turns
+    if len(frame) != 1:
+        raise ValueError(f"a waterfall shows one turn, {len(frame)} were given")
+    parts = one_turn(frame.infer_objects())
+    stages = parts[~parts["part"].isin(("response_latency", "sdk_e2e_latency"))]
+    if not len(stages):
+        raise ValueError("this turn was not answered: it has no stages to draw")
+    ax = axes_or_new(ax, 8.0, 0.3 * (len(stages) + 2) + 1.1)
+    total_ms = 1000 * float(frame["response_latency_s"].iloc[0])
+    ticks: list[str] = []
+    for y, stage in enumerate(stages.itertuples()):
+        _stage(ax, y, str(stage.owner), 1000 * float(stage.start_s), 1000 * float(stage.end_s),
+               total_ms)  # fmt: skip
+        ticks.append(f"{NAMES[f'{stage.part}_s']}  ·  {stage.owner}")
+    y = len(stages) + 0.3
+    _span(ax, y, 0.0, total_ms, f"{total_ms:,.0f}", INK)
+    ticks.append("silence at the caller's ear")
+    sdk = parts[parts["part"] == "sdk_e2e_latency"].iloc[0]
+    rows = [*range(len(stages)), y]
+    if sdk["end_s"] == sdk["end_s"]:
+        _sdk(ax, y + 1, 1000 * float(sdk["start_s"]), 1000 * float(sdk["end_s"]), total_ms)
+        ticks.append("the SDK's e2e_latency")
+        rows.append(y + 1)
+    ax.set_yticks(rows, ticks)
+    ax.tick_params(axis="y", length=0)
+    ax.set_ylim(rows[-1] + 0.6, -0.6)
+    ax.set_xlim(0, total_ms * 1.08)
+    ax.spines["left"].set_visible(False)
+    ms_axis(ax, "time since the caller's last sound")
+    return ax
+
+
+def _stage(ax: Axes, y: float, owner: str, start: float, end: float, total: float) -> None:
+    colour, hatch = OWNERS[owner]
+    ax.barh(y, end - start, left=start, height=0.72, color=colour, hatch=hatch, edgecolor="white",
+            linewidth=0.5)  # fmt: skip
+    ax.plot([end, end], [y, y + 1], color="#BBBBBB", linewidth=0.6, zorder=0.5)
+    beside_left = end > 0.9 * total and start > 0.1 * total
+    ax.annotate(
+        f"{end - start:,.0f}",
+        (start if beside_left else end, y),
+        xytext=(-4 if beside_left else 4, 0),
+        textcoords="offset points",
+        ha="right" if beside_left else "left",
+        va="center",
+        fontsize=8.5,
+    )
+
+
+def _span(ax: Axes, y: float, start: float, end: float, text: str, colour: str) -> None:
+    """A bracket: a line with ticks at its ends and its length in the middle."""
+    ax.plot([start, end], [y, y], color=colour, linewidth=1.6, solid_capstyle="butt")
+    for x in (start, end):
+        ax.plot([x, x], [y - 0.25, y + 0.25], color=colour, linewidth=1.6)
+    ax.annotate(
+        text,
+        ((start + end) / 2, y),
+        ha="center",
+        va="center",
+        fontsize=9,
+        fontweight="bold",
+        color=colour,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
+    )
+
+
+def _sdk(ax: Axes, y: float, start: float, end: float, total: float) -> None:
+    for left, right in ((0.0, start), (end, total)):
+        if right - left <= 0:
+            continue
+        ax.barh(y, right - left, left=left, height=0.5, facecolor="white", edgecolor=BASELINE,
+                hatch="////", linewidth=0.0)  # fmt: skip
+        ax.annotate(
+            f"+{right - left:,.0f}",
+            ((left + right) / 2, y),
+            ha="center",
+            va="center",
+            fontsize=8,
+            color="#555555",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
+        )
+    _span(ax, y, start, end, f"{end - start:,.0f}", "#555555")

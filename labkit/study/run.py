@@ -1,0 +1,217 @@
+"""Runs one arm: calls on a pool of warm workers, tables out."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from labkit.config import Settings
+from labkit.study import tables
+from labkit.tunnel.record import CallRecord
+from labkit.study.timeline import call_row, turn_rows
+from labkit.tunnel.agentfile import find_agent
+from labkit.tunnel.worker import ENVIRONMENT, CallSpec, run_call, start
+
+Progress = Callable[[int, int], None]
+_IDLE_S = 900
+
+
+class UsageError(ValueError):
+    """An argument that cannot be used; the message says what is allowed."""
+
+
+def pool(workers: int) -> concurrent.futures.Executor:
+    """The warm worker processes of this session; they end by themselves after a while unused."""
+    import loky
+
+    executor: concurrent.futures.Executor = loky.get_reusable_executor(
+        max_workers=workers, timeout=_IDLE_S, initializer=start, env=ENVIRONMENT, kill_workers=True
+    )
+    return executor
+
+
+def run(
+    agent: str = "vanilla",
+    *,
+    calls: int = 20,
+    turns: int = 5,
+    seed: int = 7,
+    settings: Mapping[str, object] | None = None,
+    clock: str = "virtual",
+    workers: int = 1,
+    out: str | Path | None = None,
+    tracks: str | Path | None = None,
+    arm: str | None = None,
+    progress: Progress | None = None,
+) -> tables.Results:
+    """Runs an agent against simulated callers.
+
+    Args:
+        agent: A built-in agent's name, ``path.py`` or ``path.py:object``.
+        calls: How many calls.
+        turns: Caller turns in each call.
+        seed: Everything random follows from it.
+        settings: Dotted settings, as ``labkit config`` lists them.
+        clock: ``virtual``, or ``wall`` to run at the speed of life.
+        workers: Worker processes.
+        out: Where to write the turns (``.parquet``; calls and provenance go beside it). Also
+            written when the run is interrupted.
+        tracks: A folder for one stereo WAV per call: caller left, agent as heard right.
+        arm: Name in the tables; the agent's by default.
+        progress: Called with (calls done, calls in all).
+
+    Returns:
+        The tables. Calls that failed have a row with their error, and their turns are kept.
+
+    Raises:
+        UsageError, SettingError, AgentFileError, ProfileError: nothing was run or written.
+    """
+    chosen = Settings(settings)
+    _check(agent, chosen, calls, turns, clock, workers, out)
+    spec = CallSpec(
+        agent=agent if not agent.partition(":")[0].endswith(".py") else _absolute(agent),
+        settings=chosen.as_dict(),
+        seed=seed,
+        n_turns=turns,
+        virtual=clock == "virtual",
+        tracks=tracks is not None,
+    )
+    name = arm or Path(agent.partition(":")[0]).stem
+    began = time.perf_counter()
+    records, interrupted = _collect(spec, calls, workers, tracks, progress)
+    results = tabulate(records, spec, name)
+    results.wall_s = time.perf_counter() - began
+    results.interrupted = interrupted
+    if out is not None:
+        results.save(out)
+    return results
+
+
+def tabulate(records: list[CallRecord], spec: CallSpec, arm: str) -> tables.Results:
+    """Tables of finished calls."""
+    identity = experiment_id(spec)
+    swept = {k: v for k, v in spec.settings.items() if not k.startswith("hosts.")}
+    head = {"experiment_id": identity, "arm": arm, **swept}
+    records = sorted(records, key=lambda r: r.call)
+    turns = pd.DataFrame([{**head, **row} for r in records for row in turn_rows(r)])
+    calls = pd.DataFrame([{**head, **call_row(r)} for r in records])
+    terms = {
+        "agent": spec.agent if not spec.agent.endswith(".py") else Path(spec.agent).name,
+        "settings": spec.settings,
+        "seed": spec.seed,
+        "n_calls": len(records),
+        "n_turns": spec.n_turns,
+        "clock": "virtual" if spec.virtual else "wall",
+    }
+    return tables.Results(turns, calls, tables.provenance(**terms))
+
+
+def experiment_id(spec: CallSpec) -> str:
+    """Eight hex digits that name what was run: the agent's code, the settings and the clock."""
+    path, wanted = find_agent(spec.agent)
+    terms = [
+        hashlib.sha256(path.read_bytes()).hexdigest(),
+        wanted,
+        spec.settings,
+        spec.n_turns,
+        spec.virtual,
+    ]
+    text = json.dumps(terms, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _absolute(agent: str) -> str:
+    path, colon, wanted = agent.partition(":")
+    return f"{Path(path).expanduser().resolve()}{colon}{wanted}"
+
+
+def _check(
+    agent: str,
+    settings: Settings,
+    calls: int,
+    turns: int,
+    clock: str,
+    workers: int,
+    out: str | Path | None,
+) -> None:
+    from labkit.callers.dialogue import load_dialogues
+    from labkit.providers.profile import load_profiles
+
+    for name, number in (("calls", calls), ("turns", turns), ("workers", workers)):
+        if number < 1:
+            raise UsageError(f"{name}={number}: must be at least 1")
+    if clock not in ("virtual", "wall"):
+        raise UsageError(f"clock={clock}: allowed are virtual and wall")
+    if out is not None and Path(out).suffix != ".parquet":
+        raise UsageError(f"out={out}: the name must end in .parquet")
+    find_agent(agent)
+    load_profiles(settings.text("profile") or None)
+    dialogue = settings.text("caller.dialogue")
+    known = load_dialogues()
+    if dialogue != "mixed" and dialogue not in known:
+        raise UsageError(f"caller.dialogue={dialogue}: known are mixed, {', '.join(known)}")
+
+
+def _collect(
+    spec: CallSpec,
+    calls: int,
+    workers: int,
+    tracks: str | Path | None,
+    progress: Progress | None,
+) -> tuple[list[CallRecord], bool]:
+    executor = pool(workers)
+    jobs = {
+        executor.submit(run_call, replace(spec, call=call)): call for call in range(calls)
+    }
+    records: list[CallRecord] = []
+    try:
+        for job in concurrent.futures.as_completed(jobs):
+            try:
+                record = job.result()
+            except concurrent.futures.BrokenExecutor as e:
+                record = _lost(spec, jobs[job], f"the worker process died: {e}")
+            if tracks is not None:
+                _write_tracks(record, Path(tracks))
+            records.append(record)
+            if progress is not None:
+                progress(len(records), calls)
+    except KeyboardInterrupt:
+        executor.shutdown(wait=False, cancel_futures=True)
+        return records, True
+    except Exception:
+        for job in jobs:
+            job.cancel()
+        raise
+    return records, False
+
+
+def _lost(spec: CallSpec, call: int, error: str) -> CallRecord:
+    """The record of a call of which nothing is left but that it failed."""
+    nan = float("nan")
+    return CallRecord(
+        call=call, seed=spec.seed, persona="", voice="", turns=[], segments=[], providers=[],
+        session=[], line_delay_s=nan, one_way_s={}, simulated_s=nan, wall_s=nan,
+        status="failed", error=error,
+    )  # fmt: skip
+
+
+def _write_tracks(record: CallRecord, folder: Path) -> None:
+    import numpy as np
+    import soundfile
+
+    from labkit.providers.scene import SAMPLE_RATE_HZ
+
+    if record.tracks is None:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    stereo = np.stack(record.tracks, axis=1)
+    soundfile.write(folder / f"call-{record.call:04d}.wav", stereo, SAMPLE_RATE_HZ)
+    record.tracks = None

@@ -1,0 +1,204 @@
+"""Estimates with intervals. Turns of one call are not independent, so calls are resampled.
+
+Every function takes the turns table (or a part of it) and draws whole calls with replacement. A
+comparison draws the same calls on both sides, because all arms hear the same callers and meet the
+same luck: most of the noise cancels.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+N_BOOT = 2000
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure and its interval.
+
+    Attributes:
+        value: The figure; NaN where nothing could be estimated.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        n: How many turns it rests on.
+        n_calls: How many calls they come from.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    n_calls: int
+
+    def __sub__(self, other: float) -> Estimate:
+        return Estimate(
+            self.value - other, self.low - other, self.high - other, self.n, self.n_calls
+        )
+
+
+_NOTHING = Estimate(math.nan, math.nan, math.nan, 0, 0)
+
+
+def _resamples(n_calls: int, n_boot: int, seed: int) -> np.ndarray:
+    """How often each call is drawn in each resample: int array (n_boot, n_calls)."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(n_calls, np.full(n_calls, 1 / n_calls), size=n_boot)
+
+
+def _interval(draws: np.ndarray, level: float) -> tuple[float, float]:
+    draws = draws[~np.isnan(draws)]
+    if not len(draws):
+        return math.nan, math.nan
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _weighted_quantile(
+    values: np.ndarray, owner: np.ndarray, counts: np.ndarray, q: float
+) -> np.ndarray:
+    """The q quantile of each resample (inverse of the empirical distribution)."""
+    order = np.argsort(values, kind="stable")
+    weights = counts[:, owner[order]].cumsum(axis=1)
+    total = weights[:, -1:]
+    at = (weights >= np.maximum(np.ceil(q * total), 1)).argmax(axis=1)
+    found = values[order][at]
+    return np.where(total[:, 0] > 0, found, math.nan)
+
+
+def _columns(turns: pd.DataFrame, column: str, calls: pd.Index) -> tuple[np.ndarray, np.ndarray]:
+    known = turns[turns[column].notna()]
+    return known[column].to_numpy(dtype=float), calls.get_indexer(known["call"])
+
+
+def quantile(
+    turns: pd.DataFrame,
+    q: float,
+    column: str = "response_latency_s",
+    *,
+    level: float = LEVEL,
+    n_boot: int = N_BOOT,
+    seed: int = 0,
+) -> Estimate:
+    """A quantile of a column over turns, NaN left out, with a cluster-bootstrap interval.
+
+    Args:
+        turns: The turns table.
+        q: Which quantile, 0 to 1.
+        column: Numeric column.
+        level: Coverage of the interval.
+        n_boot: Number of resamples.
+        seed: Seed of the resampling.
+    """
+    calls = pd.Index(turns["call"].unique())
+    values, owner = _columns(turns, column, calls)
+    if not len(values):
+        return _NOTHING
+    point = _weighted_quantile(values, owner, np.ones((1, len(calls)), dtype=int), q)[0]
+    draws = _weighted_quantile(values, owner, _resamples(len(calls), n_boot, seed), q)
+    return Estimate(float(point), *_interval(draws, level), len(values), len(calls))
+
+
+def mean(
+    turns: pd.DataFrame,
+    column: str,
+    *,
+    level: float = LEVEL,
+    n_boot: int = N_BOOT,
+    seed: int = 0,
+) -> Estimate:
+    """The mean of a numeric or boolean column over turns, NaN left out."""
+    calls = pd.Index(turns["call"].unique())
+    values, owner = _columns(turns, column, calls)
+    if not len(values):
+        return _NOTHING
+    draws = _weighted_mean(values, owner, _resamples(len(calls), n_boot, seed))
+    return Estimate(float(values.mean()), *_interval(draws, level), len(values), len(calls))
+
+
+def _weighted_mean(values: np.ndarray, owner: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    n_calls = counts.shape[1]
+    sums = np.bincount(owner, weights=values, minlength=n_calls)
+    sizes = np.bincount(owner, minlength=n_calls)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means: np.ndarray = (counts @ sums) / (counts @ sizes)
+    return means
+
+
+def rate(
+    turns: pd.DataFrame,
+    happened: pd.Series,
+    *,
+    level: float = LEVEL,
+    n_boot: int = N_BOOT,
+    seed: int = 0,
+) -> Estimate:
+    """The share of turns in which something happened.
+
+    A bootstrap of a rate that is 0 or 1 in the sample has no width, which would claim certainty. The
+    interval is therefore never narrower than Wilson's for as many independent *turns*.
+    """
+    table = pd.DataFrame({"call": turns["call"], "x": happened.astype(float)})
+    boot = mean(table, "x", level=level, n_boot=n_boot, seed=seed)
+    if not boot.n:
+        return boot
+    low, high = wilson(boot.value, boot.n, level)
+    return Estimate(boot.value, min(boot.low, low), max(boot.high, high), boot.n, boot.n_calls)
+
+
+def wilson(share: float, n: int, level: float = LEVEL) -> tuple[float, float]:
+    """Wilson's score interval of a share among ``n`` independent trials."""
+    from statistics import NormalDist
+
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(centre - half, 0.0), min(centre + half, 1.0)
+
+
+def difference(
+    baseline: pd.DataFrame,
+    variant: pd.DataFrame,
+    column: str = "response_latency_s",
+    *,
+    q: float | None = 0.5,
+    level: float = LEVEL,
+    n_boot: int = N_BOOT,
+    seed: int = 0,
+) -> Estimate:
+    """Variant minus baseline, paired by call: the same calls are drawn on both sides.
+
+    Args:
+        baseline: Turns of the baseline arm.
+        variant: Turns of the other arm, of the same calls.
+        column: Numeric or boolean column.
+        q: Quantile that is compared; None compares means.
+        level: Coverage of the interval.
+        n_boot: Number of resamples.
+        seed: Seed of the resampling.
+
+    Raises:
+        ValueError: the arms have no call in common.
+    """
+    shared = pd.Index(sorted(set(baseline["call"]) & set(variant["call"])))
+    if not len(shared):
+        raise ValueError("the arms have no call in common; run both with the same seed and calls")
+    sides = []
+    counts = np.vstack([np.ones((1, len(shared)), int), _resamples(len(shared), n_boot, seed)])
+    n = 0
+    for turns in (baseline, variant):
+        values, owner = _columns(turns[turns["call"].isin(shared)], column, shared)
+        if not len(values):
+            return _NOTHING
+        n = len(values)
+        sides.append(
+            _weighted_mean(values, owner, counts)
+            if q is None
+            else _weighted_quantile(values, owner, counts, q)
+        )
+    change = sides[1] - sides[0]
+    return Estimate(float(change[0]), *_interval(change[1:], level), n, len(shared))

@@ -1,0 +1,71 @@
+"""The emulated providers on plain loopback ports and the wall clock, for any other client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from aiohttp import web
+
+from labkit.providers import EMULATORS
+from labkit.providers.profile import load_profiles
+from labkit.providers.scene import Scene
+
+BASE_URLS = {
+    "anthropic": "http://127.0.0.1:{port}",
+    "cartesia": "http://127.0.0.1:{port}",
+    "deepgram": "http://127.0.0.1:{port}/v1/listen",
+    "openai": "http://127.0.0.1:{port}/v1",
+}
+
+
+async def open_servers(
+    profile: str | None, first_port: int, key: str | None
+) -> tuple[dict[str, int], list[web.AppRunner]]:
+    """Starts one server per provider.
+
+    Returns:
+        The port of each provider, and the runners to clean up.
+
+    Raises:
+        ProfileError: the overlay profile is wrong.
+        OSError: a port is taken.
+    """
+    from labkit.callers.dialogue import load_dialogues
+
+    scene = Scene(dialogues=load_dialogues())
+    profiles = load_profiles(profile)
+    keys = frozenset({key}) if key else None
+    ports: dict[str, int] = {}
+    runners = []
+    for offset, (name, cls) in enumerate(sorted(EMULATORS.items())):
+        emulator = cls(profiles[name], lambda: scene, api_keys=keys)
+        runner = web.AppRunner(emulator.app(), access_log=None, keepalive_timeout=3600)
+        await runner.setup()
+        port = first_port + offset if first_port else 0
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        ports[name] = runner.addresses[0][1]
+        runners.append(runner)
+    return ports, runners
+
+
+def serve(
+    profile: str | None, first_port: int, key: str | None, say: Callable[[str], None]
+) -> None:
+    """Serves until interrupted, and says where."""
+
+    async def main() -> None:
+        ports, runners = await open_servers(profile, first_port, key)
+        for name, port in ports.items():
+            say(f"{name:<10} base_url={BASE_URLS[name].format(port=port)}")
+        say("Ctrl-C ends it")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for runner in runners:
+                await runner.cleanup()
+
+    try:
+        asyncio.run(main())
+    except KeyboardInterrupt:
+        pass

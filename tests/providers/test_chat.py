@@ -1,0 +1,84 @@
+"""Timing that the chat services share."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from llm_stage import openai_stage, rows, say
+
+from labkit.providers.openai import OpenAIEmulator
+from labkit.providers.pacing import Pace, bursts
+from labkit.providers.profile import Profile
+from labkit.providers.scene import Scene
+
+Run = Callable[[Any], Any]
+
+
+@pytest.fixture
+def profile(profiles: dict[str, Profile]) -> Profile:
+    return profiles["openai"]
+
+
+def published(profile: Profile, model: str, runs: int = 4000) -> tuple[float, float]:
+    """Median and 95th percentile of the first token as the published test would see them."""
+    scene = Scene()
+    emulator = OpenAIEmulator(profile, lambda: scene)
+    prefill_s = 500 / profile.value("models", model, "prefill_tokens_per_s")
+    drawn = []
+    for scene.call in range(runs):
+        drawn.append(0.030 + prefill_s + emulator.draw("models", model, "first_token", purpose="p"))
+    return statistics.median(drawn), statistics.quantiles(drawn, n=20)[-1]
+
+
+@pytest.mark.parametrize(
+    ("model", "p50_s", "p95_s"),
+    [("gpt-4.1", 0.536, 1.771), ("gpt-4o", 0.546, 1.369), ("gpt-4.1-mini", 0.851, 2.135)],
+)
+def test_first_tokens_match_the_published_quantiles(
+    profile: Profile, model: str, p50_s: float, p95_s: float
+) -> None:
+    median_s, high_s = published(profile, model)
+    assert median_s == pytest.approx(p50_s, rel=0.06)
+    assert high_s == pytest.approx(p95_s, rel=0.10)
+
+
+def test_bursts_average_to_the_models_rate() -> None:
+    pace = Pace(tokens_per_s=60.0, spread=0.15, burst_tokens=6, jitter=0.5)
+    plans = [bursts(pace, 400, seed, "pace") for seed in range(200)]
+    assert all(sum(burst.tokens for burst in plan) == 400 for plan in plans)
+    spent_s = statistics.mean(plan[-1].after_s for plan in plans)
+    assert 399 / spent_s == pytest.approx(60.0, rel=0.03)
+    sizes = [burst.tokens for plan in plans for burst in plan[1:-1]]
+    assert set(sizes) == {1, 2, 3, 4, 5, 6}
+    short, long = bursts(pace, 20, 5, "pace"), bursts(pace, 90, 5, "pace")
+    assert long[: len(short) - 1] == short[:-1]
+
+
+def test_luck_is_named_by_the_turn_and_not_by_order_or_model(run: Run, profile: Profile) -> None:
+    async def waits(*models: str) -> list[float]:
+        async with openai_stage(profile) as stage, stage.client() as client:
+            for model in models:
+                stage.scene.turn = 3
+                await client.chat.completions.create(model=model, messages=say())  # type: ignore[arg-type]
+            starts = [row["t_s"] for row in rows(stage.scene, "request")]
+            firsts = [row["t_s"] for row in rows(stage.scene, "first_token")]
+            return [b - a for a, b in zip(starts, firsts, strict=True)]
+
+    async def main() -> None:
+        (alone,) = await waits("gpt-4o")
+        twice = await waits("gpt-4o", "gpt-4o")
+        assert twice[0] == pytest.approx(alone, abs=1e-9)
+        assert twice[1] != pytest.approx(alone, abs=1e-3)  # a second try has luck of its own
+        (other,) = await waits("gpt-4.1")
+        delays = [profile.delay("models", m, "first_token") for m in ("gpt-4o", "gpt-4.1")]
+        grid = [q / 1000 for q in range(1, 1000)]
+        found = [
+            min(grid, key=lambda q, d=d, t=t: abs(d.quantile(q) + 30 / 24000 - t))  # type: ignore[misc]
+            for d, t in zip(delays, (alone, other), strict=True)
+        ]
+        assert found[0] == pytest.approx(found[1], abs=0.01)  # one luck, two distributions
+
+    run(main())
