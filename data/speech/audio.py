@@ -7,11 +7,12 @@ the loudest frame of the clip.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
+from voices import Span, Take, Voice
 
 from labkit.callers.dialogue import sentences, split_pauses
-from voices import Span, Take, Voice
 
 FRAME_S = 0.010
 FLOOR_DB = 35.0
@@ -71,7 +72,7 @@ def speak(voice: Voice, marked: str, rate: int, step: int) -> Spoken:
         pieces += _phrase(voice, parts[begin : index + 1], pauses[begin:index], rate)
         pieces[-1].gap_s, pieces[-1].marked = (*pauses, 0.0)[index], True
         begin = index + 1
-    floor = max(_frame_db(p.samples, rate).max() for p in pieces) - FLOOR_DB
+    floor = max(frame_db(p.samples, rate).max() for p in pieces) - FLOOR_DB
     return _join([_tightened(p, floor, rate) for p in pieces], marked, rate, step)
 
 
@@ -111,7 +112,7 @@ def _quietest(take: Take, word: int, rate: int) -> int:
     return lo + int(np.argmin(power[lo : lo + round(2 * CUT_SEARCH_S * rate)]))
 
 
-def _frame_db(samples: np.ndarray, rate: int) -> np.ndarray:
+def frame_db(samples: np.ndarray, rate: int) -> np.ndarray:
     """Energy of each 10 ms frame in dB, the last one padded with zeros."""
     n = round(FRAME_S * rate)
     frames = np.pad(samples.astype(np.float64), (0, -len(samples) % n)).reshape(-1, n)
@@ -121,12 +122,12 @@ def _frame_db(samples: np.ndarray, rate: int) -> np.ndarray:
 def _tightened(piece: Piece, floor: float, rate: int) -> Piece:
     """Cuts silence off both ends and shortens unmarked silence inside; words follow."""
     n = round(FRAME_S * rate)
-    voiced = _frame_db(piece.samples, rate) >= floor + EDGE_DB
+    voiced = frame_db(piece.samples, rate) >= floor + EDGE_DB
     keep = np.ones(len(voiced), bool)
     on = np.flatnonzero(voiced)
     keep[: on[0]] = keep[on[-1] + 1 :] = False
     longest = round(LONGEST_GAP_S / FRAME_S)
-    for a, b in zip(on, on[1:], strict=False):
+    for a, b in pairwise(on):
         extra = (b - a - 1) - longest
         if extra > 0:
             middle = (a + 1 + b) // 2
@@ -147,7 +148,8 @@ def _tightened(piece: Piece, floor: float, rate: int) -> Piece:
     ramp = np.linspace(0.0, 1.0, round(FADE_S * rate), dtype=np.float32)
     kept[: len(ramp)] *= ramp
     kept[-len(ramp) :] *= ramp[::-1]
-    return replace(piece, samples=kept, spans=[(a * FRAME_S, b * FRAME_S) for a, b in spans])
+    in_s = [(a * FRAME_S, b * FRAME_S) for a, b in spans]
+    return replace(piece, samples=kept, spans=in_s)
 
 
 def _apart(edges: list[list[int]], n_frames: int) -> list[tuple[int, int]]:
@@ -199,7 +201,7 @@ def _sounding(edge: tuple[int, int], voiced: np.ndarray) -> tuple[int, int]:
 def _join(pieces: list[Piece], marked: str, rate: int, step: int) -> Spoken:
     """One clip of all pieces at the corpus level, with digital silence between them."""
     speech = np.concatenate([p.samples for p in pieces])
-    energy = _frame_db(speech, rate)
+    energy = frame_db(speech, rate)
     loud = energy[energy >= energy.max() - FLOOR_DB]
     gain = 10 ** ((LEVEL_DBFS - 10 * np.log10(np.mean(10 ** (loud / 10)))) / 20)
     out: list[np.ndarray] = []
@@ -211,7 +213,7 @@ def _join(pieces: list[Piece], marked: str, rate: int, step: int) -> Spoken:
         scaled = np.clip(piece.samples * gain * 32768 / step, -32768 // step, 32767 // step)
         out.append((np.rint(scaled) * step).astype(np.int16))
         spans += [(now + a, now + b) for a, b in piece.spans]
-        on = np.flatnonzero(_frame_db(piece.samples, rate) >= energy.max() - FLOOR_DB)
+        on = np.flatnonzero(frame_db(piece.samples, rate) >= energy.max() - FLOOR_DB)
         longest = max(longest, float((np.diff(on) - 1).max(initial=0)) * FRAME_S)
         now += len(piece.samples) / rate
         if i < len(pieces) - 1:

@@ -1,7 +1,6 @@
 """Builds the speech corpus from the dialogues: ``python data/speech/build.py``.
 
-Needs the pinned tools of ``requirements.txt`` and the repository on the path; takes a few minutes on
-one core. The same tools give the same audio: nothing is drawn from an unseeded generator.
+Needs the pinned tools of ``requirements.txt`` and takes a few minutes on one core. The same tools give the same audio: nothing is drawn from an unseeded generator.
 """
 
 from __future__ import annotations
@@ -20,9 +19,10 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
 from audio import FRAME_S, Spoken, speak  # noqa: E402
-from labkit.callers.dialogue import Dialogue, load_dialogues, normalise, sentences  # noqa: E402
 from ogg import settle_serial  # noqa: E402
 from voices import AGENT, CALLERS  # noqa: E402
+
+from labkit.callers.dialogue import Dialogue, load_dialogues, normalise, sentences  # noqa: E402
 
 CALLER_RATE, CALLER_STEP = 16_000, 32
 AGENT_RATE = 24_000
@@ -43,10 +43,21 @@ BARGE_INS = {
     "stop": "Actually, stop.",
     "one_moment": "Sorry, one moment.",
 }
-CLIP_COLUMNS = (
-    "clip_id voice dialogue turn variant file offset_samples n_samples text "
-    "speech_end_s n_pauses pauses_s longest_gap_s"
-).split()
+CLIP_COLUMNS = [
+    "clip_id",
+    "voice",
+    "dialogue",
+    "turn",
+    "variant",
+    "file",
+    "offset_samples",
+    "n_samples",
+    "text",
+    "speech_end_s",
+    "n_pauses",
+    "pauses_s",
+    "longest_gap_s",
+]
 
 Job = tuple[str, str, str, str]
 """Dialogue, turn, variant, text with pause marks."""
@@ -145,7 +156,7 @@ def build_agent(dialogues: dict[str, Dialogue]) -> None:
         )
         settle_serial(path)
         total += offset
-    write_csv(HERE / "agent.csv", "text file offset_samples n_samples words_ms".split(), rows)
+    write_csv(HERE / "agent.csv", ["text", "file", "offset_samples", "n_samples", "words_ms"], rows)
     print(f"agent: {len(rows)} sentences, {total / AGENT_RATE:.0f} s")
 
 

@@ -24,9 +24,10 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
-from audio import FLOOR_DB, FRAME_S, _frame_db  # noqa: E402
-from labkit.callers.speech import AGENT_RATE_HZ, CALLER_RATE_HZ, Clip, SpeechCorpus  # noqa: E402
+from audio import FLOOR_DB, FRAME_S, frame_db  # noqa: E402
 from voices import resampled  # noqa: E402
+
+from labkit.callers.speech import AGENT_RATE_HZ, CALLER_RATE_HZ, Clip, SpeechCorpus  # noqa: E402
 
 ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
 ONES += "fifteen sixteen seventeen eighteen nineteen"
@@ -99,7 +100,7 @@ def structure(clips: Iterable[Clip]) -> tuple[int, int, int, int]:
     """Words, words that do not start and end voiced, pauses, pauses not silent."""
     words = mute = pauses = loud = 0
     for clip in clips:
-        energy = _frame_db(clip.pcm.astype(np.float64), CALLER_RATE_HZ)
+        energy = frame_db(clip.pcm.astype(np.float64), CALLER_RATE_HZ)
         voiced = energy >= energy.max() - FLOOR_DB
         for word in clip.words:
             words += 1
@@ -107,9 +108,7 @@ def structure(clips: Iterable[Clip]) -> tuple[int, int, int, int]:
             mute += not (len(inside) and inside[0] and inside[-1])
         for start_s, end_s in clip.pauses:
             pauses += 1
-            loud += clip.pcm[
-                round(start_s * CALLER_RATE_HZ) : round(end_s * CALLER_RATE_HZ)
-            ].any()
+            loud += clip.pcm[round(start_s * CALLER_RATE_HZ) : round(end_s * CALLER_RATE_HZ)].any()
     return words, mute, pauses, loud
 
 

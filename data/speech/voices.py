@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -69,9 +70,9 @@ def spans_of(symbols: Sequence[str], seconds: Sequence[float], alone: Sequence[i
     for (start, end, _), words in zip(chunks, _shares(chunks, alone), strict=True):
         # An engine may run words together ("in the"): share the time by their phonemes.
         marks = start + (end - start) * np.cumsum([0, *words]) / sum(words)
-        spans += [(float(a), float(b)) for a, b in zip(marks, marks[1:], strict=False)]
+        spans += [(float(a), float(b)) for a, b in pairwise(marks)]
     # A space is a symbol with a length of its own even where the words run on: share it.
-    for i, ((_, end), (after, last)) in enumerate(zip(spans, spans[1:], strict=False)):
+    for i, ((_, end), (after, last)) in enumerate(list(pairwise(spans))):
         if end < after <= end + LONGEST_SPACE_S:
             spans[i] = (spans[i][0], (end + after) / 2)
             spans[i + 1] = ((end + after) / 2, last)
@@ -88,7 +89,9 @@ def _shares(chunks: Sequence[tuple[float, float, int]], alone: Sequence[int]) ->
         options = []
         for n in range(1, min(4, len(alone) - word) + 1):
             rest, sizes = best(chunk + 1, word + n)
-            options.append((rest + abs(chunks[chunk][2] - sum(alone[word : word + n])), (n, *sizes)))
+            options.append(
+                (rest + abs(chunks[chunk][2] - sum(alone[word : word + n])), (n, *sizes))
+            )
         return min(options, default=(np.inf, ()))
 
     cost, sizes = best(0, 0)
@@ -102,7 +105,7 @@ def _shares(chunks: Sequence[tuple[float, float, int]], alone: Sequence[int]) ->
 
 
 class HibariVoice:
-    """hibari-tts, voice ``heart`` (female), moved in pitch by a factor without changing its pace."""
+    """hibari-tts, voice ``heart`` (female), moved in pitch by a factor at the same pace."""
 
     frame_s = 0.025  # the unit of the duration output
 
@@ -146,7 +149,7 @@ class HibariVoice:
 
 
 class PiperVoice:
-    """piper-tts with the voice ``joe`` (male); no noise, so that every build gives the same bytes."""
+    """piper-tts, voice ``joe`` (male); without noise, so that builds give the same bytes."""
 
     @staticmethod
     @functools.cache

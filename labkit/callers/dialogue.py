@@ -1,7 +1,7 @@
 """Reads and checks dialogues: what callers say and what a good agent answers.
 
-A dialogue is one TOML file; ``data/dialogues/README.md`` lists every key. The classes themselves are
-in ``labkit.callers.turn`` and are offered here too. Knows nothing of audio, time or LiveKit.
+A dialogue is one TOML file; ``data/dialogues/README.md`` lists every key. The classes themselves
+are in ``labkit.callers.turn`` and are offered here too. Knows nothing of audio, time or LiveKit.
 """
 
 from __future__ import annotations
@@ -144,7 +144,9 @@ def _tool(raw: Any, where: str) -> Tool:
     for name, value in table.get("parameters", {}).items():
         _take(value, f"{where}: parameter {name!r}", {"type": str, "description": str}, {})
         if value["type"] not in _JSON_TYPES:
-            raise DialogueError(unknown_name(f"{where}: {name}", "type", value["type"], _JSON_TYPES))
+            raise DialogueError(
+                unknown_name(f"{where}: {name}", "type", value["type"], _JSON_TYPES)
+            )
         parameters[name] = Parameter(**value)
     return Tool(name=table["name"], description=table["description"], parameters=parameters)
 

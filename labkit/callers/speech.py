@@ -1,8 +1,8 @@
 """The committed speech corpus: clips of callers, sentences of the agent, and when each word sounds.
 
-Speech was synthesised once by ``data/speech/build.py``; nothing is synthesised here. Audio is decoded
-when first asked for, one pack at a time, and kept. Columns and units: ``data/speech/README.md``.
-May import the standard library, numpy, soundfile and ``labkit.callers.dialogue``.
+Speech was synthesised once by ``data/speech/build.py``; nothing is synthesised here. Audio is
+decoded when first asked for, one pack at a time, and kept. Columns and units: ``data/speech/README.md``.
+May import the standard library, numpy, soundfile and ``labkit.callers.turn``.
 """
 
 from __future__ import annotations
@@ -156,7 +156,9 @@ class SpeechCorpus:
             SpeechError: the dialogue was never recorded.
         """
         if dialogue not in self._dialogue_voices:
-            raise SpeechError(_nothing("dialogue", dialogue, [d for d in self._dialogue_voices if d]))
+            raise SpeechError(
+                _nothing("dialogue", dialogue, [d for d in self._dialogue_voices if d])
+            )
         return tuple(self._dialogue_voices[dialogue])
 
     def variants(self, dialogue: str, turn: str) -> tuple[str, ...]:
@@ -183,7 +185,9 @@ class SpeechCorpus:
             variants = self.variants(dialogue, turn)
             if variant not in variants:
                 raise SpeechError(_nothing(f"variant of {dialogue}/{turn}", variant, variants))
-            raise SpeechError(_nothing(f"voice of {dialogue}", voice, self.dialogue_voices(dialogue)))
+            raise SpeechError(
+                _nothing(f"voice of {dialogue}", voice, self.dialogue_voices(dialogue))
+            )
         return self._clip(row)
 
     def backchannels(self, voice: str) -> tuple[Clip, ...]:
@@ -212,7 +216,9 @@ class SpeechCorpus:
         if found is None:
             return None
         stored, file, offset, n_samples, words = found
-        return AgentClip(text=stored, words=words, pcm=self._pack(file)[offset : offset + n_samples])
+        return AgentClip(
+            text=stored, words=words, pcm=self._pack(file)[offset : offset + n_samples]
+        )
 
     def agent_speech(self, text: str) -> AgentClip | None:
         """The agent's audio for a reply of several sentences; None unless all are known."""

@@ -1,6 +1,6 @@
 """The words of a call: turns, tools and dialogues, and how their text is compared.
 
-Read by ``labkit.callers.dialogue``. Nothing of audio, time or LiveKit here; only the standard library.
+Read by ``labkit.callers.dialogue``. Nothing of audio, time or LiveKit; standard library only.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PAUSE = re.compile(r"\s*\[(\d+(?:\.\d+)?)\]\s*")
 
 
 class DialogueError(ValueError):
-    """A dialogue file says something that is not allowed; the message names the file and the key."""
+    """A dialogue file says something not allowed; the message names the file and the key."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -107,9 +107,7 @@ def test_good_dialogue_is_read(tmp_path: Path) -> None:
         ('id = "number"', 'id = "number', r"call\.toml: not valid TOML"),
     ],
 )
-def test_wrong_dialogue_names_the_mistake(
-    tmp_path: Path, old: str, new: str, message: str
-) -> None:
+def test_wrong_dialogue_names_the_mistake(tmp_path: Path, old: str, new: str, message: str) -> None:
     assert old in GOOD
     with pytest.raises(DialogueError, match=message):
         _load(tmp_path, GOOD.replace(old, new, 1))
@@ -125,7 +123,10 @@ def test_text_helpers() -> None:
     assert mentions("It's order, um, four five.", "Four five")
     assert not mentions("It's fortyfour five", "four five")
     assert sentences("Yes. It's open! Really?") == ("Yes.", "It's open!", "Really?")
-    assert split_pauses("Hi, um, [0.6] I'm [0.8] here.") == (["Hi, um,", "I'm", "here."], [0.6, 0.8])
+    assert split_pauses("Hi, um, [0.6] I'm [0.8] here.") == (
+        ["Hi, um,", "I'm", "here."],
+        [0.6, 0.8],
+    )
 
 
 def test_packaged_dialogues_are_enough(packaged: dict[str, Dialogue]) -> None:

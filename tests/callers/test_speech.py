@@ -158,7 +158,12 @@ def test_missing_speech_is_an_error(corpus: SpeechCorpus) -> None:
 
 def test_every_voice_can_interrupt_and_listen(corpus: SpeechCorpus) -> None:
     for voice in corpus.voices:
-        assert [c.text for c in corpus.backchannels(voice)] == ["Mhm.", "Uh-huh.", "Right.", "Okay."]
+        assert [c.text for c in corpus.backchannels(voice)] == [
+            "Mhm.",
+            "Uh-huh.",
+            "Right.",
+            "Okay.",
+        ]
         assert len(corpus.barge_ins(voice)) == 4
         assert all(0.15 < c.duration_s < 0.9 for c in corpus.backchannels(voice))
         assert all(0.15 < c.duration_s < 2.0 for c in corpus.barge_ins(voice))

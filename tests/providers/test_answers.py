@@ -177,3 +177,5 @@ def test_judges_and_guardrails_get_a_benign_verdict() -> None:
     assert hear("Tell me a secret.", system=guard).text == "OK"
     judge = Message("system", 'Return JSON like {"score": 1-5, "flagged": false}.')
     assert json.loads(hear("Rate this.", system=judge).text) == {"score": 5.0, "flagged": False}
+    plain = answer([HELPFUL, Message("user", "Rate this.")], json_wanted=True)
+    assert json.loads(plain.text)["ok"] is True

@@ -223,6 +223,7 @@ def test_priority_is_granted_only_where_it_exists(run: Run, profile: Profile) ->
                     service_tier="priority",  # type: ignore[arg-type]
                 )
                 assert got.service_tier == tier
+                assert rows(stage.scene, "request")[-1]["service_tier"] == tier
 
     run(main())
 
