@@ -144,7 +144,9 @@ def _print_run(agent: str, results: Any, found: dict[str, Any]) -> None:
         harm.add_column(name, justify="left" if name == "outcome" else "right")
     for outcome in OUTCOMES:
         low, high = found[f"{outcome}_rate_ci"] or (None, None)
-        harm.add_row(outcome, percent(found[f"{outcome}_rate"]), f"{percent(low)} – {percent(high)}")
+        harm.add_row(
+            outcome, percent(found[f"{outcome}_rate"]), f"{percent(low)} – {percent(high)}"
+        )
     for table in (latency, stages, harm):
         out.print(table)
     out.print(
@@ -168,9 +170,7 @@ def compare(
     seed: Seed = 7,
     set_: Set = None,
     workers: Workers = 1,
-    worth: Annotated[
-        float, typer.Option(help="Smallest saving worth having, seconds.")
-    ] = 0.05,
+    worth: Annotated[float, typer.Option(help="Smallest saving worth having, seconds.")] = 0.05,
     max_harm: Annotated[
         float, typer.Option(help="Largest rise of cut-ins and missed turns accepted, a share.")
     ] = 0.02,
@@ -322,7 +322,9 @@ def notebook(
     ] = None,
     preset: Annotated[str, typer.Option(help="`smoke`, `default` or `full`.")] = "default",
     workers: Annotated[int, typer.Option(help="Worker processes; 0: one per core.")] = 0,
-    to: Annotated[Path, typer.Option(help="Where the executed copy and HTML go.")] = Path("reports"),
+    to: Annotated[Path, typer.Option(help="Where the executed copy and HTML go.")] = Path(
+        "reports"
+    ),
 ) -> None:
     """Run one notebook through papermill: executed copy, figures and an HTML page."""
     from labkit.report.notebooks import run_notebook

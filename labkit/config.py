@@ -163,72 +163,242 @@ def _links() -> list[Setting]:
 
 
 _AGENT: list[Setting] = [
-    Setting("stt.provider", "text", "deepgram", "", "speech recogniser", agent=True,
-            choices=("deepgram", "deepgram-flux")),
-    Setting("stt.model", "text", "nova-3", "", "model of the speech recogniser", agent=True,
-            source="livekit-plugins-deepgram 1.8 default"),
-    _number("stt.eager_eot_threshold", None, "", "Flux: confidence that starts a reply early; off "
-            "unless set", agent=True, low=0.3, high=0.9),
-    _number("stt.eot_threshold", None, "", "Flux: confidence that ends a turn; the service uses "
-            "0.7", agent=True, low=0.5, high=0.9),
-    Setting("llm.provider", "text", "openai", "", "language model's provider", agent=True,
-            choices=("openai", "anthropic")),
-    Setting("llm.model", "text", None, "", "language model; gpt-4o-mini, or claude-haiku-4-5 with "
-            "anthropic", agent=True),
-    Setting("tts.model", "text", "sonic-3", "", "voice model", agent=True,
-            source="livekit-plugins-cartesia 1.8 default"),
-    Setting("endpointing.mode", "text", None, "", "fixed or dynamic; the SDK uses fixed",
-            source=SDK, agent=True, choices=("fixed", "dynamic")),
-    _number("endpointing.min_delay_s", None, "s", "wait after the last speech when the turn seems "
-            "over; the SDK uses 0.3 with its audio turn detector, else 0.5", source=SDK,
-            agent=True),
-    _number("endpointing.max_delay_s", None, "s", "wait after the last speech when the detector "
-            "doubts; the SDK uses 2.5 with its audio turn detector, else 3.0", source=SDK,
-            agent=True),
-    Setting("turn_detection", "text", None, "", "who ends a turn: detector (the SDK's default, a "
-            "local audio model), vad, stt or manual", source=SDK, agent=True,
-            choices=("detector", "vad", "stt", "manual")),
-    _number("turn_detector.threshold", None, "", "probability below which the detector doubts; the "
-            "SDK uses 0.36 for English", source=SDK, agent=True, high=1.0),
-    _number("vad.min_silence_s", None, "s", "silence after which the VAD ends speech; the SDK "
-            "uses 0.25", source=SDK, agent=True),
-    _number("vad.activation_threshold", None, "", "speech probability that starts speech; the SDK "
-            "uses 0.5", source=SDK, agent=True, high=1.0),
-    Setting("preemptive.enabled", "flag", None, "", "start the reply before the turn is committed; "
-            "the SDK does", source=SDK, agent=True),
-    Setting("preemptive.tts", "flag", None, "", "synthesize it before the commit too; the SDK does "
-            "not", source=SDK, agent=True),
-    Setting("interruption.enabled", "flag", None, "", "may the caller interrupt; the SDK allows it",
-            source=SDK, agent=True),
-    _number("interruption.min_duration_s", None, "s", "speech that counts as an interruption; the "
-            "SDK uses 0.5", source=SDK, agent=True),
-    _number("aec_warmup_s", None, "s", "time at the agent's first speech during which it hears "
-            "nothing; the SDK uses 3.0", source=SDK, agent=True),
+    Setting(
+        "stt.provider",
+        "text",
+        "deepgram",
+        "",
+        "speech recogniser",
+        agent=True,
+        choices=("deepgram", "deepgram-flux"),
+    ),
+    Setting(
+        "stt.model",
+        "text",
+        "nova-3",
+        "",
+        "model of the speech recogniser",
+        agent=True,
+        source="livekit-plugins-deepgram 1.8 default",
+    ),
+    _number(
+        "stt.eager_eot_threshold",
+        None,
+        "",
+        "Flux: confidence that starts a reply early; off unless set",
+        agent=True,
+        low=0.3,
+        high=0.9,
+    ),
+    _number(
+        "stt.eot_threshold",
+        None,
+        "",
+        "Flux: confidence that ends a turn; the service uses 0.7",
+        agent=True,
+        low=0.5,
+        high=0.9,
+    ),
+    Setting(
+        "llm.provider",
+        "text",
+        "openai",
+        "",
+        "language model's provider",
+        agent=True,
+        choices=("openai", "anthropic"),
+    ),
+    Setting(
+        "llm.model",
+        "text",
+        None,
+        "",
+        "language model; gpt-4o-mini, or claude-haiku-4-5 with anthropic",
+        agent=True,
+    ),
+    Setting(
+        "tts.model",
+        "text",
+        "sonic-3",
+        "",
+        "voice model",
+        agent=True,
+        source="livekit-plugins-cartesia 1.8 default",
+    ),
+    Setting(
+        "endpointing.mode",
+        "text",
+        None,
+        "",
+        "fixed or dynamic; the SDK uses fixed",
+        source=SDK,
+        agent=True,
+        choices=("fixed", "dynamic"),
+    ),
+    _number(
+        "endpointing.min_delay_s",
+        None,
+        "s",
+        "wait after the last speech when the turn seems "
+        "over; the SDK uses 0.3 with its audio turn detector, else 0.5",
+        source=SDK,
+        agent=True,
+    ),
+    _number(
+        "endpointing.max_delay_s",
+        None,
+        "s",
+        "wait after the last speech when the detector "
+        "doubts; the SDK uses 2.5 with its audio turn detector, else 3.0",
+        source=SDK,
+        agent=True,
+    ),
+    Setting(
+        "turn_detection",
+        "text",
+        None,
+        "",
+        "who ends a turn: detector (the SDK's default, a local audio model), vad, stt or manual",
+        source=SDK,
+        agent=True,
+        choices=("detector", "vad", "stt", "manual"),
+    ),
+    _number(
+        "turn_detector.threshold",
+        None,
+        "",
+        "probability below which the detector doubts; the SDK uses 0.36 for English",
+        source=SDK,
+        agent=True,
+        high=1.0,
+    ),
+    _number(
+        "vad.min_silence_s",
+        None,
+        "s",
+        "silence after which the VAD ends speech; the SDK uses 0.25",
+        source=SDK,
+        agent=True,
+    ),
+    _number(
+        "vad.activation_threshold",
+        None,
+        "",
+        "speech probability that starts speech; the SDK uses 0.5",
+        source=SDK,
+        agent=True,
+        high=1.0,
+    ),
+    Setting(
+        "preemptive.enabled",
+        "flag",
+        None,
+        "",
+        "start the reply before the turn is committed; the SDK does",
+        source=SDK,
+        agent=True,
+    ),
+    Setting(
+        "preemptive.tts",
+        "flag",
+        None,
+        "",
+        "synthesize it before the commit too; the SDK does not",
+        source=SDK,
+        agent=True,
+    ),
+    Setting(
+        "interruption.enabled",
+        "flag",
+        None,
+        "",
+        "may the caller interrupt; the SDK allows it",
+        source=SDK,
+        agent=True,
+    ),
+    _number(
+        "interruption.min_duration_s",
+        None,
+        "s",
+        "speech that counts as an interruption; the SDK uses 0.5",
+        source=SDK,
+        agent=True,
+    ),
+    _number(
+        "aec_warmup_s",
+        None,
+        "s",
+        "time at the agent's first speech during which it hears nothing; the SDK uses 3.0",
+        source=SDK,
+        agent=True,
+    ),
     Setting("agent.greets", "flag", False, "", "the agent speaks first", agent=True),
-    Setting("prewarm.llm", "flag", True, "", "connect to the language model when the session is "
-            "made, as the SDK does", source=SDK, agent=True),
-    Setting("prewarm.tts", "flag", True, "", "connect to the voice when the session starts, as "
-            "the SDK does", source=SDK, agent=True),
+    Setting(
+        "prewarm.llm",
+        "flag",
+        True,
+        "",
+        "connect to the language model when the session is made, as the SDK does",
+        source=SDK,
+        agent=True,
+    ),
+    Setting(
+        "prewarm.tts",
+        "flag",
+        True,
+        "",
+        "connect to the voice when the session starts, as the SDK does",
+        source=SDK,
+        agent=True,
+    ),
 ]
 
 _TUNNEL: list[Setting] = [
-    Setting("caller.persona", "text", "fluent", "", "who calls", choices=("fluent", "hesitant",
-            "terse")),
-    Setting("caller.dialogue", "text", "mixed", "", "what is talked about: a dialogue's name, or "
-            "mixed to draw one per call"),
-    _number("caller.noise_floor_dbfs", -120.0, "dBFS", "room tone under everything the caller "
-            "says; at -96 and below it is digital silence", low=-120.0, high=-20.0),
-    _number("caller.gap_s", 0.6, "s", "median pause of the caller between the agent's last sound "
-            "and the next turn", source="a listener must outwait pauses inside the reply; people "
-            "answer each other after some 0.2 s (Stivers et al. 2009)"),
+    Setting(
+        "caller.persona", "text", "fluent", "", "who calls", choices=("fluent", "hesitant", "terse")
+    ),
+    Setting(
+        "caller.dialogue",
+        "text",
+        "mixed",
+        "",
+        "what is talked about: a dialogue's name, or mixed to draw one per call",
+    ),
+    _number(
+        "caller.noise_floor_dbfs",
+        -120.0,
+        "dBFS",
+        "room tone under everything the caller says; at -96 and below it is digital silence",
+        low=-120.0,
+        high=-20.0,
+    ),
+    _number(
+        "caller.gap_s",
+        0.6,
+        "s",
+        "median pause of the caller between the agent's last sound and the next turn",
+        source="a listener must outwait pauses inside the reply; people "
+        "answer each other after some 0.2 s (Stivers et al. 2009)",
+    ),
     _number("caller.patience_s", 8.0, "s", "how long the caller waits for a reply before going on"),
     _number("caller.start_after_s", 0.8, "s", "from joining to the caller's first word"),
-    _number("compute.vad_window_s", 0.000027, "s", "charged for one 32 ms window of the SDK's VAD",
-            source="26.6 us median, one AMD EPYC core, livekit-local-inference 0.2.7"),
-    _number("compute.eot_s", 0.083, "s", "charged for one end-of-turn inference",
-            source="83 ms median, one AMD EPYC core, livekit-local-inference 0.2.7"),
-    Setting("profile", "text", "", "", "a TOML file laid over the provider profiles in "
-            "data/providers"),
+    _number(
+        "compute.vad_window_s",
+        0.000027,
+        "s",
+        "charged for one 32 ms window of the SDK's VAD",
+        source="26.6 us median, one AMD EPYC core, livekit-local-inference 0.2.7",
+    ),
+    _number(
+        "compute.eot_s",
+        0.083,
+        "s",
+        "charged for one end-of-turn inference",
+        source="83 ms median, one AMD EPYC core, livekit-local-inference 0.2.7",
+    ),
+    Setting(
+        "profile", "text", "", "", "a TOML file laid over the provider profiles in data/providers"
+    ),
 ]
 
 SETTINGS: dict[str, Setting] = {s.name: s for s in [*_links(), *_AGENT, *_TUNNEL]}

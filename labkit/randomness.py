@@ -76,9 +76,7 @@ class Delay:
         if not 0 <= self.stall_prob < 0.05:
             raise ValueError(f"stall_prob={self.stall_prob} must be at least 0 and below 0.05")
         if self.stall_s < 0 or (self.stall_prob > 0) != (self.stall_s > 0):
-            raise ValueError(
-                f"stall_prob={self.stall_prob} and stall_s={self.stall_s} go together"
-            )
+            raise ValueError(f"stall_prob={self.stall_prob} and stall_s={self.stall_s} go together")
 
     @property
     def _mu(self) -> float:

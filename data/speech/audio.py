@@ -175,7 +175,7 @@ def _touching(words: list[tuple[int, int]], voiced: np.ndarray) -> list[tuple[in
 
 
 def _breathing(words: list[tuple[int, int]], voiced: np.ndarray) -> list[tuple[int, int]]:
-    """Moves a boundary that lies beside a breath (the synthesiser is a frame or two off) onto it."""
+    """Moves a boundary beside a breath onto it: the synthesiser is a frame or two off."""
     reach = round(BREATH_S / FRAME_S)
     edges = np.flatnonzero(np.diff(np.concatenate([[True], voiced, [True]]).astype(int)))
     breaths = [(a, b) for a, b in edges.reshape(-1, 2).tolist() if b - a >= reach]

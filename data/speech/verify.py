@@ -133,7 +133,8 @@ def main() -> None:
     """Prints the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=1, metavar="N", help="take each Nth clip")
-    every = parser.parse_args().every
+    parser.add_argument("--voice", help="one voice only, or agent")
+    options = parser.parse_args()
     corpus = SpeechCorpus.load()
     clips = list(corpus.clips())
     words, mute, pauses, loud = structure(clips)
@@ -149,7 +150,9 @@ def main() -> None:
     model = whisper()
     tally: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
     worst: list[tuple[float, str, str, str]] = []
-    for voice, variant, text, pcm, rate in jobs[::every]:
+    for voice, variant, text, pcm, rate in jobs[:: options.every]:
+        if options.voice not in (None, voice):
+            continue
         heard = hear(model, pcm, rate)
         said = comparable(text)
         wrong = errors(said, comparable(heard))

@@ -7,6 +7,7 @@ speech on its mouth's time line; the microphone takes it from there, frame by fr
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -22,6 +23,11 @@ from labkit.randomness import Delay, stream, uniform
 
 SILENT_DBFS = -96.0
 _TONE_S = 10
+LOCK_S = 0.8
+"""Turns start at a phase of their own on a grid of this length, which is where 50 ms input frames
+and the VAD's 32 ms windows meet again. Every arm then cuts the same speech into the same frames and
+windows however long its replies took: detectors answer alike, and arms differ only by what differs
+between them."""
 _TICK_S = 1e-8
 """The clock ticks in nanoseconds, so a timer may fire a fraction of one before its moment."""
 
@@ -96,9 +102,7 @@ def plan_call(
         speaker = voice if voice in spoken_by else spoken_by[int(voice_luck * len(spoken_by))]
         for turn in dialogue.turns[: n_turns - len(turns)]:
             variant = persona.variant(corpus.variants(dialogue.name, turn.id))
-            clip = corpus.clip(
-                dialogue=dialogue.name, turn=turn.id, variant=variant, voice=speaker
-            )
+            clip = corpus.clip(dialogue=dialogue.name, turn=turn.id, variant=variant, voice=speaker)
             turns.append(PlannedTurn(dialogue.name, turn, variant, clip))
     return CallPlan(voice, persona.name, tuple(turns))
 
@@ -186,37 +190,44 @@ class Caller:
     async def run(self) -> None:
         """Goes through the dialogue and returns when the caller would hang up."""
         await asyncio.sleep(self.settings.number("caller.start_after_s"))
-        await self._wait_for_silence(-1)
         for index, plan in enumerate(self.plan.turns):
+            await self._wait_for_the_floor(index)
             self.scene.turn = index
             self.scene.dialogue = plan.dialogue
-            start_s = self.now()
-            end_s = self.mouth.say(plan.clip, start_s, index)
+            end_s = self.mouth.say(plan.clip, self.now(), index)
             spoken = SpokenTurn(index, plan, end_s - len(plan.clip.pcm) / SAMPLE_RATE_HZ, end_s)
             self.spoken.append(spoken)
             await asyncio.sleep(end_s - self.now())
             await self._wait_for_reply(spoken)
             spoken.over_s = self.now()
+        await self._wait_for_the_floor(len(self.plan.turns))
 
     async def _wait_for_reply(self, spoken: SpokenTurn) -> None:
+        """Waits until the agent is heard, or patience runs out."""
         give_up_s = spoken.stopped_s + self.settings.number("caller.patience_s")
         while True:
             heard_s = self.ear.first_voiced_after(spoken.started_s)
-            if heard_s == heard_s and heard_s <= self.now() + _TICK_S:
-                break
-            if self.now() + _TICK_S >= give_up_s:
+            now_s = self.now() + _TICK_S
+            if heard_s <= now_s or now_s >= give_up_s:
                 return
-            until = min(give_up_s, heard_s) if heard_s == heard_s else give_up_s
-            await self._until(until)
-        await self._wait_for_silence(spoken.index)
+            await self._until(min(give_up_s, heard_s) if heard_s == heard_s else give_up_s)
 
-    async def _wait_for_silence(self, index: int) -> None:
+    async def _wait_for_the_floor(self, index: int) -> None:
+        """Waits until the agent has been silent for a human while."""
         gap_s = self._gap.draw(self.scene.seed, "caller.gap", self.scene.call, index)
+        earliest_s = self.now()
         while True:
             last_s = self.ear.last_voiced_s
-            if last_s != last_s or self.now() + _TICK_S >= last_s + gap_s:
+            quiet_s = last_s + max(gap_s - LOCK_S / 2, 0.2) if last_s == last_s else earliest_s
+            start_s = self._locked(max(quiet_s, earliest_s), index)
+            if self.now() + _TICK_S >= start_s:
                 return
-            await self._until(last_s + gap_s)
+            await self._until(start_s)
+
+    def _locked(self, t_s: float, index: int) -> float:
+        """The first moment from ``t_s`` on that has this turn's own phase."""
+        phase_s = LOCK_S * uniform(self.scene.seed, "caller.phase", self.scene.call, index)
+        return phase_s + LOCK_S * max(math.ceil((t_s - phase_s) / LOCK_S - 1e-9), 0)
 
     async def _until(self, t_s: float) -> None:
         """Waits for a moment, or for a change in what will be heard, whichever is first."""

@@ -63,13 +63,17 @@ class Segment:
 
     @property
     def first_voiced_s(self) -> float:
-        return next((h.first_voiced_s for h in self.heard if h.first_voiced_s == h.first_voiced_s),
-                    float("nan"))
+        return next(
+            (h.first_voiced_s for h in self.heard if h.first_voiced_s == h.first_voiced_s),
+            float("nan"),
+        )
 
     @property
     def last_voiced_s(self) -> float:
-        return next((h.last_voiced_s for h in reversed(self.heard)
-                     if h.last_voiced_s == h.last_voiced_s), float("nan"))
+        return next(
+            (h.last_voiced_s for h in reversed(self.heard) if h.last_voiced_s == h.last_voiced_s),
+            float("nan"),
+        )
 
     @property
     def voiced_s(self) -> float:

@@ -50,9 +50,7 @@ class Line:
             return spread.draw(self.seed, name[0] + ".jitter", *name[1:]) <= self.jitter_buffer_s
         return True
 
-    def carry(
-        self, direction: str, first_sample: int, pcm: np.ndarray, rate_hz: int
-    ) -> np.ndarray:
+    def carry(self, direction: str, first_sample: int, pcm: np.ndarray, rate_hz: int) -> np.ndarray:
         """What the far end hears of ``pcm``: int16 samples, the first one at ``first_sample``."""
         if not self.loss and not self.jitter_s:
             return pcm

@@ -1,7 +1,7 @@
 """The committed speech corpus: clips of callers, sentences of the agent, and when each word sounds.
 
-Speech was synthesised once by ``data/speech/build.py``; nothing is synthesised here. Audio is
-decoded when first asked for, one pack at a time, and kept. Columns and units: ``data/speech/README.md``.
+Synthesised once by ``data/speech/build.py``; nothing is synthesised here. Audio is decoded when
+first asked for, one pack at a time, and kept. Columns and units: ``data/speech/README.md``.
 May import the standard library, numpy, soundfile and ``labkit.callers.turn``.
 """
 
@@ -118,17 +118,12 @@ class SpeechCorpus:
         self._dialogue_voices: dict[str, list[str]] = defaultdict(list)
         for r in _read_csv(folder / "clips.csv"):
             row = _Row(
-                r["clip_id"],
-                r["voice"],
-                r["dialogue"],
-                r["turn"],
-                r["variant"],
-                r["file"],
-                int(r["offset_samples"]),
-                int(r["n_samples"]),
-                r["text"],
-                float(r["speech_end_s"]),
-                r["pauses_s"],
+                **{k: r[k] for k in ("clip_id", "voice", "dialogue", "turn", "variant", "file")},
+                offset=int(r["offset_samples"]),
+                n_samples=int(r["n_samples"]),
+                text=r["text"],
+                speech_end_s=float(r["speech_end_s"]),
+                pauses_s=r["pauses_s"],
             )
             self._rows[row.dialogue, row.turn, row.variant, row.voice] = row
             _append_new(self._variants[row.dialogue, row.turn], row.variant)

@@ -155,7 +155,7 @@ class Dialogue:
 
 
 def normalise(text: str) -> str:
-    """Lower case, no punctuation, single spaces: ``"It's order, 4571."`` is ``"its order 4571"``."""
+    """Lower case, no punctuation, single spaces: ``"It's 4571."`` becomes ``"its 4571"``."""
     kept = re.sub(r"['\u2019]", "", text.lower())
     return " ".join(re.sub(r"[\W_]+", " ", kept).split())
 

@@ -6,7 +6,7 @@ nothing. Times are seconds in tables and milliseconds on axes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -22,11 +22,14 @@ from labkit.report.stages import (
     stage_bars,
     stage_means,
 )
-from labkit.report.waterfall import one_turn, turn_waterfall
+from labkit.report.waterfall import one_turn, turn_waterfall, turn_waterfalls
 from labkit.study import statistics
+from labkit.study.statistics import Estimate
+from labkit.study.summary import percent
 
 __all__ = [
     "commit_modes",
+    "commit_points",
     "difference_by_stage",
     "difference_means",
     "distribution_points",
@@ -39,6 +42,7 @@ __all__ = [
     "stage_bars",
     "stage_means",
     "turn_waterfall",
+    "turn_waterfalls",
     "use_style",
 ]
 
@@ -149,7 +153,7 @@ def ear_against_sdk(
         The axes; both axes are milliseconds from zero.
     """
     split = sdk_difference(turns)
-    ax = axes_or_new(ax, 6.4, 5.4)
+    ax = axes_or_new(ax, 8.0, 5.0)
     x, y = split["sdk_e2e_latency_s"] * 1000, split["response_latency_s"] * 1000
     edge = float(max(x.max(), y.max())) * 1.06 if len(split) else 1.0
     line = np.array([0.0, edge])
@@ -169,33 +173,59 @@ def ear_against_sdk(
     )  # fmt: skip
     ax.set_xlim(0, edge)
     ax.set_ylim(0, edge)
-    ax.set_aspect("equal")
     ax.grid(True, axis="both")
     ms_axis(ax, "the SDK's e2e_latency")
     ms_axis(ax, "response latency at the caller's ear", axis="y")
     return ax
 
 
-def commit_modes(arms: dict[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
-    """Draws response latency against the wait before the turn was committed.
+def commit_points(arms: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The numbers of :func:`commit_modes`: one row per answered turn whose commit is known.
+
+    Returns:
+        ``arm``, ``call``, ``turn``, ``sdk_end_of_turn_delay_s``, ``response_latency_s``.
+    """
+    keep = ["call", "turn", "sdk_end_of_turn_delay_s", "response_latency_s"]
+    parts = []
+    for name, turns in arms.items():
+        known = turns["sdk_end_of_turn_delay_s"].notna() & turns["residual_s"].notna()
+        parts.append(turns.loc[known, keep].assign(arm=name)[["arm", *keep]])
+    return pd.concat(parts, ignore_index=True)
+
+
+def _longest_wait(points: pd.DataFrame) -> tuple[float, Estimate, float]:
+    """The longest wait of an arm (ms), the share of turns with it, their shortest latency (ms)."""
+    longest = float(points["sdk_end_of_turn_delay_s"].max())
+    there = points["sdk_end_of_turn_delay_s"] > longest - 0.005
+    shortest = float(points.loc[there, "response_latency_s"].min())
+    return longest * 1000, statistics.rate(points, there), shortest * 1000
+
+
+def commit_modes(arms: Mapping[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
+    """Draws each turn's response latency against the wait before the turn was committed.
 
     Args:
-        arms: Turns tables by name; the first is the baseline.
+        arms: Turns tables by name, at most three; the first is the baseline.
         ax: Where to draw; a new figure by default.
 
     Returns:
         The axes; both axes are milliseconds from zero.
     """
     ax = axes_or_new(ax, 8.0, 4.2)
-    looks = [(MAIN, "o"), (ACCENT, "^"), (INK, "s")]
-    for (name, turns), (colour, marker) in zip(arms.items(), looks, strict=False):
-        known = turns[turns["sdk_end_of_turn_delay_s"].notna() & turns["residual_s"].notna()]
-        ax.plot(known["sdk_end_of_turn_delay_s"] * 1000, known["response_latency_s"] * 1000, marker,
-                color=colour, markersize=5, alpha=0.6, markeredgewidth=0, label=name)  # fmt: skip
-    ax.set_xlim(left=0)
+    points = commit_points(arms)
+    looks = [(BASELINE, "o"), (MAIN, "^"), (ACCENT, "s")]
+    for name, (colour, marker) in zip(arms, looks, strict=False):
+        own = points[points["arm"] == name]
+        ax.plot(own["sdk_end_of_turn_delay_s"] * 1000, own["response_latency_s"] * 1000, marker,
+                color=colour, markersize=5.5, alpha=0.65, markeredgewidth=0, label=name)  # fmt: skip
+        at, share, low_ms = _longest_wait(own)
+        text = f"{name}\n{percent(share.value)} of turns\n"
+        text += f"[{percent(share.low)}–{percent(share.high)}]"
+        ax.annotate(text, (at, low_ms), xytext=(0, -8), textcoords="offset points", ha="center",
+                    va="top", color=INK if colour == BASELINE else colour)  # fmt: skip
+    ax.set_xlim(0, 1.1 * 1000 * float(points["sdk_end_of_turn_delay_s"].max()))
     ax.set_ylim(bottom=0)
     ax.grid(True, axis="both")
-    ax.legend(loc="lower right")
     ms_axis(ax, "wait from the SDK's end of speech to the commit")
     ms_axis(ax, "response latency", axis="y")
     return ax

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
@@ -48,8 +49,12 @@ NAMES: dict[str, str] = {
 
 
 def use_style() -> None:
-    """Gives every following figure the project's look. Call it once, at the top of a notebook."""
+    """Gives every following figure the project's look, and lets tables show whole sentences.
+
+    Call it once, at the top of a notebook.
+    """
     plt.style.use(STYLE)
+    pd.set_option("display.max_colwidth", None)
 
 
 def owner_of(stage: str) -> str:

@@ -18,13 +18,31 @@ from labkit.study.summary import OUTCOMES, ms, percent
 from labkit.study.tables import Results
 
 _TICK_S = 0.005
+"""Two waits closer than this are the same wait."""
 
 
-def typical_turn(turns: pd.DataFrame) -> pd.DataFrame:
-    """The answered turn, as a table of one row, whose latency is closest to the median."""
+def typical_turns(turns: pd.DataFrame, delay_s: float) -> pd.DataFrame:
+    """Turns worth a look, as a table of one or two rows.
+
+    Args:
+        turns: The turns table.
+        delay_s: A wait before the commit, seconds.
+
+    Returns:
+        The answered turn whose latency is closest to the median of all; then the same among the
+        turns that waited ``delay_s``, if there are any. Column ``example`` says which is which.
+    """
     answered = turns[turns["residual_s"].notna() & turns["sdk_e2e_latency_s"].notna()]
-    away = (answered["response_latency_s"] - answered["response_latency_s"].median()).abs()
-    return answered.loc[[away.idxmin()]]
+    groups = {
+        "A typical turn": answered,
+        f"A turn that waited {ms(delay_s)} ms": answered[waited(answered, delay_s)],
+    }
+    rows = []
+    for name, group in groups.items():
+        if len(group):
+            away = (group["response_latency_s"] - group["response_latency_s"].median()).abs()
+            rows.append(group.loc[[away.idxmin()]].assign(example=name))
+    return pd.concat(rows)
 
 
 def waited(turns: pd.DataFrame, delay_s: float) -> pd.Series:
@@ -34,13 +52,18 @@ def waited(turns: pd.DataFrame, delay_s: float) -> pd.Series:
 
 def latency_table(turns: pd.DataFrame) -> pd.DataFrame:
     """Quantiles of the response latency and of the SDK's own figure, ms with 95% intervals."""
+    both = turns[turns["sdk_e2e_latency_s"].notna()]
+    ear = "response_latency_s"
+    wanted = {"at the caller's ear": (turns, ear)}
+    if len(both) < turns[ear].notna().sum():
+        wanted["the same, on turns with an SDK figure"] = (both, ear)
+    wanted["the SDK's e2e_latency"] = (both, "sdk_e2e_latency_s")
     rows = {}
-    columns = {"at the caller's ear": "response_latency_s", "SDK e2e_latency": "sdk_e2e_latency_s"}
-    for name, column in columns.items():
-        found = {f"p{p}": statistics.quantile(turns, p / 100, column) for p in (50, 95)}
+    for name, (part, column) in wanted.items():
+        found = {f"p{p}": statistics.quantile(part, p / 100, column) for p in (50, 95)}
         rows[name] = {p: _with_interval(e) for p, e in found.items()}
         rows[name]["turns"] = str(found["p50"].n)
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("response latency (ms)")
+    return _titled(pd.DataFrame.from_dict(rows, orient="index"), "response latency (ms)")
 
 
 def outcome_table(turns: pd.DataFrame) -> pd.DataFrame:
@@ -59,7 +82,7 @@ def outcome_table(turns: pd.DataFrame) -> pd.DataFrame:
         value, low, high = (format(factor * v, form) for v in (e.value, e.low, e.high))
         rows.append((f"{name} per turn", value, f"{low} – {high}"))
     table = pd.DataFrame(rows, columns=["outcome", "value", "95% interval"])
-    return table.set_index("outcome")
+    return _titled(table.set_index("outcome"), "outcome")
 
 
 def difference_table(
@@ -68,7 +91,7 @@ def difference_table(
     """What the SDK's figure leaves out, part by part: mean ms, interval, share, owner."""
     means = difference_means(turns, settings)
     whole = float(means["mean_s"].iloc[-1])
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "owner": means["owner"],
             "mean (ms)": (means["mean_s"] * 1000).round(1),
@@ -76,7 +99,8 @@ def difference_table(
                              in zip(means["low_s"], means["high_s"], strict=True)],
             "share of the gap": [percent(float(v) / whole) for v in means["mean_s"]],
         }
-    ).set_index(means["name"].rename("what the SDK leaves out"))  # fmt: skip
+    )  # fmt: skip
+    return _titled(table.set_index(means["name"]), "what the SDK leaves out")
 
 
 def waited_table(turns: pd.DataFrame, delay_s: float, rows: int = 8) -> pd.DataFrame:
@@ -86,7 +110,7 @@ def waited_table(turns: pd.DataFrame, delay_s: float, rows: int = 8) -> pd.DataF
     found = found[found["of these waited"] > 0].sort_values(
         ["of these waited", "times said"], ascending=[False, True], kind="stable"
     )
-    return found.head(rows).rename_axis("the caller said")
+    return _titled(found.head(rows), "the caller said")
 
 
 def anchor_table(anchors: Iterable[Anchor]) -> pd.DataFrame:
@@ -98,7 +122,7 @@ def anchor_table(anchors: Iterable[Anchor]) -> pd.DataFrame:
                      "ms": ms(a.value_s) if a.value_s is not None else band,
                      "range": band if a.value_s is not None else "",
                      "measured on": a.note, "source": f"{a.source}, {a.date}"})  # fmt: skip
-    return pd.DataFrame(rows).set_index("published")
+    return _titled(pd.DataFrame(rows).set_index("published"), "published")
 
 
 def provenance_table(results: Results) -> pd.DataFrame:
@@ -111,19 +135,20 @@ def provenance_table(results: Results) -> pd.DataFrame:
                 flat[key] = "all at their defaults"
         else:
             flat[key] = str(value)
-    return pd.DataFrame({"value": flat}).rename_axis("provenance")
+    return _titled(pd.DataFrame({"value": flat}), "provenance")
 
 
-def read_turn(turn: pd.DataFrame, settings: Mapping[str, object] | None = None) -> str:
-    """A sentence about one turn: who said what, how long it took, what the SDK reported."""
-    row, split = turn.iloc[0], sdk_difference(turn, settings)
-    said = f"“{row['said']}” was answered after **{ms(row['response_latency_s'])} ms**."
-    if not len(split):
-        return said
-    return (
-        f"{said} The SDK's own `e2e_latency` for this turn is "
-        f"**{ms(row['sdk_e2e_latency_s'])} ms**, {ms(split['difference_s'].iloc[0])} ms less."
-    )
+def read_turns(examples: pd.DataFrame) -> str:
+    """A sentence per turn: what was said, how long it took, what the SDK reported."""
+    lines = []
+    for _, row in examples.iterrows():
+        missing = row["response_latency_s"] - row["sdk_e2e_latency_s"]
+        lines.append(
+            f"- {row['example']}: “{row['said']}” was answered after "
+            f"**{ms(row['response_latency_s'])} ms**. The SDK's own `e2e_latency` is "
+            f"{ms(row['sdk_e2e_latency_s'])} ms, {ms(missing)} ms less."
+        )
+    return "\n".join(lines)
 
 
 def read_wait(turns: pd.DataFrame, delay_s: float, probe: pd.DataFrame, probe_s: float) -> str:
@@ -139,28 +164,41 @@ def read_wait(turns: pd.DataFrame, delay_s: float, probe: pd.DataFrame, probe_s:
     )
     if saved is None:
         return text
-    return text + (
+    left = int(waited(probe, delay_s).sum())
+    text += (
         f" With `endpointing.max_delay_s` at {ms(probe_s)} ms and nothing else changed, "
-        f"{int(waited(probe, delay_s).sum())} turns wait {ms(delay_s)} ms and "
-        f"{percent(after.value)} wait exactly {ms(probe_s)} ms; the median of the group falls by "
-        f"{_with_interval(saved)} ms. So the mode is that setting, applied when the turn detector "
-        f"doubts that the caller has finished."
+        f"{left or 'no'} turns wait {ms(delay_s)} ms and {percent(after.value)} wait exactly "
+        f"{ms(probe_s)} ms; the median of the group falls by {_with_interval(saved)} ms."
     )
+    if not left:
+        text += (
+            " So the mode is that setting, applied when the turn detector doubts that the caller "
+            "has finished."
+        )
+    return text
 
 
 def read_gap(turns: pd.DataFrame, published: Anchor) -> str:
     """A sentence about how far the SDK's figure reads low, beside a published gap."""
     split = sdk_difference(turns)
     gap = statistics.quantile(split, 0.5, "difference_s")
-    silent = int((turns["residual_s"].notna() & turns["sdk_e2e_latency_s"].isna()).sum())
+    answered = int(turns["residual_s"].notna().sum())
     text = (
         f"The SDK's `e2e_latency` reads **{_with_interval(gap)} ms** low at the median "
         f"({gap.n} turns). Published for a hosted agent: {ms(published.low_s)}–"
         f"{ms(published.high_s)} ms ({published.source}, {published.date})."
     )
-    if silent:
-        text += f" For {silent} answered turns the SDK gave no figure; they are not in this one."
+    if gap.n < answered:
+        text += (
+            f" It gave no figure for {answered - gap.n} of the {answered} answered turns: those "
+            f"that it heard as more than one message."
+        )
     return text
+
+
+def _titled(table: pd.DataFrame, title: str) -> pd.DataFrame:
+    """Writes a name above the row names, in the same line as the columns' names."""
+    return table.rename_axis(None).rename_axis(title, axis="columns")
 
 
 def _with_interval(found: Estimate) -> str:

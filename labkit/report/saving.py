@@ -103,7 +103,9 @@ def write_json(path: Path, content: Mapping[str, Any]) -> bool:
     return True
 
 
-def _current(record: dict[str, Any], numbers: str, picture: Path, table: Path, source: Path) -> bool:
+def _current(
+    record: dict[str, Any], numbers: str, picture: Path, table: Path, source: Path
+) -> bool:
     if not (picture.is_file() and table.is_file() and source.is_file()):
         return False
     try:

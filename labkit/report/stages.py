@@ -25,8 +25,8 @@ from labkit.study.timeline import STAGES
 _SHOWN_S = 0.0005
 
 PARTS: dict[str, tuple[str, str]] = {
-    "path_up": ("network path, caller to agent", "network"),
     "codec_up": ("codec, caller's side", "network"),
+    "path_up": ("network path, caller to agent", "network"),
     "jitter_buffer_up": ("jitter buffer, agent's side", "network"),
     "frames": ("50 ms input frames", "agent"),
     "uplink": ("caller to agent", "network"),
@@ -196,7 +196,7 @@ def difference_by_stage(
         ax.barh(y, abs(value), left=min(start, start + value), height=0.68, color=colour,
                 hatch=hatch, edgecolor="white", linewidth=0.5)  # fmt: skip
         _interval(ax, y, start + low, start + high)
-        text = f"{value:+,.0f}" if y < last else f"{value:,.0f}"
+        text = f"{value:+,.1f}" if y < last else f"{value:,.1f}"
         ax.text(max(start + high, start) + 0.012 * edge, y, text, va="center", fontsize=8.5,
                 fontweight="normal" if y < last else "bold",
                 color=ACCENT if value < 0 else INK)  # fmt: skip

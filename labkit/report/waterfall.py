@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from labkit.report.palette import (
     BASELINE,
@@ -106,6 +110,28 @@ def turn_waterfall(turns: pd.Series | pd.DataFrame, ax: Axes | None = None) -> A
     ax.spines["left"].set_visible(False)
     ms_axis(ax, "time since the caller's last sound")
     return ax
+
+
+def turn_waterfalls(turns: pd.DataFrame, titles: Sequence[str]) -> Figure:
+    """Draws several turns above each other on one axis of time.
+
+    Args:
+        turns: The turns, one row each.
+        titles: A title for each.
+    """
+    rows = [turns.iloc[[i]] for i in range(len(turns))]
+    heights = [(t[list(STAGES)].iloc[0] > _VISIBLE_S).sum() + 3.5 for t in rows]
+    figure, axes = plt.subplots(
+        len(rows), 1, figsize=(8.0, 0.3 * sum(heights) + 0.4), sharex=True, squeeze=False,
+        height_ratios=heights, layout="constrained",
+    )  # fmt: skip
+    for ax, turn, title in zip(axes[:, 0], rows, titles, strict=True):
+        turn_waterfall(turn, ax)
+        ax.set_title(title)
+        ax.label_outer()
+    longest = 1000 * float(turns["response_latency_s"].max())
+    axes[0, 0].set_xlim(0, longest * 1.08)
+    return figure
 
 
 def _stage(ax: Axes, y: float, owner: str, start: float, end: float, total: float) -> None:

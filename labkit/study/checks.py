@@ -42,26 +42,41 @@ def check(
     residual = float(answered["residual_s"].abs().max()) if len(answered) else float("nan")
     lost = turns[turns["outcome"].isin(("missed", "failed"))]
     rows = [
-        ("failed calls", len(bad), 0, len(bad) == 0, _calls(bad)),
-        ("missed or failed turns", len(lost), max_missed, len(lost) <= max_missed, _turns(lost)),
-        ("answered turns", len(answered), min_turns, len(answered) >= min_turns, ""),
+        ("failed calls", len(bad), len(bad) == 0, _calls(bad), "none"),
+        (
+            "missed or failed turns",
+            len(lost),
+            len(lost) <= max_missed,
+            _turns(lost),
+            f"{max_missed} at most",
+        ),
+        (
+            "answered turns",
+            len(answered),
+            len(answered) >= min_turns,
+            "",
+            f"{min_turns} at least",
+        ),
         (
             "largest residual (ms)",
             round(residual * 1000, 3),
-            max_residual_s * 1000,
             residual < max_residual_s,
             _turns(answered[answered["residual_s"].abs() >= max_residual_s]),
+            f"below {max_residual_s * 1000:g}",
         ),
     ]
     failed = [
-        f"{what}: {found} (allowed: {limit}){where}"
-        for what, found, limit, good, where in rows
+        f"{what}: {found} (allowed: {allowed}){where}"
+        for what, found, good, where, allowed in rows
         if not good
     ]
     if failed:
         raise CheckFailed("; ".join(failed))
-    table = pd.DataFrame([row[:3] for row in rows], columns=["check", "found", "limit"])
-    return table.set_index("check")
+    table = pd.DataFrame(
+        {"found": [f"{row[1]:g}" for row in rows], "allowed": [row[4] for row in rows]},
+        index=[row[0] for row in rows],
+    )
+    return table.rename_axis("check", axis="columns")
 
 
 def _calls(calls: pd.DataFrame) -> str:

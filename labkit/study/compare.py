@@ -40,13 +40,9 @@ def compare(
     rows = []
     for name, arm in arms.items():
         turns = _turns(arm)
-        saved = {
-            f"p{round(q * 100)}": statistics.difference(turns, base, q=q) for q in (0.5, 0.95)
-        }
+        saved = {f"p{round(q * 100)}": statistics.difference(turns, base, q=q) for q in (0.5, 0.95)}
         with_harm = turns.assign(harmed=harmed(turns))
-        harm = statistics.difference(
-            base.assign(harmed=harmed(base)), with_harm, "harmed", q=None
-        )
+        harm = statistics.difference(base.assign(harmed=harmed(base)), with_harm, "harmed", q=None)
         verdict = decide(saved["p50"], harm, rules or Rules())
         row: dict[str, Any] = {"arm": name, "n_turns": len(turns)}
         for p, q in (("p50", 0.5), ("p95", 0.95)):

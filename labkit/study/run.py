@@ -9,15 +9,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from labkit.config import Settings
 from labkit.study import tables
-from labkit.tunnel.record import CallRecord
 from labkit.study.timeline import call_row, turn_rows
 from labkit.tunnel.agentfile import find_agent
+from labkit.tunnel.record import CallRecord
 from labkit.tunnel.worker import ENVIRONMENT, CallSpec, run_call, start
 
 Progress = Callable[[int, int], None]
@@ -168,9 +167,7 @@ def _collect(
     progress: Progress | None,
 ) -> tuple[list[CallRecord], bool]:
     executor = pool(workers)
-    jobs = {
-        executor.submit(run_call, replace(spec, call=call)): call for call in range(calls)
-    }
+    jobs = {executor.submit(run_call, replace(spec, call=call)): call for call in range(calls)}
     records: list[CallRecord] = []
     try:
         for job in concurrent.futures.as_completed(jobs):

@@ -30,7 +30,9 @@ def figures(results: Results) -> dict[str, Any]:
         share = statistics.rate(turns, happened) if len(turns) else None
         out[f"{outcome}_rate"] = share.value if share else None
         out[f"{outcome}_rate_ci"] = [share.low, share.high] if share else None
-    out["stages_s"] = {name: float(answered[name].mean()) for name in STAGES} if len(answered) else {}
+    out["stages_s"] = (
+        {name: float(answered[name].mean()) for name in STAGES} if len(answered) else {}
+    )
     out["residual_s"] = float(answered["residual_s"].abs().max()) if len(answered) else None
     for name in ("llm_calls", "llm_wasted_tokens", "llm_cached_tokens", "tts_characters", "usd"):
         out[f"{name}_per_turn"] = float(turns[name].mean()) if len(turns) else None

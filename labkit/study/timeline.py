@@ -15,21 +15,28 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from labkit.tunnel.record import CallerTurn, CallRecord, ReplySegment
+from labkit.tunnel.record import CallRecord, ReplySegment
 
 NAN = float("nan")
 
 STAGES: dict[str, tuple[str, str]] = {
-    "uplink_s": ("network", "caller's last sound to the agent's ear: codec, path, jitter buffer, "
-                 "50 ms frames"),
+    "uplink_s": (
+        "network",
+        "caller's last sound to the agent's ear: codec, path, jitter buffer, 50 ms frames",
+    ),
     "vad_silence_s": ("setting", "silence the VAD wants before it calls speech ended"),
     "stt_network_s": ("network", "audio to the recogniser and its final transcript back"),
     "transcript_s": ("provider", "recogniser's final transcript"),
-    "endpointing_s": ("setting", "endpointing delay and turn detector, until the turn is committed"),
+    "endpointing_s": (
+        "setting",
+        "endpointing delay and turn detector, until the turn is committed",
+    ),
     "hook_s": ("user's code", "on_user_turn_completed"),
     "tools_s": ("user's code", "tool calls: the model asking for them and their running time"),
-    "llm_network_s": ("network", "request to the language model and first token back, handshakes "
-                      "included"),
+    "llm_network_s": (
+        "network",
+        "request to the language model and first token back, handshakes included",
+    ),
     "llm_first_token_s": ("provider", "language model's first token"),
     "first_sentence_s": ("provider", "tokens until the first sentence is complete"),
     "tts_network_s": ("network", "text to the voice and first audio back, handshakes included"),
@@ -253,8 +260,9 @@ class _Turn:
         """Finds the request whose answer was spoken, by its text."""
         head = _words(spoken)[:24]
         ends = {
-            r["id"]: r for r in self.providers if r["provider"] in _LLMS and "id" in r
-            and r["event"] in ("done", "cancelled")
+            r["id"]: r
+            for r in self.providers
+            if r["provider"] in _LLMS and "id" in r and r["event"] in ("done", "cancelled")
         }
         requests = [r for r in self.providers if r["event"] == "request"]
         firsts = {r["id"]: r for r in self.providers if r["event"] == "first_token"}
@@ -356,6 +364,10 @@ class _Turn:
                 wasted += tokens
         return {
             "llm_calls": len(requests),
+            "llm_cold": self._cold(requests),
+            "tts_cold": any(
+                r["provider"] == "cartesia" and r["event"] == "open" for r in self.providers
+            ),
             "llm_model": requests[-1]["model"] if requests else "",
             "llm_prompt_tokens": sum(r["prompt_tokens"] for r in requests),
             "llm_cached_tokens": sum(r["cached_tokens"] for r in requests),
@@ -363,11 +375,14 @@ class _Turn:
                 r.get("completion_tokens", r.get("generated_tokens", 0)) for r in ends
             ),
             "llm_wasted_tokens": wasted,
-            "tts_characters": sum(
-                r["characters"] for r in self.providers if r["event"] == "text"
-            ),
+            "tts_characters": sum(r["characters"] for r in self.providers if r["event"] == "text"),
             "usd": sum(r.get("usd", 0.0) for r in self.providers),
         }
+
+    @staticmethod
+    def _cold(requests: list[dict[str, Any]]) -> bool:
+        """Whether a request had to wait for a connection of its own to be set up."""
+        return any(r["connection_requests"] == 1 for r in requests)
 
     def _heard(self) -> str:
         return " ".join(

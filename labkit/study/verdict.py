@@ -56,11 +56,11 @@ def decide(saving: Estimate, harm: Estimate, rules: Rules) -> Verdict:
     if saving.high <= 0:
         return Verdict("reject", f"it is slower, by at least {_ms(-saving.high)}")
     if saving.low >= worth and harm.high <= limit:
-        return Verdict("adopt", f"saves at least {_ms(saving.low)}; harm rises {harm.high:.1%} at most")
-    if -worth < saving.low and saving.high < worth:
         return Verdict(
-            "no practical difference", f"the whole interval lies within ±{_ms(worth)}"
+            "adopt", f"saves at least {_ms(saving.low)}; harm rises {harm.high:.1%} at most"
         )
+    if -worth < saving.low and saving.high < worth:
+        return Verdict("no practical difference", f"the whole interval lies within ±{_ms(worth)}")
     return Verdict(
         "not enough evidence",
         f"the interval {_ms(saving.low)} to {_ms(saving.high)} reaches across the {_ms(worth)} set"

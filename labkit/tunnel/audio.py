@@ -79,9 +79,7 @@ class Captions(io.TextOutput):
 class Speaker(io.AudioOutput):
     """Plays the agent's audio to the caller's ear."""
 
-    def __init__(
-        self, ear: Ear, captions: Captions, line: Line, now: Callable[[], float]
-    ) -> None:
+    def __init__(self, ear: Ear, captions: Captions, line: Line, now: Callable[[], float]) -> None:
         super().__init__(
             label="tunnel",
             capabilities=io.AudioOutputCapabilities(pause=True),

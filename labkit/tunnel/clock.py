@@ -240,8 +240,9 @@ class TunnelLoop(asyncio.SelectorEventLoop):
         for task in asyncio.all_tasks(self):
             frames = task.get_stack(limit=1)
             where = f"{frames[0].f_code.co_filename}:{frames[0].f_lineno}" if frames else "?"
-            lines.append(f"  {task.get_name()}: {getattr(task.get_coro(), '__qualname__', '?')}"
-                         f" at {where}")
+            lines.append(
+                f"  {task.get_name()}: {getattr(task.get_coro(), '__qualname__', '?')} at {where}"
+            )
         return "\n".join(sorted(lines)) or "  (no task)"
 
     def run_in_executor(  # type: ignore[override]
@@ -273,9 +274,7 @@ class TunnelLoop(asyncio.SelectorEventLoop):
             future.set_result(result)
         return future
 
-    def _run_in_thread(
-        self, func: Callable[..., _T], args: tuple[Any, ...]
-    ) -> asyncio.Future[_T]:
+    def _run_in_thread(self, func: Callable[..., _T], args: tuple[Any, ...]) -> asyncio.Future[_T]:
         if self._threads is None:
             self._threads = ThreadPoolExecutor(thread_name_prefix="labkit-job")
         release = self.hold(f"executor job {getattr(func, '__qualname__', func)!s}")

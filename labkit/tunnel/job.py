@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from livekit.agents import AgentSession, JobContext, JobExecutorType, JobProcess, utils
 from livekit.agents.cli import AgentsConsole
@@ -66,9 +65,7 @@ class Console:
         self.started.set()
 
 
-def override_session(
-    session: AgentSession, settings: Settings, agent: LoadedAgent
-) -> list[str]:
+def override_session(session: AgentSession, settings: Settings, agent: LoadedAgent) -> list[str]:
     """Applies settings to a session whose agent file reads no metadata.
 
     Returns:

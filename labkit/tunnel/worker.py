@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 KEYS = ("DEEPGRAM_API_KEY", "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "CARTESIA_API_KEY")
 
 ENVIRONMENT = {
@@ -36,10 +36,10 @@ import numpy as np  # noqa: E402
 from labkit.config import Settings, Value  # noqa: E402
 from labkit.providers.profile import load_profiles  # noqa: E402
 from labkit.providers.scene import SAMPLE_RATE_HZ, Scene  # noqa: E402
-from labkit.tunnel.record import CallerTurn, CallRecord, ReplySegment  # noqa: E402
 from labkit.tunnel import clock  # noqa: E402
 from labkit.tunnel.link import Link  # noqa: E402
 from labkit.tunnel.network import Authority, Host, Network, NetworkLoop, guard_lookups, listen  # noqa: E402
+from labkit.tunnel.record import CallerTurn, CallRecord, ReplySegment  # noqa: E402
 
 if TYPE_CHECKING:
     from labkit.callers.caller import SpokenTurn
@@ -179,7 +179,9 @@ class _SceneBox:
 
 def _hosts(settings: Settings, emulators: dict[str, Emulator]) -> dict[str, Host]:
     def link(name: str) -> Link:
-        parts = {p: settings.number(f"links.{name}.{p}") for p in ("rtt_s", "jitter_s", "loss", "dns_s")}
+        parts = {
+            p: settings.number(f"links.{name}.{p}") for p in ("rtt_s", "jitter_s", "loss", "dns_s")
+        }
         return Link(**parts)
 
     hosts = {e.host: Host(e.host, name, link(name)) for name, e in emulators.items()}

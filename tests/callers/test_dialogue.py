@@ -137,7 +137,8 @@ def test_packaged_dialogues_are_enough(packaged: dict[str, Dialogue]) -> None:
     assert len(turns) >= 110
     assert sum(t.hesitates is not None for t in turns) >= 50
     assert sum(t.terse is not None for t in turns) >= 30
-    assert set(kinds) == set(KINDS) and min(kinds.values()) >= 5
+    assert set(kinds) == set(KINDS)
+    assert min(kinds.values()) >= 5
     assert 0.15 <= sum(t.tool is not None for t in turns) / len(turns) <= 0.3
     assert sum(t.heavy for t in turns) >= 20
     assert any(t.heavy and len(t.says.split()) <= 4 for t in turns), "no short but hard turn"

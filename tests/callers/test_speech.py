@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from labkit.callers.dialogue import Dialogue, load_dialogues, normalise, sentences, split_pauses
+from labkit.callers.dialogue import Dialogue, load_dialogues, normalise, split_pauses
 from labkit.callers.speech import AGENT_RATE_HZ, CALLER_RATE_HZ, Clip, SpeechCorpus, SpeechError
 from labkit.paths import data_dir
 
@@ -93,7 +93,7 @@ def test_words_sound_in_order(clips: list[Clip]) -> None:
             assert now_s <= word.start_s < word.end_s <= clip.duration_s + 1e-6, clip.clip_id
             now_s = word.end_s
             inside = voiced[round(word.start_s * 100) : round(word.end_s * 100)]
-            assert inside[0] and inside[-1], f"{clip.clip_id}: {word} starts or ends in silence"
+            assert inside[[0, -1]].all(), f"{clip.clip_id}: {word} starts or ends in silence"
 
 
 def test_all_voiced_sound_belongs_to_words(clips: list[Clip]) -> None:
@@ -109,7 +109,7 @@ def test_all_voiced_sound_belongs_to_words(clips: list[Clip]) -> None:
 def test_clips_start_and_end_with_sound(clips: list[Clip]) -> None:
     for clip in clips:
         voiced = _voiced(clip.pcm)
-        assert voiced[0] and voiced[-1], clip.clip_id
+        assert voiced[[0, -1]].all(), clip.clip_id
         assert clip.speech_end_s == pytest.approx(clip.duration_s, abs=0.0101)
         assert clip.words[0].start_s == 0.0
         assert clip.words[-1].end_s == pytest.approx(clip.speech_end_s, abs=1e-6)
@@ -190,12 +190,14 @@ def test_agent_audio_is_where_the_index_says(corpus: SpeechCorpus) -> None:
     """A lossy codec may smear a clip's edges by milliseconds, not move the clip."""
     reply = "Is there anything else you'd like to know about it?"
     clip = corpus.agent_sentence(reply.upper())
-    assert clip is not None and clip.text == reply and sentences(reply) == (reply,)
+    assert clip is not None
+    assert clip.text == reply
     frame = AGENT_RATE_HZ // 100
     n_frames = len(clip.pcm) // frame
     energy = (clip.pcm[: n_frames * frame].reshape(n_frames, frame).astype(float) ** 2).mean(axis=1)
     loud = np.flatnonzero(energy >= energy.max() * 10**-3.5)
-    assert loud[0] <= 2 and loud[-1] >= n_frames - 3
+    assert loud[0] <= 2
+    assert loud[-1] >= n_frames - 3
 
 
 def test_audio_cannot_be_changed_by_accident(clips: list[Clip]) -> None:

@@ -41,7 +41,7 @@ def record() -> CallRecord:
     ]  # fmt: skip
     providers = [
         {"provider": "openai", "event": "request", "id": "a", "t_s": 2.435, "model": "m",
-         "prompt_tokens": 50, "cached_tokens": 0},
+         "prompt_tokens": 50, "cached_tokens": 0, "connection_requests": 2},
         {"provider": "openai", "event": "first_token", "id": "a", "t_s": 2.735},
         {"provider": "openai", "event": "done", "id": "a", "t_s": 2.80, "completion_tokens": 5,
          "text": "It is here.", "tool_calls": [], "usd": 0.001},
