@@ -12,36 +12,47 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from labkit.config import SETTINGS, Settings
     from labkit.report import anchors, figures, reading, verdicts
+    from labkit.study import claims
     from labkit.study.checks import check
     from labkit.study.compare import compare
+    from labkit.study.experiment import Arm, Experiment
     from labkit.study.run import run
+    from labkit.study.sweep import sweep
     from labkit.study.tables import Results, provenance
 
 __all__ = [
+    "Arm",
+    "Experiment",
     "Results",
     "SETTINGS",
     "Settings",
     "anchors",
     "check",
+    "claims",
     "compare",
     "figures",
     "provenance",
     "reading",
     "run",
+    "sweep",
     "verdicts",
 ]
 
 _HOMES = {
+    "Arm": "labkit.study.experiment",
+    "Experiment": "labkit.study.experiment",
     "Results": "labkit.study.tables",
     "SETTINGS": "labkit.config",
     "Settings": "labkit.config",
     "anchors": "labkit.report.anchors",
     "check": "labkit.study.checks",
+    "claims": "labkit.study.claims",
     "compare": "labkit.study.compare",
     "figures": "labkit.report.figures",
     "provenance": "labkit.study.tables",
     "reading": "labkit.report.reading",
     "run": "labkit.study.run",
+    "sweep": "labkit.study.sweep",
     "verdicts": "labkit.report.verdicts",
 }
 """Where each public name lives; a name that ends its home's path is that module itself."""

@@ -355,7 +355,20 @@ _AGENT: list[Setting] = [
 
 _TUNNEL: list[Setting] = [
     Setting(
-        "caller.persona", "text", "fluent", "", "who calls", choices=("fluent", "hesitant", "terse")
+        "caller.persona",
+        "text",
+        "fluent",
+        "",
+        "who calls; mixed draws one of the others for each call",
+        choices=(
+            "fluent",
+            "hesitant",
+            "terse",
+            "talk_over",
+            "back_channelling",
+            "noisy_line",
+            "mixed",
+        ),
     ),
     Setting(
         "caller.dialogue",
@@ -371,6 +384,44 @@ _TUNNEL: list[Setting] = [
         "room tone under everything the caller says; at -96 and below it is digital silence",
         low=-120.0,
         high=-20.0,
+    ),
+    _number(
+        "caller.noise_snr_db",
+        None,
+        "dB",
+        "signal-to-noise ratio of the caller's speech in caller.noise; no noise unless set",
+        low=-20.0,
+        high=60.0,
+    ),
+    Setting(
+        "caller.noise",
+        "text",
+        "office",
+        "",
+        "what the noise is: places recorded in livekit-agents' resources, or pink noise",
+        choices=("office", "city", "crowd", "forest", "keyboard", "pink"),
+    ),
+    _number(
+        "caller.barge_in_after_s",
+        None,
+        "s",
+        "from the first sound of a reply to the caller's next turn, begun over it with a word such "
+        'as "Wait."; the caller lets the agent finish unless set',
+    ),
+    _number(
+        "caller.backchannel_prob",
+        0.0,
+        "",
+        "share of replies during which the caller says mhm or the like, 1 to 2.5 s in",
+        high=1.0,
+    ),
+    _number(
+        "caller.release_after_s",
+        None,
+        "s",
+        "push to talk: from the caller's last sound to letting go of the button, which also "
+        "closes the microphone; negative cuts words off; no button unless set",
+        low=-10.0,
     ),
     _number(
         "caller.gap_s",
@@ -405,24 +456,54 @@ SETTINGS: dict[str, Setting] = {s.name: s for s in [*_links(), *_AGENT, *_TUNNEL
 """Every setting by dotted name."""
 
 
+def _plain(given: object) -> Value:
+    """A value whose kind nothing declares: a number or a truth value if it reads as one."""
+    if given is None or isinstance(given, (bool, int, float)):
+        return given
+    text = str(given)
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def _hint(given: str, known: Any) -> str:
     match = difflib.get_close_matches(given, list(known), n=1, cutoff=0.5)
     return f"; did you mean {match[0]}?" if match else ""
 
 
+FAMILIES = {
+    "hosts.NAME": "an emulated provider answers for another host name, e.g. hosts.my.host=openai",
+    "providers.FIGURE": "one figure of the provider profiles, e.g. "
+    "providers.openai.models.gpt-4o.first_token=0.1 (constant, s) or ….first_token.median_s=0.1",
+    "agent.NAME": "a parameter of your own agent file, which reads it as "
+    '"agent.NAME" from the JSON in ctx.job.metadata',
+}
+"""Open-ended families of settings; their names are checked where they are used."""
+
+
 class Settings(Mapping[str, Value]):
     """A full set of values: the defaults, with some of them changed.
 
-    ``hosts.NAME`` is the one open-ended family: it lets an emulated provider answer for another
-    host name.
+    Besides the settings of :data:`SETTINGS` it holds those of the open-ended :data:`FAMILIES`.
     """
 
     def __init__(self, changes: Mapping[str, object] | None = None) -> None:
         self.changes: dict[str, Value] = {}
         self.extra_hosts: dict[str, str] = {}
+        self.figures: dict[str, Value] = {}
+        self.parameters: dict[str, Value] = {}
         for name, given in (changes or {}).items():
             if name.startswith("hosts."):
                 self.extra_hosts[name.removeprefix("hosts.").lower()] = str(given)
+                continue
+            if name.startswith("providers."):
+                self.figures[name.removeprefix("providers.")] = _plain(given)
+                continue
+            if name.startswith("agent.") and name not in SETTINGS:
+                self.parameters[name] = _plain(given)
                 continue
             if name not in SETTINGS:
                 raise SettingError(
@@ -443,6 +524,12 @@ class Settings(Mapping[str, Value]):
     def __len__(self) -> int:
         return len(SETTINGS)
 
+    def value(self, name: str) -> Value:
+        """The value of any setting, those of the open-ended families included; None if unset."""
+        if name in SETTINGS:
+            return self[name]
+        return self.as_dict().get(name)
+
     def number(self, name: str) -> float:
         """The value of a number that has a default."""
         value = self[name]
@@ -456,13 +543,14 @@ class Settings(Mapping[str, Value]):
 
     def metadata(self) -> str:
         """What the agent is told, as JSON: only what was changed, so that defaults stay the SDK's."""
-        told = {k: v for k, v in sorted(self.changes.items()) if SETTINGS[k].agent}
-        return json.dumps(told)
+        told = {k: v for k, v in self.changes.items() if SETTINGS[k].agent} | self.parameters
+        return json.dumps(dict(sorted(told.items())))
 
     def as_dict(self) -> dict[str, Value]:
         """What differs from the defaults, sorted; the identity of a set of settings."""
-        hosts: dict[str, Value] = {f"hosts.{k}": v for k, v in self.extra_hosts.items()}
-        return dict(sorted((self.changes | hosts).items()))
+        open_ended: dict[str, Value] = {f"hosts.{k}": v for k, v in self.extra_hosts.items()}
+        open_ended |= {f"providers.{k}": v for k, v in self.figures.items()}
+        return dict(sorted((self.changes | open_ended | self.parameters).items()))
 
 
 def parse_assignments(pairs: list[str]) -> dict[str, str]:

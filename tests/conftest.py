@@ -2,45 +2,38 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
-import socket
 import sys
-from typing import Any
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 
 from labkit.tunnel import clock
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 clock.install()  # test modules may import livekit, in any order
 
+_LOG = Path(tempfile.mkdtemp(prefix="labkit-tests-")) / "left-loopback"
+_LOG.touch()
+_GUARD = Path(__file__).parent / "loopback"
 
-class LeftLoopbackError(AssertionError):
-    """A test tried to reach another machine."""
+# Children of the tests (workers, commands, kernels) load the same guard as they start.
+os.environ["LABKIT_TESTS_LEFT_LOOPBACK"] = str(_LOG)
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(_GUARD), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
+sys.path.insert(0, str(_GUARD))
+import stay_home  # noqa: E402
 
-
-def _is_loopback(host: str) -> bool:
-    if host in ("", "localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return False
-
-
-def _stay_home(event: str, args: tuple[Any, ...]) -> None:
-    if event == "socket.connect":
-        connecting, address = args[0], args[1]
-        if connecting.family in (socket.AF_INET, socket.AF_INET6):
-            _check(str(address[0]))
-    elif event == "socket.getaddrinfo" and args[0] is not None:
-        host = args[0].decode() if isinstance(args[0], bytes) else str(args[0])
-        if host != socket.gethostname():
-            _check(host)
+stay_home.watch()
 
 
-def _check(host: str) -> None:
-    if host not in ("0.0.0.0", "::") and not _is_loopback(host):
-        raise LeftLoopbackError(f"a test reached for {host}")
-
-
-sys.addaudithook(_stay_home)
+@pytest.fixture(autouse=True)
+def _nothing_left_loopback() -> Iterator[None]:
+    """Fails a test during which any process of the tests reached for another machine."""
+    before = _LOG.read_text()
+    yield
+    after = _LOG.read_text()
+    assert after == before, f"reached for another machine:\n{after[len(before) :]}"

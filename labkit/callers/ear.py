@@ -48,18 +48,33 @@ class Heard:
 
 
 @dataclass
+class Break:
+    """Where the agent fell silent in the middle of its speech, and where it went on (or NaN)."""
+
+    at_s: float
+    resumed_s: float = float("nan")
+
+
+@dataclass
 class Segment:
     """One reply (or part of one) as the agent played it.
 
     Attributes:
         left_s: When its first sample left the agent, on the agent's side of the line.
         interrupted: Whether it was cut off before its end.
+        breaks: Where it fell silent with something left to say.
     """
 
     left_s: float
     heard: list[Heard] = field(default_factory=list)
     interrupted: bool = False
     finished_s: float = float("nan")
+    breaks: list[Break] = field(default_factory=list)
+
+    @property
+    def broken_off(self) -> bool:
+        """Whether it fell silent with something left to say, and did not go on."""
+        return bool(self.breaks) and self.breaks[-1].resumed_s != self.breaks[-1].resumed_s
 
     @property
     def first_voiced_s(self) -> float:
@@ -100,20 +115,24 @@ class Ear:
 
     def add(self, segment: Segment, heard: Heard) -> None:
         segment.heard.append(heard)
+        if segment.broken_off:
+            segment.breaks[-1].resumed_s = heard.start_s
         self.changed.set()
 
     def cut(self, segment: Segment, t_s: float) -> None:
         """The rest of a segment will not be heard."""
+        before_s = segment.last_voiced_s
         while segment.heard and segment.heard[-1].start_s >= t_s:
             segment.heard.pop()
         if segment.heard and segment.heard[-1].end_s > t_s:
             segment.heard[-1].cut(t_s)
+        if before_s > t_s and not segment.broken_off:
+            segment.breaks.append(Break(t_s))
         self.changed.set()
 
-    def first_voiced_after(self, t_s: float) -> float:
-        """First voiced moment of the first segment that begins to sound after ``t_s``; else NaN."""
-        starts = (s.first_voiced_s for s in self.segments)
-        return min((s for s in starts if s > t_s), default=float("nan"))
+    def voice_after(self, t_s: float) -> Segment | None:
+        """The first segment that sounds, or will sound, at some moment after ``t_s``."""
+        return next((s for s in self.segments if s.last_voiced_s > t_s), None)
 
     @property
     def last_voiced_s(self) -> float:

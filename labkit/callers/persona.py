@@ -1,9 +1,19 @@
-"""Personas: how a caller speaks."""
+"""Personas: how a caller speaks, listens, and from where.
+
+A persona prefers some recordings to others and sets some of the caller's settings; whatever a study
+sets itself goes before. So ``caller.persona=hesitant`` and ``caller.noise_snr_db=10`` together are a
+hesitant caller in a noisy place.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from labkit.config import Settings, Value
+from labkit.randomness import uniform
+
+MIXED = "mixed"
 
 
 @dataclass(frozen=True)
@@ -14,26 +24,74 @@ class Persona:
         name: What ``caller.persona`` says.
         prefers: Variants of a turn in order of preference; the first one recorded is spoken.
         stands_for: Whom it stands for.
+        share: Of the callers that ``mixed`` draws, 0 to 1. An assumption: no public source gives
+            such shares, so conclusions should hold for each persona alone.
+        sets: Settings that it brings along.
     """
 
     name: str
     prefers: tuple[str, ...]
     stands_for: str
+    share: float
+    sets: Mapping[str, Value] = field(default_factory=dict, hash=False)
 
     def variant(self, recorded: Sequence[str]) -> str:
         """The variant this persona speaks, of those recorded."""
         return next(v for v in self.prefers if v in recorded)
 
+    def settings(self, settings: Settings) -> Settings:
+        """The settings with what this persona brings along; those that were changed stay."""
+        return Settings({**self.sets, **settings.as_dict()})
+
 
 PERSONAS = {
     p.name: p
     for p in (
-        Persona("fluent", ("fluent",), "someone who knows what to say and says it in one go"),
+        Persona("fluent", ("fluent",), "someone who knows what to say and says it in one go", 0.4),
         Persona(
             "hesitant",
             ("hesitant", "fluent"),
             "someone who looks things up while speaking: pauses of 0.4 to 1.4 s inside turns",
+            0.25,
         ),
-        Persona("terse", ("terse", "fluent"), "someone who answers in as few words as will do"),
+        Persona(
+            "terse", ("terse", "fluent"), "someone who answers in as few words as will do", 0.1
+        ),
+        Persona(
+            "talk_over",
+            ("fluent",),
+            "someone in a hurry: one second into each reply they say that the agent should wait, "
+            "and go on with what they want next",
+            0.05,
+            {"caller.barge_in_after_s": 1.0},
+        ),
+        Persona(
+            "back_channelling",
+            ("fluent",),
+            "a lively listener, who says mhm or right during most replies and wants the agent to "
+            "go on",
+            0.1,
+            {"caller.backchannel_prob": 0.8},
+        ),
+        Persona(
+            "noisy_line",
+            ("fluent",),
+            "someone who calls from an open-plan office over a poor radio link",
+            0.1,
+            {"caller.noise": "office", "caller.noise_snr_db": 10.0, "links.caller.loss": 0.03},
+        ),
     )
 }
+
+
+def persona_of(settings: Settings, seed: int, call: int) -> Persona:
+    """Who makes this call; ``mixed`` draws a persona by its share."""
+    name = settings.text("caller.persona")
+    if name != MIXED:
+        return PERSONAS[name]
+    luck = uniform(seed, "caller.persona", call) * sum(p.share for p in PERSONAS.values())
+    for persona in PERSONAS.values():
+        luck -= persona.share
+        if luck < 0:
+            return persona
+    return persona

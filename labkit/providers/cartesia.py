@@ -94,6 +94,12 @@ class CartesiaEmulator(Emulator):
             )
         return key
 
+    def log_text(self, context: str, wanted: Wanted, text: str) -> None:
+        """Takes down text that is to be spoken, and what it costs."""
+        price = float(self.profile.value("models", wanted.model, "usd_per_1k_characters"))
+        usd = len(text) * price / 1000
+        self.log("text", context=context, text=text, characters=len(text), usd=usd)
+
     def speech(self, wanted: Wanted, purpose: str) -> Speech:
         """A fresh utterance with its luck."""
         nth = self.nth("utterance", purpose)
@@ -141,7 +147,7 @@ class CartesiaEmulator(Emulator):
 
     async def _speak(self, request: web.Request, wanted: Wanted, text: str) -> web.StreamResponse:
         loop = asyncio.get_running_loop()
-        self.log("text", context="", text=text, characters=len(text))
+        self.log_text("", wanted, text)
         speech = self.speech(wanted, "bytes")
         due_s = loop.time() + speech.pace.first_audio_s(0)
         pcm = speech.add(text).pcm

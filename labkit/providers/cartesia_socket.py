@@ -87,9 +87,7 @@ class Socket:
             context = self._begin(wanted, context_id or self._service.identifier("context"))
         transcript = str(message.get("transcript") or "")
         if transcript.strip():
-            self._service.log(
-                "text", context=context.id, text=transcript, characters=len(transcript)
-            )
+            self._service.log_text(context.id, wanted, transcript)
         context.push(
             transcript,
             final=not message.get("continue", False),

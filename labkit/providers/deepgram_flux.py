@@ -117,7 +117,8 @@ class FluxListening:
         self._hearing = self._service.hearing(self._asked.sample_rate_hz)
         self._out = Outbox(ws)
         opened_s = self._loop.time()
-        self._log("open", model=self._model, request_id=request_id)
+        price = float(self._service.profile.value("models", self._model, "usd_per_minute"))
+        self._log("open", model=self._model, request_id=request_id, usd_per_minute=price)
         self._post({"type": "Connected"})
         first = True
         try:

@@ -64,7 +64,8 @@ class NovaListening:
         self._alive_s = opened_s = self._loop.time()
         timer = self._loop.call_later(self._limit_s, self._check_alive)
         self._timer = timer
-        self._log("open", model=self._model, request_id=request_id)
+        price = float(self._profile.value("models", self._model, "usd_per_minute"))
+        self._log("open", model=self._model, request_id=request_id, usd_per_minute=price)
         try:
             async for message in ws:
                 if message.type is WSMsgType.BINARY and message.data:

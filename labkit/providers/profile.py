@@ -144,18 +144,59 @@ def _overlay(base: dict[str, Any], change: Mapping[str, Any], origin: str, at: s
             _overlay(base[key], value, origin, here)
 
 
-def load_profiles(overlay: str | Path | None = None) -> dict[str, Profile]:
-    """Every provider's profile by name, with a user's overlay file applied.
+def load_profiles(
+    overlay: str | Path | None = None, figures: Mapping[str, Any] | None = None
+) -> dict[str, Profile]:
+    """Every provider's profile by name, with a user's overlay file and single figures applied.
+
+    Args:
+        overlay: A TOML file of the same shape, under one table per provider.
+        figures: Values by dotted name, such as ``openai.models.gpt-4o.first_token.median_s`` or
+            ``cartesia.max_sockets``. A delay that is given one number is constant.
 
     Raises:
         ProfileError: names the file, the key, what is allowed and the closest match.
     """
     stamp = Path(overlay).stat().st_mtime_ns if overlay and Path(overlay).is_file() else 0
-    return _load_profiles(str(overlay or ""), stamp)
+    return _load_profiles(str(overlay or ""), stamp, tuple(sorted((figures or {}).items())))
 
 
-@functools.lru_cache(maxsize=8)
-def _load_profiles(overlay: str, stamp: int) -> dict[str, Profile]:
+def _set_figure(tables: dict[str, Any], name: str, value: Any) -> None:
+    """Changes one figure. Keys may hold dots, so the longest key that fits is taken."""
+    where, table, rest = "providers", tables, name
+    while True:
+        fits = [k for k in table if rest == k or rest.startswith(f"{k}.")]
+        if not fits:
+            raise ProfileError(f"{where}.{rest}: no {rest!r}{_closest(rest, sorted(table))}")
+        key = max(fits, key=len)
+        where, rest = f"{where}.{key}", rest[len(key) + 1 :]
+        if _is_leaf(table[key]):
+            break
+        table = table[key]
+        if not rest:
+            raise ProfileError(f"{where} is no figure{_closest('', sorted(table))}")
+    leaf = table[key]
+    fields = [f for f in leaf if f not in ("source", "date", "note")]
+    if rest and rest not in fields:
+        raise ProfileError(f"{where}.{rest}: no {rest!r}{_closest(rest, fields)}")
+    told = {"source": f"set by providers.{name}", "date": "now"}
+    if rest or "value" in leaf:
+        changed = {f: leaf[f] for f in fields} | {rest or "value": value} | told
+    else:
+        changed = {"median_s": value, "p95_s": value} | told
+    current = leaf[rest or "value"] if rest or "value" in leaf else 0.0
+    if isinstance(current, (int, float)) and not isinstance(current, bool):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ProfileError(f"{where}={value}: a number is needed")
+        if isinstance(current, int) and float(value).is_integer():
+            changed |= {k: int(v) for k, v in changed.items() if k == (rest or "value")}
+    table[key] = changed
+
+
+@functools.lru_cache(maxsize=64)
+def _load_profiles(
+    overlay: str, stamp: int, figures: tuple[tuple[str, Any], ...]
+) -> dict[str, Profile]:
     tables = {p.stem: _read(p) for p in sorted((data_dir() / "providers").glob("*.toml"))}
     origins = {name: f"data/providers/{name}.toml" for name in tables}
     if overlay:
@@ -163,4 +204,8 @@ def _load_profiles(overlay: str, stamp: int) -> dict[str, Profile]:
         tables = copy.deepcopy(tables)
         _overlay(tables, change, str(overlay), "")
         origins |= {name: f"{overlay}: {name}" for name in change}
+    if figures:
+        tables = copy.deepcopy(tables)
+        for name, value in figures:
+            _set_figure(tables, name, value)
     return {name: Profile(name, table, origins[name]) for name, table in tables.items()}

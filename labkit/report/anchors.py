@@ -1,4 +1,4 @@
-"""Published figures to stand beside one's own: data with a source each, in ``data/anchors.toml``."""
+"""Published figures to stand beside one's own; each has a source, in ``data/anchors.toml``."""
 
 from __future__ import annotations
 

@@ -13,7 +13,19 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from labkit.report.anchors import Anchor
-from labkit.report.palette import ACCENT, BASELINE, INK, MAIN, axes_or_new, ms_axis, use_style
+from labkit.report.arms import arms_forest, frontier, frontier_points
+from labkit.report.harms import harm_bars, harm_changes
+from labkit.report.palette import (
+    ACCENT,
+    BASELINE,
+    INK,
+    MAIN,
+    OWNERS,
+    axes_or_new,
+    looks,
+    ms_axis,
+    use_style,
+)
 from labkit.report.saving import figures_dir, save
 from labkit.report.stages import (
     difference_by_stage,
@@ -22,12 +34,19 @@ from labkit.report.stages import (
     stage_bars,
     stage_means,
 )
+from labkit.report.sweeps import sweep_lines, sweep_points
 from labkit.report.waterfall import one_turn, turn_waterfall, turn_waterfalls
 from labkit.study import statistics
 from labkit.study.statistics import Estimate
 from labkit.study.summary import percent
 
 __all__ = [
+    "ACCENT",
+    "BASELINE",
+    "MAIN",
+    "OWNERS",
+    "arms_forest",
+    "axes_or_new",
     "commit_modes",
     "commit_points",
     "difference_by_stage",
@@ -35,12 +54,19 @@ __all__ = [
     "distribution_points",
     "ear_against_sdk",
     "figures_dir",
+    "frontier",
+    "frontier_points",
+    "harm_bars",
+    "harm_changes",
     "latency_distribution",
+    "looks",
     "one_turn",
     "save",
     "sdk_difference",
     "stage_bars",
     "stage_means",
+    "sweep_lines",
+    "sweep_points",
     "turn_waterfall",
     "turn_waterfalls",
     "use_style",
@@ -217,7 +243,8 @@ def commit_modes(arms: Mapping[str, pd.DataFrame], ax: Axes | None = None) -> Ax
     for name, (colour, marker) in zip(arms, looks, strict=False):
         own = points[points["arm"] == name]
         ax.plot(own["sdk_end_of_turn_delay_s"] * 1000, own["response_latency_s"] * 1000, marker,
-                color=colour, markersize=5.5, alpha=0.65, markeredgewidth=0, label=name)  # fmt: skip
+                color=colour, markersize=5.5, alpha=0.65, markeredgewidth=0,
+                label=name)  # fmt: skip
         at, share, low_ms = _longest_wait(own)
         text = f"{name}\n{percent(share.value)} of turns\n"
         text += f"[{percent(share.low)}–{percent(share.high)}]"

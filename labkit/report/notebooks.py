@@ -236,7 +236,8 @@ def _this_python() -> Iterator[None]:
         paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
         kernel = {
             "argv": [sys.executable, "-Xfrozen_modules=off", "-m", "ipykernel_launcher",
-                     "-f", "{connection_file}", "--HistoryManager.enabled=False", "--log-level=ERROR"],
+                     "-f", "{connection_file}", "--HistoryManager.enabled=False",
+                     "--log-level=ERROR"],
             "display_name": "Python 3 (ipykernel)",
             "language": "python",
             # so that it also works from a checkout that is not installed
@@ -258,11 +259,11 @@ def export(executed: Path, notebook: Notebook) -> str:
     import nbformat
     from nbconvert import HTMLExporter
 
-    content = nbformat.read(executed, as_version=4)
+    content: Any = nbformat.read(executed, as_version=4)  # type: ignore[no-untyped-call]
     for cell in content.cells:
         # a cell's value comes before its picture; a reader wants the picture, then the words
         cell.get("outputs", []).sort(key=lambda o: "image/png" not in o.get("data", {}))
-    exporter = HTMLExporter(
+    exporter = HTMLExporter(  # type: ignore[no-untyped-call]
         extra_template_basedirs=[str(templates_dir())], template_name="study", embed_images=True
     )
     html, _ = exporter.from_notebook_node(

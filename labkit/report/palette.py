@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -16,8 +17,34 @@ STYLE = Path(__file__).resolve().parent / "style" / "labkit.mplstyle"
 BASELINE = "#9A9A9A"
 """Grey: the baseline, and what is only there for comparison."""
 INK = "#222222"
+SOFT = "#555555"
 ACCENT = "#D55E00"
 MAIN = "#0B4F8A"
+
+
+class Look(NamedTuple):
+    """How one arm or group is drawn: told apart by lightness, marker, dash and hatch as well."""
+
+    colour: str
+    marker: str
+    dash: str | tuple[int, tuple[int, ...]]
+    hatch: str
+
+
+_LOOKS = (
+    Look(MAIN, "o", "-", ""),
+    Look(ACCENT, "^", "--", "///"),
+    Look("#56B4E9", "s", "-.", "..."),
+    Look("#009E73", "D", ":", "\\\\\\"),
+    Look("#E6B800", "v", (0, (5, 1, 1, 1, 1, 1)), "xxx"),
+    Look("#8A4F7D", "P", (0, (8, 2)), "---"),
+)
+
+
+def looks(i: int) -> Look:
+    """The look of the i-th arm or group, from 0; they repeat after six."""
+    return _LOOKS[i % len(_LOOKS)]
+
 
 OWNERS: dict[str, tuple[str, str]] = {
     "network": ("#9CC9E8", ""),

@@ -1,22 +1,186 @@
-"""A study's verdict: a rule fixed before the data, a sentence, and a file the front page reads."""
+"""A study's verdict: rows held against rules and claims that were fixed before the data.
+
+``figures/NOTEBOOK/verdict.json`` is what the report's front page and the claims ledger read::
+
+    {"notebook": "08_tts_warmup",
+     "headline": "prewarm",            the arm whose row speaks for the study
+     "verdict": "adopt",               its decision; the claim's outcome where nothing is decided
+     "statement": "prewarm: adopt. …", its sentence
+     "rows": [ … ],                    one object per arm, with the keys of ``COLUMNS``
+     "harms": [ … ]}                   other harms, as ``figures.harm_changes`` gives them
+
+Times are seconds, harms are shares or counts per turn, and null stands for "none" or "unknown".
+"""
 
 from __future__ import annotations
 
+import difflib
+import json
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 
 from labkit.report.saving import figures_dir, write_json
+from labkit.report.verdict_text import is_none, records, sentence, table
 from labkit.study import statistics
 from labkit.study.statistics import Estimate
-from labkit.study.summary import ms
+from labkit.study.verdict import against_claim
+
+__all__ = [
+    "COLUMNS",
+    "HARM",
+    "Claim",
+    "Claimed",
+    "latency_claim",
+    "ledger",
+    "level_against_claim",
+    "rows",
+    "save_verdict",
+    "statement",
+    "table",
+]
+
+HARM = "cut in or not answered"
+"""The harm that ``lab.compare`` weighs unless it is told otherwise."""
+
+COLUMNS = {
+    "arm": "what was tried",
+    "measures": "saving (against the baseline; positive is good) or latency (the level itself)",
+    "n_turns": "turns of the arm",
+    "p50_s": "at the median, seconds",
+    "p50_low_s": "lower end of its 95% interval",
+    "p50_high_s": "upper end",
+    "p95_s": "at the 95th percentile, seconds",
+    "p95_low_s": "lower end of its 95% interval",
+    "p95_high_s": "upper end",
+    "harm_name": "the harm that was weighed against the saving; null where none was",
+    "harm": "its increase, a share of turns; positive is bad",
+    "harm_low": "lower end of its 95% interval",
+    "harm_high": "upper end",
+    "claim": "who claims what; null where nothing is claimed of this arm",
+    "claimed_quantile": "the quantile that the claim speaks of",
+    "claimed_low_s": "lower end of the claimed band, seconds",
+    "claimed_high_s": "upper end",
+    "claim_outcome": "reproduced, smaller, larger, no effect, mechanism differs or not enough "
+    "evidence",
+    "decision": "adopt, reject, no practical difference, not enough evidence; null for a level",
+    "reason": "why, one sentence",
+    "statement": "the row as a sentence",
+}
+"""Columns of a table of verdicts and keys of a row in ``verdict.json``."""
 
 _DECIMALS = 9
 
 
-def level_against_claim(found: Estimate, low_s: float, high_s: float) -> str:
+class Claimed(Protocol):
+    """Anything that names a claimed band: :class:`Claim`, or an entry of a ledger."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def low_s(self) -> float: ...
+    @property
+    def high_s(self) -> float: ...
+    @property
+    def quantile(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A published band.
+
+    Attributes:
+        text: Whose claim it is, as the subject of a sentence: "The 12-techniques guide".
+        low_s: Lower end, seconds.
+        high_s: Upper end, seconds.
+        quantile: Which quantile it speaks of, 0 to 1.
+
+    Raises:
+        ValueError: the band is empty.
+    """
+
+    text: str
+    low_s: float
+    high_s: float
+    quantile: float = 0.95
+
+    def __post_init__(self) -> None:
+        if self.low_s > self.high_s:
+            raise ValueError(f"a claimed band from {self.low_s} s to {self.high_s} s is empty")
+
+
+def rows(
+    comparison: pd.DataFrame,
+    *,
+    claim: Claimed | Mapping[str, Claimed] | None = None,
+    harm: str = HARM,
+    differs: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
+    """Verdicts of a comparison, one row per arm.
+
+    Args:
+        comparison: What ``lab.compare`` returned.
+        claim: A claimed saving, of every arm or by arm.
+        harm: What the comparison's harm is called.
+        differs: Arms in which the claimed mechanism was found not to exist, each with what was
+            found instead; their outcome is ``mechanism differs``.
+
+    Returns:
+        A table with the columns of ``COLUMNS``.
+
+    Raises:
+        ValueError: a claim or a differing mechanism of an arm that was not compared.
+    """
+    arms = [str(name) for name in comparison["arm"]]
+    claims = claim if isinstance(claim, Mapping) else dict.fromkeys(arms, claim)
+    for name in (*claims, *(differs or {})):
+        _known_arm(name, arms)
+    found = []
+    for row in records(comparison):
+        arm = str(row["arm"])
+        parts: dict[str, Any] = {"arm": arm, "measures": "saving", "n_turns": row["n_turns"]}
+        for p in ("p50", "p95"):
+            parts |= {f"{p}{end}_s": row[f"saving_{p}{end}_s"] for end in ("", "_low", "_high")}
+        parts |= {"harm_name": harm, **{k: row[k] for k in ("harm", "harm_low", "harm_high")}}
+        parts |= {"decision": row["verdict"], "reason": row["reason"]}
+        parts |= _held_against(parts, claims.get(arm), (differs or {}).get(arm))
+        found.append({**parts, "statement": sentence(parts)})
+    return pd.DataFrame(found, columns=list(COLUMNS))
+
+
+def latency_claim(
+    turns: pd.DataFrame,
+    claim: Claimed,
+    *,
+    arm: str = "vanilla",
+    column: str = "response_latency_s",
+) -> pd.DataFrame:
+    """Holds a claimed band of a latency (not of a saving) against the turns of one arm.
+
+    Args:
+        turns: The turns table.
+        claim: The claimed band.
+        arm: Name of the arm.
+        column: Column in seconds.
+
+    Returns:
+        One row with the columns of ``COLUMNS``; nothing is decided and no harm is weighed.
+    """
+    parts: dict[str, Any] = {"arm": arm, "measures": "latency", "n_turns": len(turns)}
+    for p, q in (("p50", 0.5), ("p95", 0.95)):
+        parts |= _three(f"{p}", statistics.quantile(turns, q, column))
+    found = statistics.quantile(turns, claim.quantile, column)
+    parts |= _terms(claim) | {"claim_outcome": level_against_claim(found, claim)}
+    parts["reason"] = f"{found.n} turns in {found.n_calls} calls"
+    parts["statement"] = sentence(parts)
+    return pd.DataFrame([parts], columns=list(COLUMNS))
+
+
+def level_against_claim(found: Estimate, claim: Claimed) -> str:
     """Whether a measured level lies in a claimed band.
 
     Returns:
@@ -24,71 +188,120 @@ def level_against_claim(found: Estimate, low_s: float, high_s: float) -> str:
         interval lies beside it, ``not enough evidence`` when the estimate lies outside and its
         interval reaches in, or there is no estimate.
     """
-    if low_s > high_s:
-        raise ValueError(f"a claimed band from {low_s} s to {high_s} s is empty")
     if math.isnan(found.value):
         return "not enough evidence"
-    if low_s <= found.value <= high_s:
+    if claim.low_s <= found.value <= claim.high_s:
         return "reproduced"
-    if found.low > high_s:
+    if found.low > claim.high_s:
         return "larger"
-    if found.high < low_s:
+    if found.high < claim.low_s:
         return "smaller"
     return "not enough evidence"
 
 
-def latency_claim(
-    turns: pd.DataFrame,
-    claim: str,
-    low_s: float,
-    high_s: float,
-    quantile: float = 0.95,
-    column: str = "response_latency_s",
-) -> dict[str, Any]:
-    """Holds a claimed band of a latency quantile against the turns.
-
-    Args:
-        turns: The turns table.
-        claim: Whose claim it is, as the subject of a sentence: "The guide".
-        low_s: Lower end of the claimed band.
-        high_s: Upper end.
-        quantile: Which quantile is claimed, 0 to 1.
-        column: Column in seconds.
-
-    Returns:
-        ``verdict``, ``statement`` (one sentence), the estimate with its interval, and the rule.
-    """
-    found = statistics.quantile(turns, quantile, column)
-    verdict = level_against_claim(found, low_s, high_s)
-    p = f"p{quantile * 100:g}"
-    statement = (
-        f"{claim} gives {ms(low_s)}–{ms(high_s)} ms at {p}; here {p} is {ms(found.value)} ms "
-        f"(95% interval {ms(found.low)}–{ms(found.high)}, {found.n} turns in {found.n_calls} "
-        f"calls): {verdict}."
-    )
-    return {
-        "verdict": verdict,
-        "statement": statement,
-        "value_s": found.value,
-        "low_s": found.low,
-        "high_s": found.high,
-        "n_turns": found.n,
-        "n_calls": found.n_calls,
-        "rule": {"claim": claim, "quantile": quantile, "low_s": low_s, "high_s": high_s},
-    }
+def statement(verdicts: pd.DataFrame, headline: str | None = None) -> str:
+    """The sentence of one arm, the first by default."""
+    return str(_headline(verdicts, headline)["statement"])
 
 
-def save_verdict(verdict: dict[str, Any], notebook: str, to: str | Path | None = None) -> Path:
+def save_verdict(
+    verdicts: pd.DataFrame,
+    notebook: str,
+    to: str | Path | None = None,
+    *,
+    headline: str | None = None,
+    harms: pd.DataFrame | None = None,
+) -> Path:
     """Writes ``NOTEBOOK/verdict.json`` if it says something new.
 
     Args:
-        verdict: With at least ``verdict`` and ``statement``.
+        verdicts: What :func:`rows` or :func:`latency_claim` returned.
         notebook: Name of the notebook.
         to: The folder of all figures.
+        headline: The arm that speaks for the study; the first by default.
+        harms: Other harms of the arms: what ``lab.figures.harm_changes`` returned.
+
+    Returns:
+        The file.
+
+    Raises:
+        ValueError: no such arm, or the table lacks a column.
     """
+    lacking = [name for name in COLUMNS if name not in verdicts]
+    if lacking:
+        raise ValueError(f"a table of verdicts needs the columns {', '.join(lacking)} as well")
+    first = _headline(verdicts, headline)
     path = figures_dir(to) / notebook / "verdict.json"
-    write_json(path, {"notebook": notebook, **_tidy(verdict)})
+    content = {
+        "notebook": notebook,
+        "headline": first["arm"],
+        "verdict": first["claim_outcome"] if is_none(first["decision"]) else first["decision"],
+        "statement": first["statement"],
+        "rows": records(verdicts[list(COLUMNS)]),
+        "harms": [] if harms is None else records(harms),
+    }
+    write_json(path, _tidy(content))
     return path
+
+
+def ledger(to: str | Path | None = None) -> pd.DataFrame:
+    """Every verdict that was saved, one row per study and arm, in order of the notebooks.
+
+    Args:
+        to: The folder of all figures.
+
+    Returns:
+        ``notebook``, ``headline`` (whether the row speaks for its study) and ``COLUMNS``.
+    """
+    found = []
+    for path in sorted(figures_dir(to).glob("*/verdict.json")):
+        study = json.loads(path.read_text(encoding="utf-8"))
+        found += [
+            {"notebook": study["notebook"], "headline": row["arm"] == study["headline"], **row}
+            for row in study["rows"]
+        ]
+    return pd.DataFrame(found, columns=["notebook", "headline", *COLUMNS])
+
+
+def _known_arm(name: str, arms: Sequence[str]) -> None:
+    if name not in arms:
+        close = difflib.get_close_matches(name, arms, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"no arm {name!r}{hint}; there are {', '.join(arms)}")
+
+
+def _headline(verdicts: pd.DataFrame, arm: str | None) -> dict[str, Any]:
+    known = {str(row["arm"]): row for row in records(verdicts)}
+    if not known:
+        raise ValueError("there is no arm to speak for the study")
+    if arm is not None:
+        _known_arm(arm, list(known))
+    return known[arm] if arm is not None else next(iter(known.values()))
+
+
+def _held_against(
+    parts: Mapping[str, Any], claim: Claimed | None, differs: str | None
+) -> dict[str, Any]:
+    if claim is None:
+        return {"reason": f"{parts['reason']}; {differs}" if differs else parts["reason"]}
+    if differs:
+        outcome = {"claim_outcome": "mechanism differs", "reason": f"{parts['reason']}; {differs}"}
+        return _terms(claim) | outcome
+    p = f"p{claim.quantile * 100:g}"
+    if f"{p}_s" not in parts:
+        raise ValueError(f"a claim about {p} cannot be checked: p50 and p95 are compared")
+    value, low, high = (float(parts[f"{p}{end}_s"]) for end in ("", "_low", "_high"))
+    saving = Estimate(value, low, high, int(parts["n_turns"]), 0)
+    return _terms(claim) | {"claim_outcome": against_claim(saving, claim.low_s, claim.high_s)}
+
+
+def _terms(claim: Claimed) -> dict[str, Any]:
+    return {"claim": claim.text, "claimed_quantile": claim.quantile,
+            "claimed_low_s": claim.low_s, "claimed_high_s": claim.high_s}  # fmt: skip
+
+
+def _three(name: str, found: Estimate) -> dict[str, float]:
+    return {f"{name}_s": found.value, f"{name}_low_s": found.low, f"{name}_high_s": found.high}
 
 
 def _tidy(value: Any) -> Any:
@@ -97,6 +310,8 @@ def _tidy(value: Any) -> Any:
         return {k: _tidy(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [_tidy(v) for v in value]
+    if hasattr(value, "item"):  # a number of numpy's
+        value = value.item()
     if isinstance(value, float):
         return None if math.isnan(value) else round(value, _DECIMALS)
     return value

@@ -23,40 +23,58 @@ def compare(
     baseline: Results | pd.DataFrame,
     arms: Mapping[str, Results | pd.DataFrame],
     *,
+    harm: str | None = None,
+    q: float = 0.5,
     rules: Rules | None = None,
 ) -> pd.DataFrame:
     """Each arm against the baseline, paired by call.
 
     Args:
         baseline: What is compared with.
-        arms: The others, by name.
+        arms: The others, by name; the baseline itself among them is left out.
+        harm: A numeric or boolean column of the turns whose mean is the harm; cut-ins and turns
+            without a reply if none is named. NaN is left out.
+        q: The quantile on whose saving the verdict rests.
         rules: What is worth having; see :class:`labkit.study.verdict.Rules`.
 
     Returns:
         One row per arm: latencies, savings and harm with intervals (seconds and shares), and the
-        verdict on the median saving.
+        verdict. ``harm`` and its interval are the increase over the baseline; ``harm_rate`` and
+        ``baseline_harm_rate`` the levels.
     """
     base = _turns(baseline)
     rows = []
     for name, arm in arms.items():
+        if arm is baseline:
+            continue
         turns = _turns(arm)
-        saved = {f"p{round(q * 100)}": statistics.difference(turns, base, q=q) for q in (0.5, 0.95)}
-        with_harm = turns.assign(harmed=harmed(turns))
-        harm = statistics.difference(base.assign(harmed=harmed(base)), with_harm, "harmed", q=None)
-        verdict = decide(saved["p50"], harm, rules or Rules())
+        quantiles = sorted({0.5, 0.95, q})
+        saved = {p: statistics.difference(turns, base, q=p) for p in quantiles}
+        sides = [_with_harm(t, harm) for t in (base, turns)]
+        worse = statistics.difference(*sides, "harm", q=None)
+        rates = [statistics.mean(side, "harm") for side in sides]
+        verdict = decide(saved[q], worse, rules or Rules())
         row: dict[str, Any] = {"arm": name, "n_turns": len(turns)}
-        for p, q in (("p50", 0.5), ("p95", 0.95)):
-            latency = statistics.quantile(turns, q)
+        for level in quantiles:
+            p, latency = f"p{level * 100:g}", statistics.quantile(turns, level)
             row |= {f"{p}_s": latency.value, f"{p}_low_s": latency.low, f"{p}_high_s": latency.high}
             row |= {
-                f"saving_{p}_s": saved[p].value,
-                f"saving_{p}_low_s": saved[p].low,
-                f"saving_{p}_high_s": saved[p].high,
+                f"saving_{p}_s": saved[level].value,
+                f"saving_{p}_low_s": saved[level].low,
+                f"saving_{p}_high_s": saved[level].high,
             }
-        row |= {"harm": harm.value, "harm_low": harm.low, "harm_high": harm.high}
+        row |= {"harm": worse.value, "harm_low": worse.low, "harm_high": worse.high}
+        row |= {"harm_rate": rates[1].value, "baseline_harm_rate": rates[0].value}
         row |= {"verdict": verdict.decision, "reason": verdict.reason}
+        row |= {"more_calls": verdict.more_calls}
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _with_harm(turns: pd.DataFrame, column: str | None) -> pd.DataFrame:
+    if column is not None and column not in turns:
+        raise KeyError(f"the turns have no column {column!r} to take as harm")
+    return turns.assign(harm=harmed(turns) if column is None else turns[column].astype(float))
 
 
 def _turns(given: Results | pd.DataFrame) -> pd.DataFrame:

@@ -6,17 +6,20 @@ import concurrent.futures
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from labkit.config import Settings
 from labkit.study import tables
+from labkit.study.encoding import decode, encode
 from labkit.study.timeline import call_row, turn_rows
 from labkit.tunnel.agentfile import find_agent
 from labkit.tunnel.record import CallRecord
+from labkit.tunnel.sources import check_parameters
 from labkit.tunnel.worker import ENVIRONMENT, CallSpec, run_call, start
 
 Progress = Callable[[int, int], None]
@@ -37,6 +40,16 @@ def pool(workers: int) -> concurrent.futures.Executor:
     return executor
 
 
+def close_pool(executor: concurrent.futures.Executor) -> None:
+    """Stops a pool at once, with what it is doing."""
+    import loky
+
+    if isinstance(executor, loky.ProcessPoolExecutor):
+        executor.shutdown(wait=False, kill_workers=True)
+    else:
+        executor.shutdown(wait=False, cancel_futures=True)
+
+
 def run(
     agent: str = "vanilla",
     *,
@@ -49,6 +62,7 @@ def run(
     out: str | Path | None = None,
     tracks: str | Path | None = None,
     arm: str | None = None,
+    first: int = 0,
     progress: Progress | None = None,
 ) -> tables.Results:
     """Runs an agent against simulated callers.
@@ -65,6 +79,7 @@ def run(
             written when the run is interrupted.
         tracks: A folder for one stereo WAV per call: caller left, agent as heard right.
         arm: Name in the tables; the agent's by default.
+        first: Index of the first call, to repeat a single one.
         progress: Called with (calls done, calls in all).
 
     Returns:
@@ -74,18 +89,14 @@ def run(
         UsageError, SettingError, AgentFileError, ProfileError: nothing was run or written.
     """
     chosen = Settings(settings)
-    _check(agent, chosen, calls, turns, clock, workers, out)
-    spec = CallSpec(
-        agent=agent if not agent.partition(":")[0].endswith(".py") else _absolute(agent),
-        settings=chosen.as_dict(),
-        seed=seed,
-        n_turns=turns,
-        virtual=clock == "virtual",
-        tracks=tracks is not None,
+    _check_numbers(calls, workers, out)
+    spec = replace(
+        call_spec(agent, chosen, seed=seed, turns=turns, clock=clock), tracks=tracks is not None
     )
     name = arm or Path(agent.partition(":")[0]).stem
     began = time.perf_counter()
-    records, interrupted = _collect(spec, calls, workers, tracks, progress)
+    wanted = range(first, first + calls)
+    records, interrupted = _collect(spec, wanted, workers, tracks, progress)
     results = tabulate(records, spec, name)
     results.wall_s = time.perf_counter() - began
     results.interrupted = interrupted
@@ -94,14 +105,66 @@ def run(
     return results
 
 
+def call_spec(
+    agent: str, settings: Settings, *, seed: int, turns: int, clock: str = "virtual"
+) -> CallSpec:
+    """What each call of an arm runs, checked.
+
+    Raises:
+        UsageError, SettingError, AgentFileError, ProfileError: something in it cannot be used.
+    """
+    from labkit.callers.dialogue import load_dialogues
+    from labkit.providers.profile import load_profiles
+
+    if turns < 1:
+        raise UsageError(f"turns={turns}: must be at least 1")
+    if clock not in ("virtual", "wall"):
+        raise UsageError(f"clock={clock}: allowed are virtual and wall")
+    find_agent(agent)
+    check_parameters(agent, settings)
+    load_profiles(settings.text("profile") or None, settings.figures)
+    dialogue, known = settings.text("caller.dialogue"), load_dialogues()
+    if dialogue != "mixed" and dialogue not in known:
+        raise UsageError(f"caller.dialogue={dialogue}: known are mixed, {', '.join(known)}")
+    return CallSpec(
+        agent=_absolute(agent) if agent.partition(":")[0].endswith(".py") else agent,
+        settings=settings.as_dict(),
+        seed=seed,
+        n_turns=turns,
+        virtual=clock == "virtual",
+    )
+
+
+def identity(spec: CallSpec, arm: str) -> dict[str, Any]:
+    """The first columns of every table: enough to run a call again."""
+    return {
+        "experiment_id": experiment_id(spec),
+        "arm": arm,
+        "agent": spec.agent,
+        "settings": json.dumps(spec.settings, sort_keys=True),
+    }
+
+
+def run_rows(spec: CallSpec) -> bytes:
+    """Runs one call in this process and returns the encoded rows of its tables."""
+    return _rows(run_call(spec))
+
+
+def lost_call(spec: CallSpec, error: str) -> bytes:
+    """The encoded rows of a call of which nothing is left but that it failed."""
+    return _rows(_lost(spec, error))
+
+
+def _rows(record: CallRecord) -> bytes:
+    return encode({"turns": turn_rows(record), "call": call_row(record)})
+
+
 def tabulate(records: list[CallRecord], spec: CallSpec, arm: str) -> tables.Results:
-    """Tables of finished calls."""
-    identity = experiment_id(spec)
-    swept = {k: v for k, v in spec.settings.items() if not k.startswith("hosts.")}
-    head = {"experiment_id": identity, "arm": arm, **swept}
-    records = sorted(records, key=lambda r: r.call)
-    turns = pd.DataFrame([{**head, **row} for r in records for row in turn_rows(r)])
-    calls = pd.DataFrame([{**head, **call_row(r)} for r in records])
+    """Tables of finished calls of one arm."""
+    head = identity(spec, arm) | spec.settings
+    rows = [decode(_rows(r)) for r in sorted(records, key=lambda r: r.call)]
+    turns = pd.DataFrame([{**head, **row} for r in rows for row in r["turns"]])
+    calls = pd.DataFrame([{**head, **r["call"]} for r in rows])
     terms = {
         "agent": spec.agent if not spec.agent.endswith(".py") else Path(spec.agent).name,
         "settings": spec.settings,
@@ -132,56 +195,37 @@ def _absolute(agent: str) -> str:
     return f"{Path(path).expanduser().resolve()}{colon}{wanted}"
 
 
-def _check(
-    agent: str,
-    settings: Settings,
-    calls: int,
-    turns: int,
-    clock: str,
-    workers: int,
-    out: str | Path | None,
-) -> None:
-    from labkit.callers.dialogue import load_dialogues
-    from labkit.providers.profile import load_profiles
-
-    for name, number in (("calls", calls), ("turns", turns), ("workers", workers)):
+def _check_numbers(calls: int, workers: int, out: str | Path | None) -> None:
+    for name, number in (("calls", calls), ("workers", workers)):
         if number < 1:
             raise UsageError(f"{name}={number}: must be at least 1")
-    if clock not in ("virtual", "wall"):
-        raise UsageError(f"clock={clock}: allowed are virtual and wall")
     if out is not None and Path(out).suffix != ".parquet":
         raise UsageError(f"out={out}: the name must end in .parquet")
-    find_agent(agent)
-    load_profiles(settings.text("profile") or None)
-    dialogue = settings.text("caller.dialogue")
-    known = load_dialogues()
-    if dialogue != "mixed" and dialogue not in known:
-        raise UsageError(f"caller.dialogue={dialogue}: known are mixed, {', '.join(known)}")
 
 
 def _collect(
     spec: CallSpec,
-    calls: int,
+    calls: Sequence[int],
     workers: int,
     tracks: str | Path | None,
     progress: Progress | None,
 ) -> tuple[list[CallRecord], bool]:
     executor = pool(workers)
-    jobs = {executor.submit(run_call, replace(spec, call=call)): call for call in range(calls)}
+    jobs = {executor.submit(run_call, replace(spec, call=call)): call for call in calls}
     records: list[CallRecord] = []
     try:
         for job in concurrent.futures.as_completed(jobs):
             try:
                 record = job.result()
             except concurrent.futures.BrokenExecutor as e:
-                record = _lost(spec, jobs[job], f"the worker process died: {e}")
+                record = _lost(replace(spec, call=jobs[job]), f"the worker process died: {e}")
             if tracks is not None:
                 _write_tracks(record, Path(tracks))
             records.append(record)
             if progress is not None:
-                progress(len(records), calls)
+                progress(len(records), len(calls))
     except KeyboardInterrupt:
-        executor.shutdown(wait=False, cancel_futures=True)
+        close_pool(executor)
         return records, True
     except Exception:
         for job in jobs:
@@ -190,11 +234,10 @@ def _collect(
     return records, False
 
 
-def _lost(spec: CallSpec, call: int, error: str) -> CallRecord:
-    """The record of a call of which nothing is left but that it failed."""
+def _lost(spec: CallSpec, error: str) -> CallRecord:
     nan = float("nan")
     return CallRecord(
-        call=call, seed=spec.seed, persona="", voice="", turns=[], segments=[], providers=[],
+        call=spec.call, seed=spec.seed, persona="", voice="", turns=[], segments=[], providers=[],
         session=[], line_delay_s=nan, one_way_s={}, simulated_s=nan, wall_s=nan,
         status="failed", error=error,
     )  # fmt: skip

@@ -139,8 +139,8 @@ def rate(
 ) -> Estimate:
     """The share of turns in which something happened.
 
-    A bootstrap of a rate that is 0 or 1 in the sample has no width, which would claim certainty. The
-    interval is therefore never narrower than Wilson's for as many independent *turns*.
+    A bootstrap of a rate that is 0 or 1 in the sample has no width, which would claim certainty.
+    The interval is therefore never narrower than Wilson's for as many independent *turns*.
     """
     table = pd.DataFrame({"call": turns["call"], "x": happened.astype(float)})
     boot = mean(table, "x", level=level, n_boot=n_boot, seed=seed)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from labkit.config import Settings
 from labkit.paths import data_dir
 
 PACKAGES = (
@@ -48,6 +49,24 @@ class Results:
     provenance: dict[str, Any] = field(default_factory=dict)
     wall_s: float = float("nan")
     interrupted: bool = False
+
+    def part(self, **where: Any) -> Results:
+        """The rows of one arm or one place of the grid.
+
+        Args:
+            **where: Columns and the value each must have: ``part(arm="defaults")``, or
+                ``part(**{"arm": "off", "links.openai.rtt_s": 0.1})``. None finds what is unset.
+
+        Raises:
+            KeyError: a column that the tables do not have.
+            ValueError: no row has these values; the message says which values there are.
+        """
+        return Results(_rows(self.turns, where), _rows(self.calls, where), self.provenance)
+
+    @property
+    def arms(self) -> dict[str, Results]:
+        """Each arm's rows, by name, in the order they were given."""
+        return {name: self.part(arm=name) for name in self.calls["arm"].unique()}
 
     @property
     def digest(self) -> str:
@@ -88,6 +107,18 @@ class Results:
         )
 
 
+def _rows(table: pd.DataFrame, where: dict[str, Any]) -> pd.DataFrame:
+    for column, value in where.items():
+        if column not in table:
+            raise KeyError(f"no column {column!r}")
+        same = table[column].isna() if value is None else table[column] == value
+        if len(table) and not same.any():
+            there = ", ".join(map(str, table[column].unique()))
+            raise ValueError(f"no row has {column}={value!r}; there are {there}")
+        table = table[same]
+    return table.reset_index(drop=True)
+
+
 def digest(table: pd.DataFrame) -> str:
     """A hash of a table's values, independent of the order of its rows."""
     keys = [c for c in ("arm", "call", "turn") if c in table]
@@ -124,8 +155,9 @@ def provenance(**run: Any) -> dict[str, Any]:
     from labkit.callers.speech import SpeechCorpus
     from labkit.providers.profile import load_profiles
 
-    overlay = run.get("settings", {}).get("profile")
-    profiles = {name: p.digest for name, p in load_profiles(overlay).items()}
+    settings = Settings(run.get("settings", {}))
+    loaded = load_profiles(settings.text("profile") or None, settings.figures)
+    profiles = {name: p.digest for name, p in loaded.items()}
     return {
         **run,
         "code": code_version(),

@@ -1,8 +1,8 @@
 """From a call's logs to one row per caller turn.
 
 Three independent logs are read: what the caller heard (audio), what the providers did, and what the
-session said of itself. Milestones are moments in seconds from the start of the call; NaN if they did
-not happen. The response latency comes from audio alone. Its *stages* are laid between milestones in
+session said of itself. Milestones are moments in seconds from the start of the call; NaN if they
+did not happen. The response latency comes from audio alone. Its *stages* are laid between milestones in
 the order of the critical path; a stage that was over before its turn came (because work
 overlapped) counts only for what remained visible, so the stages of a turn cannot count anything
 twice. They must add up to the response latency: the difference is ``residual_s``, and it is large
@@ -120,6 +120,7 @@ class _Turn:
         self.reply = self._reply()
         self.m = dict.fromkeys(MILESTONES, NAN)
         self.network: dict[str, tuple[float, float]] = {}
+        self.served_model = ""
 
     def _within(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [r for r in rows if self.from_s <= r["t_s"] < self.until_s]
@@ -148,6 +149,7 @@ class _Turn:
             "intent": turn.intent,
             "kind": turn.kind,
             "variant": turn.variant,
+            "heavy": turn.heavy,
             "clip_id": turn.clip_id,
             "outcome": outcome,
             "response_latency_s": latency,
@@ -159,10 +161,15 @@ class _Turn:
             "n_user_messages": sum(
                 r["event"] == "item" and r["role"] == "user" for r in self.session
             ),
+            "n_agent_messages": sum(
+                r["event"] == "item" and r["role"] == "assistant" for r in self.session
+            ),
             "said": turn.text,
             "heard": self._heard(),
             "replied": self._replied(),
+            "reply_right": self._right(),
             "reply_interrupted": bool(reply and reply.interrupted),
+            **self._told(),
         }
 
     def _outcome(self, latency: float) -> str:
@@ -278,6 +285,7 @@ class _Turn:
             return
         one_way = self._one_way(chosen["provider"])
         first = firsts[chosen["id"]]
+        self.served_model = str(chosen["model"])
         self.m["llm_request_s"] = chosen["t_s"]
         self.m["llm_first_token_s"] = first["t_s"] + one_way
         self.network["llm"] = (chosen["t_s"], first["t_s"])
@@ -368,7 +376,7 @@ class _Turn:
             "tts_cold": any(
                 r["provider"] == "cartesia" and r["event"] == "open" for r in self.providers
             ),
-            "llm_model": requests[-1]["model"] if requests else "",
+            "served_model": self.served_model,
             "llm_prompt_tokens": sum(r["prompt_tokens"] for r in requests),
             "llm_cached_tokens": sum(r["cached_tokens"] for r in requests),
             "llm_completion_tokens": sum(
@@ -376,8 +384,16 @@ class _Turn:
             ),
             "llm_wasted_tokens": wasted,
             "tts_characters": sum(r["characters"] for r in self.providers if r["event"] == "text"),
-            "usd": sum(r.get("usd", 0.0) for r in self.providers),
+            "tool_calls": sum(len(r["names"]) for r in self.session if r["event"] == "tools"),
+            "usd": sum(r.get("usd", 0.0) for r in self.providers) + self._listening_usd(),
         }
+
+    def _listening_usd(self) -> float:
+        """The recogniser is paid by the minute that its socket is fed, speech or not."""
+        begins_s = self.from_s if self.turn.index else 0.0
+        minutes = (min(self.until_s, self.record.simulated_s) - begins_s) / 60
+        prices = [r["usd_per_minute"] for r in self.record.providers if "usd_per_minute" in r]
+        return max(minutes, 0.0) * prices[-1] if prices else 0.0
 
     @staticmethod
     def _cold(requests: list[dict[str, Any]]) -> bool:
@@ -393,3 +409,23 @@ class _Turn:
         return " ".join(
             r["text"] for r in self.session if r["event"] == "item" and r["role"] == "assistant"
         )
+
+    def _right(self) -> float:
+        """1 if the agent said the right answer, 0 if it said something else, NaN if nothing.
+
+        Of a reply that was cut off only what was heard can be judged.
+        """
+        said, right = _words(self._replied()), _words(self.turn.right_reply)
+        if not said:
+            return NAN
+        cut = any(r["event"] == "item" and r["interrupted"] for r in self.session)
+        return float(right in said or (cut and right.startswith(said)))
+
+    def _told(self) -> dict[str, Any]:
+        """What the agent's own code logged of this turn; the last word on each name counts."""
+        return {
+            f"agent_{name}": value
+            for r in self.session
+            if r["event"] == "told"
+            for name, value in r["data"].items()
+        }

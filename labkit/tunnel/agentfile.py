@@ -7,6 +7,7 @@ takes note of the ``AgentServer`` or ``WorkerOptions`` it is given.
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 import types
 from collections.abc import Awaitable, Callable
@@ -70,12 +71,39 @@ _CODE: dict[Path, tuple[float, types.CodeType, str]] = {}
 def _code(path: Path) -> tuple[types.CodeType, str]:
     stamp = path.stat().st_mtime
     if path not in _CODE or _CODE[path][0] != stamp:
-        source = path.read_text(encoding="utf-8")
+        source = path.read_bytes()
         try:
-            _CODE[path] = (stamp, compile(source, str(path), "exec", dont_inherit=True), source)
+            code = compile(source, str(path), "exec", dont_inherit=True)
         except SyntaxError as e:
             raise AgentFileError(f"{path}:{e.lineno}: {e.msg}") from e
+        except ValueError as e:
+            raise AgentFileError(f"{path}: {e}") from e
+        _CODE[path] = (stamp, code, source.decode(errors="replace"))
     return _CODE[path][1:]
+
+
+_folder: Path | None = None
+"""Where the agent loaded last lives; it stays on the path, as entrypoints import things too."""
+
+
+def _enter(folder: Path) -> None:
+    """Puts an agent's folder on the path and forgets what the agent before imported from its own.
+
+    A job process begins without those modules, so they must not carry state from call to call, nor
+    answer for another agent's of the same name.
+    """
+    global _folder
+    if _folder is not None:
+        for name, module in list(sys.modules.items()):
+            file = getattr(module, "__file__", None) or ""
+            # an environment inside the folder is not the agent's own, nor is labkit's checkout
+            if file.startswith(f"{_folder}{os.sep}") and "site-packages" not in file:
+                if name.partition(".")[0] not in ("__main__", "labkit"):
+                    del sys.modules[name]
+        if str(_folder) in sys.path:
+            sys.path.remove(str(_folder))
+    _folder = folder
+    sys.path.insert(0, str(folder))
 
 
 def load_agent(name: str) -> LoadedAgent:
@@ -93,18 +121,15 @@ def load_agent(name: str) -> LoadedAgent:
     module = types.ModuleType("__main__")
     module.__file__ = str(path)
     main_before, argv_before, run_app = sys.modules["__main__"], sys.argv, cli.run_app
-    added = str(path.parent) not in sys.path
-    if added:
-        sys.path.insert(0, str(path.parent))
-    sys.modules["__main__"], sys.argv, cli.run_app = module, [str(path), "start"], taken.append
+    _enter(path.parent)
+    sys.modules["__main__"], sys.argv = module, [str(path), "start"]
+    cli.run_app = taken.append  # type: ignore[assignment]
     try:
         exec(code, module.__dict__)
     except (Exception, SystemExit) as e:
         raise AgentFileError(f"{path} failed while loading: {type(e).__name__}: {e}") from e
     finally:
         sys.modules["__main__"], sys.argv, cli.run_app = main_before, argv_before, run_app
-        if added:
-            sys.path.remove(str(path.parent))
 
     app = taken[0] if taken else None
     if wanted:

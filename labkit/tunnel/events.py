@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +25,20 @@ class SessionLog:
     def add(self, event: str, **data: Any) -> None:
         self.rows.append({"event": event, "t_s": self._now(), **data})
 
-    def attach(self, session: AgentSession) -> None:
+    def listen_to_logging(self) -> None:
+        """Takes down what agents log of their turns, until :meth:`stop_listening`.
+
+        An agent tells facts as ordinary structured logging does:
+        ``logger.info("cache", extra={"turn": {"similarity": 0.91}})``. They become the columns
+        ``agent_similarity`` and so on of the turn in which they were told.
+        """
+        self._handler = _Told(self)
+        logging.getLogger().addHandler(self._handler)
+
+    def stop_listening(self) -> None:
+        logging.getLogger().removeHandler(self._handler)
+
+    def attach(self, session: AgentSession[Any]) -> None:
         session.on("user_state_changed", lambda e: self.add("user_state", state=e.new_state))
         session.on("agent_state_changed", lambda e: self.add("agent_state", state=e.new_state))
         session.on("user_input_transcribed", self._transcript)
@@ -70,3 +84,20 @@ class SessionLog:
             interrupted=bool(item.interrupted),
             metrics=metrics,
         )
+
+
+class _Told(logging.Handler):
+    """Passes on records with ``turn`` facts; others go where they would without a handler."""
+
+    def __init__(self, log: SessionLog) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        facts = getattr(record, "turn", None)
+        if isinstance(facts, dict):
+            plain = (str, int, float, bool, type(None))
+            data = {str(k): v if isinstance(v, plain) else str(v) for k, v in facts.items()}
+            self._log.add("told", data=data)
+        elif record.levelno >= logging.WARNING and logging.lastResort is not None:
+            logging.lastResort.handle(record)

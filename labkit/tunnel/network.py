@@ -14,8 +14,9 @@ import ipaddress
 import os
 import socket
 import ssl
+import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,16 +88,6 @@ class Network:
             host.address = f"127.77.{n // 250}.{n % 250 + 1}"
         self._by_address[host.address] = host
 
-    def set_hosts(self, hosts: Mapping[str, Host]) -> None:
-        """Replaces hosts and links for the next call; addresses and ports stay with their names."""
-        for name, host in hosts.items():
-            if name in self.hosts:
-                host.address, host.port = self.hosts[name].address, self.hosts[name].port
-        self.hosts = dict(hosts)
-        self._by_address = {}
-        for host in self.hosts.values():
-            self._place(host)
-
     def begin_call(self, seed: int, *key: int | str) -> None:
         """Starts a call: an empty name cache, and the weather of that call."""
         self.seed, self.weather_key = seed, key
@@ -118,7 +109,7 @@ class Network:
         return host
 
     def at(self, address: str) -> Host | None:
-        return self._by_address.get(address)
+        return self._by_address.get(address) or self.hosts.get(address)
 
     def weather(self, host: Host) -> Callable[[float], float]:
         return lambda t_s: host.link.extra_s(t_s, self.seed, host.name, *self.weather_key)
@@ -145,9 +136,10 @@ def _is_local(host: str) -> bool:
 
 
 def guard_lookups(network: Callable[[], Network | None]) -> None:
-    """Makes plain ``socket.getaddrinfo`` refuse what the tunnel does not have.
+    """Makes plain look-ups and connections refuse what the tunnel does not have.
 
-    Blocking clients and library threads go through it; without this they would leave the tunnel.
+    Blocking clients, library threads and addresses written as numbers come this way; without it
+    they would leave the tunnel.
     """
     real = socket.getaddrinfo
 
@@ -159,6 +151,16 @@ def guard_lookups(network: Callable[[], Network | None]) -> None:
         return real(host, port, *args, **kwargs)
 
     socket.getaddrinfo = getaddrinfo
+
+    def watch(event: str, args: tuple[Any, ...]) -> None:
+        if event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
+            sock, address = args[0], args[1]
+            inside = network()
+            if inside is not None and address and sock.family in (socket.AF_INET, socket.AF_INET6):
+                if not _is_local(str(address[0])):
+                    inside.host(str(address[0]))
+
+    sys.addaudithook(watch)
 
 
 class NetworkLoop(TunnelLoop):

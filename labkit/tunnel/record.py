@@ -30,6 +30,7 @@ class CallerTurn:
     turn_id: str
     intent: str
     kind: str
+    heavy: bool
     variant: str
     text: str
     right_reply: str

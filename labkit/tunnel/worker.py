@@ -86,6 +86,7 @@ class Worker:
         os.environ.update({k: v for k, v in ENVIRONMENT.items() if k in KEYS})
         self.network: Network | None = None
         guard_lookups(lambda: self.network)
+        logging.getLogger().setLevel(logging.INFO)  # what agents tell of their turns is INFO
         logging.getLogger("livekit").setLevel(os.environ.get("LABKIT_SDK_LOG", "CRITICAL"))
 
         from labkit.callers.dialogue import load_dialogues
@@ -136,7 +137,8 @@ class Worker:
         self.network = Network(_hosts(settings, emulators), seed=spec.seed)
         self.network.begin_call(spec.seed, spec.call)
         random.seed(spec.seed * 1_000_003 + spec.call)
-        np.random.seed((spec.seed * 1_000_003 + spec.call) % 2**32)
+        # agents may use either of the global generators
+        np.random.seed((spec.seed * 1_000_003 + spec.call) % 2**32)  # noqa: NPY002
         loop = NetworkLoop(self.network, virtual=spec.virtual, rule_for=self.rules(settings))
         asyncio.set_event_loop(loop)
         began = time.perf_counter()
@@ -158,7 +160,7 @@ class Worker:
         return record
 
     def _emulators(self, settings: Settings) -> dict[str, Emulator]:
-        profiles = load_profiles(settings.text("profile") or None)
+        profiles = load_profiles(settings.text("profile") or None, settings.figures)
         scene = _SceneBox()
         emulators = {}
         for name, cls in self.emulator_classes.items():
@@ -249,6 +251,7 @@ class _Call:
 
         self.began_s = self.loop.time()
         self.log.epoch_s = time.time()
+        self.log.listen_to_logging()
         runners = [
             await listen(host, self.emulators[host.provider].app(), self.worker.authority)
             for host in self.network.hosts.values()
@@ -280,6 +283,7 @@ class _Call:
         finally:
             job.cancel()
             await asyncio.gather(job, return_exceptions=True)
+            self.log.stop_listening()
             for runner in runners:
                 await runner.cleanup()
         if self.network.refused:
@@ -348,6 +352,7 @@ def _caller_turn(spoken: SpokenTurn) -> CallerTurn:
         turn_id=turn.id,
         intent=turn.intent,
         kind=turn.kind,
+        heavy=turn.heavy,
         variant=spoken.plan.variant,
         text=spoken.plan.clip.text,
         right_reply=turn.right_reply(spoken.plan.variant),

@@ -17,7 +17,8 @@ ONE_WAY = 0.015
 def record() -> CallRecord:
     """One turn: the caller stops at 2.00; the LLM path is critical, everything is warm."""
     turn = CallerTurn(
-        index=0, dialogue="d", turn_id="t", intent="i", kind="question", variant="fluent",
+        index=0, dialogue="d", turn_id="t", intent="i", kind="question", heavy=False,
+        variant="fluent",
         text="Where is it?", right_reply="It is here.", clip_id="c",
         started_s=1.0, stopped_s=2.0, over_s=5.0,
     )  # fmt: skip

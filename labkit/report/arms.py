@@ -1,0 +1,239 @@
+"""Arms beside each other: gain against harm, and paired savings with their intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from labkit.report.harms import Turns, What, harm_level, turns_of
+from labkit.report.labels import Label, Obstacles, place
+from labkit.report.palette import (
+    ACCENT,
+    BASELINE,
+    INK,
+    MAIN,
+    SOFT,
+    Look,
+    axes_or_new,
+    looks,
+    ms_axis,
+)
+from labkit.report.units import Unit, interval, number, unit_axis, unit_of
+from labkit.report.verdicts import Claimed
+from labkit.study import statistics
+from labkit.study.compare import HARMED
+
+_BASE = Look(BASELINE, "X", "-", "")
+
+
+def frontier_points(
+    arms: Mapping[str, Turns],
+    *,
+    harm: What = HARMED,
+    q: float = 0.5,
+    groups: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
+    """The numbers of :func:`frontier`: latency and harm of each arm with 95% intervals over calls.
+
+    Args:
+        arms: Runs or turns tables by name, in the order in which points of a group are joined.
+        harm: An outcome, several outcomes, or a column of the turns table.
+        q: Quantile of the response latency.
+        groups: Group of each arm by name, such as the persona or the detector.
+
+    Returns:
+        One row per arm: ``arm``, ``group``, ``quantile``, ``latency_s``, ``latency_low_s``,
+        ``latency_high_s``, ``harm_kind``, ``harm``, ``harm_low``, ``harm_high``, ``n_turns``.
+    """
+    rows: list[dict[str, Any]] = []
+    for name, given in arms.items():
+        turns = turns_of(given)
+        latency = statistics.quantile(turns, q)
+        level, kind = harm_level(turns, harm)
+        rows.append({
+            "arm": name, "group": (groups or {}).get(name, ""), "quantile": q,
+            "latency_s": latency.value, "latency_low_s": latency.low,
+            "latency_high_s": latency.high, "harm_kind": kind, "harm": level.value,
+            "harm_low": level.low, "harm_high": level.high, "n_turns": len(turns),
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def frontier(
+    points: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    harm_name: str = "turns cut in on or not answered",
+    baseline: str | None = None,
+    limit: float | None = None,
+) -> Axes:
+    """Draws response latency against harm, a cross of intervals and a name at each arm.
+
+    Args:
+        points: What :func:`frontier_points` returned; arms of one group are joined in their order.
+        ax: Where to draw; a new figure by default.
+        harm_name: What the harm is called on its axis.
+        baseline: The arm drawn in grey.
+        limit: Harm accepted at most; what lies above is shaded.
+
+    Returns:
+        The axes: x milliseconds, y the harm; better is towards the lower left. An arm that
+        answered nothing has no place here and is named in a corner instead.
+    """
+    ax = axes_or_new(ax, 8.0, 4.8)
+    kind = str(points["harm_kind"].iloc[0])
+    unit = Unit(harm_name, 100.0, "% of turns") if kind == "share" else unit_of(kind)
+    known = points[points["latency_s"].notna() & points["harm"].notna()]
+    lost = [str(name) for name in points["arm"] if name not in set(known["arm"])]
+    groups = list(dict.fromkeys(str(g) for g in known["group"]))
+    obstacles, labels = Obstacles(), []
+    for group in groups:
+        own = known[known["group"] == group].to_dict("records")
+        if group:
+            _join(ax, own, looks(groups.index(group)), unit, obstacles)
+    for i, row in enumerate(known.to_dict("records")):
+        look = looks(groups.index(row["group"]) if row["group"] else i)
+        look = _BASE if row["arm"] == baseline else look
+        x, y = 1000 * row["latency_s"], unit.factor * row["harm"]
+        _cross(ax, row, unit, look, obstacles)
+        labels.append(Label(x, y, str(row["arm"]), INK if look is _BASE else look.colour))
+    _limits(ax, known, unit, limit)
+    if lost:
+        ax.annotate("no answer to measure: " + ", ".join(lost), (1, 1), xycoords="axes fraction",
+                    xytext=(0, -3), textcoords="offset points", ha="right", va="top",
+                    fontsize=8.5, color=ACCENT)  # fmt: skip
+    if any(groups):
+        ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    quantile = float(points["quantile"].iloc[0])
+    ms_axis(ax, f"p{100 * quantile:g} of the response latency at the caller's ear")
+    unit_axis(ax, unit, "y")
+    ax.grid(True, axis="both")
+    ax.annotate("better", (0, 0), xycoords="axes fraction", xytext=(26, 18),
+                textcoords="offset points", fontsize=8, color=SOFT, style="italic")  # fmt: skip
+    ax.annotate("", (0, 0), xycoords="axes fraction", xytext=(24, 20), textcoords="offset points",
+                arrowprops={"arrowstyle": "->", "color": SOFT, "linewidth": 0.9})  # fmt: skip
+    place(ax, labels, obstacles)
+    return ax
+
+
+def _join(
+    ax: Axes, rows: list[dict[Any, Any]], look: Look, unit: Unit, obstacles: Obstacles
+) -> None:
+    x = [1000 * r["latency_s"] for r in rows]
+    y = [unit.factor * r["harm"] for r in rows]
+    ax.plot(x, y, color=look.colour, linestyle=look.dash, marker=look.marker, linewidth=1.4,
+            markersize=6, label=str(rows[0]["group"]), alpha=0.85, zorder=2)  # fmt: skip
+    for a, b in zip(range(len(x)), range(1, len(x)), strict=False):
+        obstacles.line(x[a], y[a], x[b], y[b])
+
+
+def _cross(ax: Axes, row: Mapping[Any, Any], unit: Unit, look: Look, obstacles: Obstacles) -> None:
+    x, left, right = (1000 * row[f"latency{end}_s"] for end in ("", "_low", "_high"))
+    y, low, high = (unit.factor * row[f"harm{end}"] for end in ("", "_low", "_high"))
+    ax.plot([left, right], [y, y], color=look.colour, linewidth=1.2, alpha=0.8, zorder=3)
+    ax.plot([x, x], [low, high], color=look.colour, linewidth=1.2, alpha=0.8, zorder=3)
+    ax.plot(
+        [x], [y], look.marker, color=look.colour, markersize=8, markeredgecolor="white", zorder=5
+    )
+    obstacles.line(left, y, right, y)
+    obstacles.line(x, low, x, high)
+
+
+def _limits(ax: Axes, known: pd.DataFrame, unit: Unit, limit: float | None) -> None:
+    """Latency from zero unless all arms lie far from it; harm from zero."""
+    left, right = (
+        1000 * float(known["latency_low_s"].min()),
+        1000 * float(known["latency_high_s"].max()),
+    )
+    room = max(right - left, 0.05 * right)
+    ax.set_xlim(0 if left < 2 * room else left - 0.25 * room, right + 0.25 * room)
+    top = unit.factor * max(float(known["harm_high"].max()), 1.6 * (limit or 0.0))
+    ax.set_ylim(min(0.0, 1.1 * unit.factor * float(known["harm_low"].min())), 1.1 * top or 1.0)
+    if limit is None:
+        return
+    at = unit.factor * limit
+    ax.axhspan(at, ax.get_ylim()[1], color=ACCENT, alpha=0.07, linewidth=0, zorder=0)
+    ax.axhline(at, color=ACCENT, linewidth=1.0, linestyle="--", zorder=1)
+    ax.annotate(f"accepted at most {number(at)} {unit.symbol}", (1, at),
+                xycoords=("axes fraction", "data"), xytext=(-4, 3), textcoords="offset points",
+                ha="right", fontsize=8, color=ACCENT)  # fmt: skip
+
+
+def arms_forest(
+    comparison: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    claim: Claimed | Mapping[str, Claimed] | None = None,
+    worth_s: float | None = None,
+) -> Axes:
+    """Draws what each arm saves against the baseline: p50 and p95 with paired 95% intervals.
+
+    Args:
+        comparison: What ``lab.compare`` returned.
+        ax: Where to draw; a new figure by default.
+        claim: A claimed saving, of every arm or by arm, drawn as a band behind the quantile it
+            speaks of.
+        worth_s: Smallest saving worth having, seconds; drawn as a line.
+
+    Returns:
+        The axes; x is milliseconds saved, right of zero is faster. An arm without a saving to
+        measure says so in its row.
+    """
+    rows = comparison.to_dict("records")
+    arms = [str(row["arm"]) for row in rows]
+    claims = claim if isinstance(claim, Mapping) else dict.fromkeys(arms, claim)
+    ax = axes_or_new(ax, 8.0, 0.62 * len(rows) + 1.5)
+    shown = [k for k in comparison if str(k).startswith("saving_p")]
+    values = 1000 * comparison[shown].to_numpy(dtype=float)
+    bands = [c for c in claims.values() if c is not None]
+    edges = np.array([0.0, *values[~np.isnan(values)], *(1000 * c.high_s for c in bands),
+                      1000 * (worth_s or 0.0)])  # fmt: skip
+    room = float(edges.max() - edges.min()) or 1.0
+    ax.set_xlim(edges.min() - 0.06 * room, edges.max() + 0.24 * room)
+    for y, row in enumerate(rows):
+        _claimed(ax, y, claims.get(arms[y]))
+        for p, shift, marker, face in (("p50", -0.17, "o", MAIN), ("p95", 0.17, "D", "white")):
+            value, low, high = (
+                1000 * float(row[f"saving_{p}{e}_s"]) for e in ("", "_low", "_high")
+            )
+            if math.isnan(value):
+                continue
+            ax.plot([low, high], [y + shift] * 2, color=MAIN, linewidth=1.6, zorder=3)
+            ax.plot([value], [y + shift], marker, color=MAIN, markerfacecolor=face, markersize=6,
+                    zorder=4)  # fmt: skip
+            text = f"{p} {number(round(value), sign=True)} {interval(round(low), round(high))}"
+            ax.annotate(text, (max(high, value), y + shift), xytext=(5, 0), va="center",
+                        textcoords="offset points", fontsize=8, zorder=5)  # fmt: skip
+        if math.isnan(float(row["saving_p50_s"])):
+            ax.annotate("no answered turn to compare", (0, y), xytext=(5, 0), va="center",
+                        textcoords="offset points", fontsize=8.5, color=ACCENT)  # fmt: skip
+        ax.annotate(str(row["verdict"]), (1.01, y), xycoords=("axes fraction", "data"),
+                    va="center", fontsize=8.5, fontweight="bold")  # fmt: skip
+    ax.axvline(0, color=INK, linewidth=1.0, zorder=1)
+    if worth_s is not None:
+        ax.axvline(1000 * worth_s, color=SOFT, linewidth=1.0, linestyle=":", zorder=1)
+        ax.annotate(f"worth having: {number(1000 * worth_s)} ms", (1000 * worth_s, 1),
+                    xycoords=("data", "axes fraction"), xytext=(0, 2), textcoords="offset points",
+                    ha="left", va="bottom", fontsize=8, color=SOFT)  # fmt: skip
+    ax.set_yticks(range(len(rows)), arms)
+    ax.tick_params(axis="y", length=0)
+    ax.set_ylim(len(rows) - 0.45, -0.55)
+    ax.title.set_position((0, 1.02))
+    ms_axis(ax, "response latency saved against the baseline, paired by call; 95% intervals")
+    return ax
+
+
+def _claimed(ax: Axes, y: int, claim: Claimed | None) -> None:
+    if claim is None:
+        return
+    shift = 0.17 if claim.quantile > 0.5 else -0.17
+    left, right = 1000 * claim.low_s, 1000 * claim.high_s
+    ax.barh(y + shift, max(right - left, 1e-9), left=left, height=0.3, color=ACCENT, alpha=0.22,
+            edgecolor=ACCENT, linewidth=0.8, zorder=1)  # fmt: skip
+    ax.annotate("claimed", ((left + right) / 2, y + shift + 0.15), xytext=(0, -1), va="top",
+                textcoords="offset points", ha="center", fontsize=7.5, color=ACCENT)  # fmt: skip

@@ -1,0 +1,133 @@
+"""Labels beside points, where they cover neither each other nor what is drawn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+
+from labkit.report.palette import INK
+
+_RADII_PT = (9, 16, 26, 38, 52)
+_ANGLES_DEG = (45, -45, 135, -135, 0, 180, 90, -90)
+_LEADER_PT = 16
+_PAD_PX = 3.0
+
+
+@dataclass(frozen=True)
+class Label:
+    """A text that belongs to a point of the data."""
+
+    x: float
+    y: float
+    text: str
+    colour: str = INK
+
+
+@dataclass
+class Obstacles:
+    """What labels must not cover: lines in data coordinates, given by their ends."""
+
+    lines: list[tuple[float, float, float, float]] = field(default_factory=list)
+
+    def line(self, x0: float, y0: float, x1: float, y1: float) -> None:
+        """Adds a straight line."""
+        self.lines.append((x0, y0, x1, y1))
+
+    def pixels(self, ax: Axes) -> np.ndarray:
+        """Points along the lines: (n, 2) display coordinates."""
+        if not self.lines:
+            return np.empty((0, 2))
+        ends = ax.transData.transform(np.array(self.lines, dtype=float).reshape(-1, 2))
+        steps = np.linspace(0, 1, 40)[:, None]
+        return np.vstack([a + steps * (b - a) for a, b in ends.reshape(-1, 2, 2)])
+
+
+def place(ax: Axes, labels: Sequence[Label], obstacles: Obstacles | None = None) -> None:
+    """Writes a label beside each point, nearest free place first, with a leader if it is far.
+
+    Call it last: limits and size of the axes must be final. What was written on the axes before is
+    kept free as well.
+
+    Args:
+        ax: Axes that hold the points.
+        labels: Texts and where they belong; all points are kept free.
+        obstacles: Lines to keep free.
+    """
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()  # settles the layout, so that pixels mean something
+    renderer = _renderer(figure)
+    points = ax.transData.transform(np.array([(label.x, label.y) for label in labels]))
+    keep = np.vstack([points, (obstacles or Obstacles()).pixels(ax)])
+    boxes = [t.get_window_extent(renderer) for t in ax.texts if t.get_text()]
+    frame = ax.get_window_extent(renderer)
+    for label in labels:
+        best, best_cost = _candidate(45, _RADII_PT[0]), math.inf
+        for radius in _RADII_PT:
+            for angle in _ANGLES_DEG:
+                spot = _candidate(angle, radius)
+                box = _write(ax, label, spot, renderer, trial=True)
+                cost = _cost(box, keep, boxes, frame) + 0.02 * radius
+                if cost < best_cost - 1e-9:
+                    best, best_cost = spot, cost
+            if best_cost < 1:
+                break
+        boxes.append(_write(ax, label, best, renderer))
+
+
+Spot = tuple[float, float, str, str]
+
+
+def _candidate(angle: float, radius: float) -> Spot:
+    x, y = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    ha = "center" if abs(x) < 0.1 else "left" if x > 0 else "right"
+    va = "center" if abs(y) < 0.1 else "bottom" if y > 0 else "top"
+    return radius * x, radius * y, ha, va
+
+
+def _renderer(figure: Figure) -> RendererAgg:
+    width, height = figure.bbox.size
+    return RendererAgg(width, height, figure.dpi)  # type: ignore[no-untyped-call]
+
+
+def _write(ax: Axes, label: Label, spot: Spot, renderer: RendererAgg, trial: bool = False) -> Bbox:
+    """Writes the label and returns its box; a trial is measured and removed again."""
+    dx, dy, ha, va = spot
+    far = math.hypot(dx, dy) > _LEADER_PT + 1
+    thin = {"arrowstyle": "-", "color": "#999999", "linewidth": 0.7, "shrinkB": 4}
+    note = ax.annotate(
+        label.text, (label.x, label.y), xytext=(dx, dy), textcoords="offset points",
+        ha=ha, va=va, fontsize=8.5, color=label.colour, arrowprops=thin if far else None, zorder=6,
+    )  # fmt: skip
+    note.update_positions(renderer)
+    box = Text.get_window_extent(note, renderer)  # of the text alone, without its leader
+    if trial:
+        note.remove()
+    return Bbox.from_extents(box.x0 - _PAD_PX, box.y0 - _PAD_PX, box.x1 + _PAD_PX, box.y1 + _PAD_PX)
+
+
+def _cost(box: Bbox, keep: np.ndarray, boxes: Sequence[Bbox], frame: Bbox) -> float:
+    """How much a place covers: texts weigh most, then leaving the frame, then points and lines."""
+    cost = 0.0
+    for other in boxes:
+        shared = Bbox.intersection(box, other)
+        if shared is not None:
+            cost += 20 + shared.width * shared.height / 50
+    outside: float = (
+        max(frame.x0 - box.x0, 0) + max(box.x1 - frame.x1, 0)
+        + max(frame.y0 - box.y0, 0) + max(box.y1 - frame.y1, 0)
+    )  # fmt: skip
+    cost += outside / 4
+    inside = (
+        (keep[:, 0] > box.x0) & (keep[:, 0] < box.x1)
+        & (keep[:, 1] > box.y0) & (keep[:, 1] < box.y1)
+    )  # fmt: skip
+    return cost + float(inside.sum())

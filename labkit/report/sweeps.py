@@ -1,0 +1,150 @@
+"""A figure against the setting that was swept: lines with bands of their intervals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from labkit.report.harms import harm_level
+from labkit.report.labels import Label, Obstacles, place
+from labkit.report.palette import ACCENT, axes_or_new, looks
+from labkit.report.units import Unit, unit_axis, unit_of
+from labkit.study import statistics
+from labkit.study.statistics import Estimate
+from labkit.study.summary import OUTCOMES
+
+
+def sweep_points(
+    turns: pd.DataFrame,
+    x: str,
+    y: str = "response_latency_s",
+    by: str | None = None,
+    *,
+    q: float | None = 0.5,
+) -> pd.DataFrame:
+    """The numbers of :func:`sweep_lines`, from the turns of all points of a sweep.
+
+    Args:
+        turns: Turns tables of the runs, one after the other, each with the swept columns.
+        x: The swept column, such as ``endpointing.min_delay_s``.
+        y: An outcome (its rate is taken), a boolean column (its rate), or a numeric column.
+        by: A column that makes a line of its own for each value, such as ``persona``.
+        q: Quantile of a numeric ``y``; None takes the mean.
+
+    Returns:
+        One row per point, in order of ``by`` and ``x``: ``x``, ``by``, ``y`` (each under its own
+        name), ``low``, ``high``, ``n_turns``.
+
+    Raises:
+        ValueError: a column is missing, or ``y`` is neither an outcome nor numbers.
+    """
+    missing = [c for c in (x, by) if c is not None and c not in turns]
+    if missing:
+        raise ValueError(f"the turns have no column {', '.join(missing)}")
+    keys = [x] if by is None else [by, x]
+    rows: list[dict[str, Any]] = []
+    for key, part in turns.groupby(keys, sort=True, dropna=False):
+        found = _estimate(part, y, q)
+        rows.append({**dict(zip(keys, key, strict=True)), y: found.value, "low": found.low,
+                     "high": found.high, "n_turns": len(part)})  # fmt: skip
+    return pd.DataFrame(rows, columns=[*([by] if by else []), x, y, "low", "high", "n_turns"])
+
+
+def _estimate(part: pd.DataFrame, y: str, q: float | None) -> Estimate:
+    rate = y in OUTCOMES or (y in part and pd.api.types.is_bool_dtype(part[y]))
+    if rate or q is None:
+        return harm_level(part, y)[0]
+    harm_level(part.head(1), y)  # names what is wrong, if y is not numbers
+    return statistics.quantile(part, q, y)
+
+
+def sweep_lines(
+    points: pd.DataFrame,
+    x: str,
+    y: str,
+    by: str | None = None,
+    ax: Axes | None = None,
+    *,
+    x_name: str | None = None,
+    y_name: str | None = None,
+    share: bool | None = None,
+    default: float | None = None,
+    log_x: bool = False,
+) -> Axes:
+    """Draws a figure against a swept setting: a line per group with a band of 95% intervals.
+
+    Args:
+        points: What :func:`sweep_points` returned, or any table with ``x``, ``y``, ``low`` and
+            ``high`` in the units of tables (seconds, shares).
+        x: The swept column.
+        y: The column drawn.
+        by: Column with a line for each value.
+        ax: Where to draw; a new figure by default.
+        x_name: What the x axis is called; the column's name by default. The unit is added.
+        y_name: What the y axis is called.
+        share: Whether ``y`` is a share, to be shown as per cent; an outcome is one by default.
+        default: Value of ``x`` that the SDK or the study takes by default; marked.
+        log_x: Whether the x axis is logarithmic.
+
+    Returns:
+        The axes; y starts at zero unless it has negative values. Each line is named at its end.
+    """
+    ax = axes_or_new(ax, 8.0, 4.4)
+    across = _named(unit_of(x), x_name)
+    up = _named(_y_unit(y, share), y_name)
+    groups = [None] if by is None else list(dict.fromkeys(points[by]))
+    obstacles, labels = Obstacles(), []
+    for i, group in enumerate(groups):
+        own = points if by is None else points[points[by] == group]
+        own = own[own[y].notna()].sort_values(x)
+        look = looks(i)
+        at = across.factor * own[x].to_numpy(dtype=float)
+        value, low, high = (up.factor * own[c].to_numpy(dtype=float) for c in (y, "low", "high"))
+        if not len(at):
+            continue
+        ax.fill_between(at, low, high, color=look.colour, alpha=0.15, linewidth=0)
+        # a bar at each point too: bands of several lines are hard to tell apart in grey
+        ax.vlines(at, low, high, color=look.colour, linewidth=1.1, alpha=0.7)
+        ax.plot(at, value, color=look.colour, linestyle=look.dash, marker=look.marker,
+                markersize=6, markeredgecolor="white")  # fmt: skip
+        for a in range(len(at) - 1):
+            obstacles.line(at[a], value[a], at[a + 1], value[a + 1])
+        if group is not None:
+            labels.append(Label(float(at[-1]), float(value[-1]), str(group), look.colour))
+    _frame(ax, across, default, log_x)
+    unit_axis(ax, across)
+    unit_axis(ax, up, "y")
+    ax.grid(True, axis="both")
+    place(ax, labels, obstacles)
+    return ax
+
+
+def _y_unit(y: str, share: bool | None) -> Unit:
+    if share or (share is None and y in OUTCOMES):
+        return Unit(f"turns {y.replace('_', ' ')}" if y in OUTCOMES else y, 100.0, "% of turns")
+    return unit_of(y)
+
+
+def _named(unit: Unit, name: str | None) -> Unit:
+    return unit if name is None else Unit(name, unit.factor, unit.symbol)
+
+
+def _frame(ax: Axes, across: Unit, default: float | None, log_x: bool) -> None:
+    if log_x:
+        ax.set_xscale("log")
+    low, high = ax.get_ylim()
+    ax.set_ylim(min(low, 0.0) if low < 0 else 0.0, high + 0.06 * (high - min(low, 0.0)))
+    left, right = ax.get_xlim()
+    # room for the names at the lines' ends
+    ax.set_xlim(left, right * (right / left) ** 0.15 if log_x else right + 0.15 * (right - left))
+    if default is not None:
+        at = across.factor * default
+        ax.axvline(at, color=ACCENT, linewidth=1.0, linestyle=":", zorder=1)
+        ax.annotate("default", (at, 1), xycoords=("data", "axes fraction"), xytext=(0, 2),
+                    textcoords="offset points", ha="center", va="bottom", fontsize=8,
+                    color=ACCENT)  # fmt: skip
+    if not np.isfinite(ax.get_ylim()).all():
+        ax.set_ylim(0, 1)

@@ -1,0 +1,64 @@
+"""What an agent file consists of, and which parameters it reads.
+
+An agent is one file and the modules beside it that it imports. Their text is what is hashed when
+results are kept, and where parameters that no setting declares are looked up.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import re
+from pathlib import Path
+
+from labkit.config import SettingError, Settings
+from labkit.tunnel.agentfile import AgentFileError, find_agent
+
+_PARAMETER = re.compile(r"""["'](agent\.[A-Za-z0-9_.]+)["']""")
+
+
+def source_files(path: Path) -> list[Path]:
+    """An agent file and the modules and packages beside it that it imports, directly or not.
+
+    Raises:
+        AgentFileError: a file is not valid Python.
+    """
+    found = [path]
+    for file in found:  # grows while it is read
+        try:
+            tree = ast.parse(file.read_text(encoding="utf-8"))
+        except SyntaxError as e:
+            raise AgentFileError(f"{file}:{e.lineno}: {e.msg}") from e
+        for node in ast.walk(tree):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [a.name for a in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [node.module, *(f"{node.module}.{a.name}" for a in node.names)]
+            for name in names:
+                beside = path.parent.joinpath(*name.split("."))
+                for candidate in (beside.with_suffix(".py"), beside / "__init__.py"):
+                    if candidate.is_file() and candidate not in found:
+                        found.append(candidate)
+    return found
+
+
+def check_parameters(agent: str, settings: Settings) -> None:
+    """Refuses ``agent.NAME`` parameters that the agent file never reads.
+
+    Raises:
+        SettingError: names the parameter, those that the file reads, and the closest match.
+    """
+    if not settings.parameters:
+        return
+    path, _ = find_agent(agent)
+    texts = (file.read_text(encoding="utf-8") for file in source_files(path))
+    known = sorted({name for text in texts for name in _PARAMETER.findall(text)})
+    for name in settings.parameters:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise SettingError(
+                f"{path.name} reads no parameter {name!r}{hint}; it reads "
+                f"{', '.join(known) or 'none'}"
+            )
