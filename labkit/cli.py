@@ -128,7 +128,11 @@ def _print_run(agent: str, results: Any, found: dict[str, Any]) -> None:
 
     for _, call in results.calls[results.calls["status"] != "ok"].iterrows():
         err.print(f"call {call['call']} failed: {call['error']}", style="red", markup=False)
-    latency = Table(title=f"{agent}: response latency at the caller's ear", title_justify="left")
+    latency = Table(
+        title=f"{agent}: response latency at the caller's ear",
+        title_justify="left",
+        min_width=52,
+    )
     for name in ("", "ms", "95% interval"):
         latency.add_column(name, justify="left" if not name else "right")
     for p in (50, 95, 99):
@@ -179,28 +183,23 @@ def compare(
     """Compare agents that hear the same callers: savings, harm and a verdict, paired by call."""
     from labkit.config import parse_assignments
     from labkit.study.compare import compare as compare_arms
+    from labkit.study.experiment import Experiment
     from labkit.study.run import UsageError
-    from labkit.study.run import run as run_arm
+    from labkit.study.sweep import sweep as run_all
     from labkit.study.verdict import Rules
 
-    arms = {}
     with _usage():
         if len(agents) < 2:
             raise UsageError("compare needs a baseline and at least one other agent")
-        for text in agents:
-            agent, _, changes = text.partition("@")
-            settings = parse_assignments([*(set_ or []), *(c for c in changes.split(",") if c)])
-            with _progress(f"calls to {text}", json_) as progress:
-                arms[text] = run_arm(
-                    agent,
-                    calls=calls,
-                    turns=turns,
-                    seed=seed,
-                    settings=settings,
-                    workers=workers,
-                    arm=text,
-                    progress=progress,
-                )
+        experiment = Experiment(
+            {text: text for text in agents},
+            settings=parse_assignments(set_ or []),
+            calls=calls,
+            turns=turns,
+            seed=seed,
+        )
+        with _progress("calls", json_) as progress:
+            arms = run_all(experiment, workers=workers, progress=progress).arms
         rules = Rules(worth_saving_s=worth, max_harm=max_harm)
         table = compare_arms(arms[agents[0]], {k: arms[k] for k in agents[1:]}, rules=rules)
     if json_:
@@ -214,7 +213,8 @@ def _print_comparison(baseline: str, table: Any) -> None:
 
     shown = Table(title=f"against {baseline} (ms; 95% intervals)", title_justify="left")
     for name in ("arm", "p50", "p95", "saved p50", "saved p95", "harm", "verdict"):
-        shown.add_column(name, justify="left" if name in ("arm", "verdict") else "right")
+        left = name in ("arm", "verdict")
+        shown.add_column(name, justify="left" if left else "right", overflow="fold")
     for _, r in table.iterrows():
         shown.add_row(
             r["arm"],
@@ -223,9 +223,12 @@ def _print_comparison(baseline: str, table: Any) -> None:
             f"{ms(r['saving_p50_s'])} ({ms(r['saving_p50_low_s'])} – {ms(r['saving_p50_high_s'])})",
             f"{ms(r['saving_p95_s'])} ({ms(r['saving_p95_low_s'])} – {ms(r['saving_p95_high_s'])})",
             f"{percent(r['harm'])} ({percent(r['harm_low'])} – {percent(r['harm_high'])})",
-            f"{r['verdict']}: {r['reason']}",
+            r["verdict"],
         )
     out.print(shown)
+    for _, r in table.iterrows():
+        more = f" (some {r['more_calls']} more calls would tell)" if r["more_calls"] else ""
+        out.print(f"{r['arm']}: {r['verdict']}: {r['reason']}{more}", highlight=False, markup=False)
 
 
 @app.command()
@@ -234,7 +237,7 @@ def config(
     json_: Json = False,
 ) -> None:
     """List every setting: its unit, default, meaning and source."""
-    from labkit.config import SETTINGS, SettingError, Settings
+    from labkit.config import FAMILIES, SETTINGS, SettingError, Settings
 
     chosen = [s for s in SETTINGS.values() if name is None or name in s.name]
     with _usage():
@@ -263,7 +266,8 @@ def config(
         meaning = s.help + (f" ({', '.join(s.choices)})" if s.choices else "")
         table.add_row(s.name, default, s.unit, meaning, s.source)
     out.print(table)
-    out.print("hosts.NAME=PROVIDER lets an emulated provider answer for another host name")
+    for family, meaning in FAMILIES.items():
+        out.print(f"{family}: {meaning}", highlight=False, markup=False)
 
 
 @app.command()

@@ -70,7 +70,7 @@ def build_session(p: dict[str, Any]) -> AgentSession:
     if not p.get("prewarm.llm", True):
         llm.prewarm = lambda: None
     if not p.get("prewarm.tts", True):
-        tts.prewarm = lambda: None
+        tts.prewarm = lambda: None  # type: ignore[method-assign]
     options: dict[str, Any] = {"turn_handling": turn_handling(p)}
     vad = {
         "min_silence_duration": "vad.min_silence_s",

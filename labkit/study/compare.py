@@ -50,9 +50,9 @@ def compare(
         turns = _turns(arm)
         quantiles = sorted({0.5, 0.95, q})
         saved = {p: statistics.difference(turns, base, q=p) for p in quantiles}
-        sides = [_with_harm(t, harm) for t in (base, turns)]
-        worse = statistics.difference(*sides, "harm", q=None)
-        rates = [statistics.mean(side, "harm") for side in sides]
+        before, after = _with_harm(base, harm), _with_harm(turns, harm)
+        worse = _increase(before, after)
+        rates = [statistics.mean(side, "harm") for side in (before, after)]
         verdict = decide(saved[q], worse, rules or Rules())
         row: dict[str, Any] = {"arm": name, "n_turns": len(turns)}
         for level in quantiles:
@@ -71,10 +71,18 @@ def compare(
     return pd.DataFrame(rows)
 
 
+def _increase(before: pd.DataFrame, after: pd.DataFrame) -> statistics.Estimate:
+    seen = pd.concat([before["harm"], after["harm"]]).dropna()
+    if seen.isin((0.0, 1.0)).all():
+        return statistics.rate_difference(before, after, "harm")
+    return statistics.difference(before, after, "harm", q=None)
+
+
 def _with_harm(turns: pd.DataFrame, column: str | None) -> pd.DataFrame:
     if column is not None and column not in turns:
         raise KeyError(f"the turns have no column {column!r} to take as harm")
-    return turns.assign(harm=harmed(turns) if column is None else turns[column].astype(float))
+    happened = harmed(turns) if column is None else turns[column]
+    return turns.assign(harm=happened.astype(float))
 
 
 def _turns(given: Results | pd.DataFrame) -> pd.DataFrame:

@@ -96,6 +96,8 @@ class Experiment:
         """
         if not self.arms:
             raise UsageError("an experiment needs at least one arm")
+        if self.calls < 1:
+            raise UsageError(f"calls={self.calls}: must be at least 1")
         return [self._point(name, place) for name in self.arms for place in self.places()]
 
     def _point(self, name: str, place: Mapping[str, object]) -> Point:

@@ -202,3 +202,41 @@ def difference(
         )
     change = sides[1] - sides[0]
     return Estimate(float(change[0]), *_interval(change[1:], level), n, len(shared))
+
+
+def rate_difference(
+    baseline: pd.DataFrame,
+    variant: pd.DataFrame,
+    column: str,
+    *,
+    level: float = LEVEL,
+    n_boot: int = N_BOOT,
+    seed: int = 0,
+) -> Estimate:
+    """Variant minus baseline of the share of turns in which something happened.
+
+    A bootstrap of something that never differed in the sample has no width. The interval is
+    therefore never narrower than what Wilson's interval allows for the turns in which it happened
+    on one side only.
+
+    Args:
+        baseline: Turns of the baseline arm.
+        variant: Turns of the other arm, of the same calls.
+        column: Holds 0 or 1; NaN is left out.
+        level: Coverage of the interval.
+        n_boot: Number of resamples.
+        seed: Seed of the resampling.
+    """
+    boot = difference(baseline, variant, column, q=None, level=level, n_boot=n_boot, seed=seed)
+    key = ["call", "turn"]
+    both = baseline.set_index(key)[[column]].join(
+        variant.set_index(key)[column].rename("other"), how="inner"
+    ).dropna()  # fmt: skip
+    n = len(both)
+    if not n or math.isnan(boot.value):
+        return boot
+    more = float((both["other"] > both[column]).sum()) / n
+    fewer = float((both["other"] < both[column]).sum()) / n
+    high = wilson(more, n, level)[1] - fewer
+    low = more - wilson(fewer, n, level)[1]
+    return Estimate(boot.value, min(boot.low, low), max(boot.high, high), boot.n, boot.n_calls)

@@ -19,7 +19,7 @@ import pandas as pd
 from labkit.study import store, tables
 from labkit.study.encoding import Rows, decode
 from labkit.study.experiment import Experiment, Point
-from labkit.study.run import Progress, close_pool, identity, lost_call, pool, run_rows
+from labkit.study.run import Progress, UsageError, close_pool, identity, lost_call, pool, run_rows
 from labkit.tunnel.worker import CallSpec
 
 _TRIES = 3
@@ -56,6 +56,8 @@ def sweep(
         UsageError, SettingError, AgentFileError, ProfileError: nothing was run.
     """
     began = time.perf_counter()
+    if workers < 1:
+        raise UsageError(f"workers={workers}: must be at least 1")
     points = experiment.runs()
     virtual = experiment.clock == "virtual"
     jobs = [

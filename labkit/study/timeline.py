@@ -2,19 +2,21 @@
 
 Three independent logs are read: what the caller heard (audio), what the providers did, and what the
 session said of itself. Milestones are moments in seconds from the start of the call; NaN if they
-did not happen. The response latency comes from audio alone. Its *stages* are laid between milestones in
-the order of the critical path; a stage that was over before its turn came (because work
-overlapped) counts only for what remained visible, so the stages of a turn cannot count anything
-twice. They must add up to the response latency: the difference is ``residual_s``, and it is large
-when a milestone was matched to the wrong event.
+did not happen. The response latency comes from audio alone. Its *stages* are laid between
+milestones in the order of the critical path; a stage that was over before its turn came (because
+work overlapped) counts only for what remained visible, so the stages of a turn cannot count
+anything twice. They must add up to the response latency: the difference is ``residual_s``, and it
+is large when a milestone was matched to the wrong event.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
 from typing import Any
 
+from labkit.study.harm import harms
 from labkit.tunnel.record import CallRecord, ReplySegment
 
 NAN = float("nan")
@@ -81,7 +83,8 @@ _LLMS = ("openai", "anthropic")
 
 def turn_rows(record: CallRecord) -> list[dict[str, Any]]:
     """One row per caller turn that was spoken, in order."""
-    return [_Turn(record, i).row() for i in range(len(record.turns))]
+    costs = harms(record)
+    return [_Turn(record, i).row() | costs[i] for i in range(len(record.turns))]
 
 
 def call_row(record: CallRecord) -> dict[str, Any]:
@@ -151,11 +154,13 @@ class _Turn:
             "variant": turn.variant,
             "heavy": turn.heavy,
             "clip_id": turn.clip_id,
+            "barged_in": turn.barged_in,
             "outcome": outcome,
             "response_latency_s": latency,
             **{name: stages.get(name, NAN) for name in STAGES},
             "residual_s": latency - sum(stages.values()) if stages else NAN,
             **{f"at_{k}": v for k, v in self.m.items()},
+            "at_released_s": turn.released_s,
             **self._sdk(),
             **self._costs(),
             "n_user_messages": sum(
@@ -169,8 +174,17 @@ class _Turn:
             "replied": self._replied(),
             "reply_right": self._right(),
             "reply_interrupted": bool(reply and reply.interrupted),
+            "reply_gap_s": self._gap(),
             **self._told(),
         }
+
+    def _gap(self) -> float:
+        """The longest silence between the agent's first and last sound of this turn; 0 if none."""
+        if self.reply is None:
+            return NAN
+        own = [s for s in self.record.segments if self.reply.left_s <= s.left_s < self.until_s]
+        spans = sorted(span for segment in own for span in segment.voiced)
+        return max((b[0] - a[1] for a, b in itertools.pairwise(spans)), default=0.0)
 
     def _outcome(self, latency: float) -> str:
         if self.reply is None:
@@ -361,15 +375,14 @@ class _Turn:
     def _costs(self) -> dict[str, Any]:
         requests = [r for r in self.providers if r["event"] == "request"]
         ids = {r["id"] for r in requests}
-        spoken = _words(" ".join(r["text"] for r in self.providers if r["event"] == "text"))
         ends = [r for r in self.record.providers if r["event"] in ("done", "cancelled")]
         ends = [r for r in ends if r.get("id") in ids]
-        wasted = 0
-        for r in ends:
-            tokens = r.get("completion_tokens", r.get("generated_tokens", 0))
-            text = _words(r.get("text", ""))
-            if not r.get("tool_calls") and not (text and text[:24] in spoken):
-                wasted += tokens
+        used = self._used(requests, ends)
+        wasted = sum(
+            r.get("completion_tokens", r.get("generated_tokens", 0))
+            for r in ends
+            if not r.get("tool_calls") and r["id"] not in used
+        )
         return {
             "llm_calls": len(requests),
             "llm_cold": self._cold(requests),
@@ -387,6 +400,22 @@ class _Turn:
             "tool_calls": sum(len(r["names"]) for r in self.session if r["event"] == "tools"),
             "usd": sum(r.get("usd", 0.0) for r in self.providers) + self._listening_usd(),
         }
+
+    def _used(self, requests: list[dict[str, Any]], ends: list[dict[str, Any]]) -> set[str]:
+        """The requests whose answers were said: for each message the last one with its words."""
+        texts = {r["id"]: _words(r.get("text", "")) for r in ends}
+        asked = [(r["id"], texts[r["id"]]) for r in requests if texts.get(r["id"])]
+        # the message of a reply that is talked over is added after the next turn has begun
+        messages = [
+            _words(r["text"])
+            for r in self.record.session
+            if r["event"] == "item" and r["role"] == "assistant" and r["t_s"] >= self.from_s
+        ]
+        used = set()
+        for words in filter(None, messages):
+            behind = [i for i, t in asked if t.startswith(words[:24]) or words.startswith(t[:24])]
+            used |= set(behind[-1:])
+        return used
 
     def _listening_usd(self) -> float:
         """The recogniser is paid by the minute that its socket is fed, speech or not."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from livekit.agents import AgentSession, JobContext, JobExecutorType, JobProcess, utils
 from livekit.agents.cli import AgentsConsole
@@ -22,6 +23,7 @@ from labkit.config import SettingError, Settings
 from labkit.tunnel.agentfile import LoadedAgent
 from labkit.tunnel.audio import Microphone, Speaker
 from labkit.tunnel.events import SessionLog
+from labkit.tunnel.methods import RemoteMethods
 
 
 class Console:
@@ -46,8 +48,9 @@ class Console:
         self._settings, self._agent = settings, agent
         self._folder = tempfile.TemporaryDirectory(prefix="labkit-job-")
         self.session_directory = Path(self._folder.name)
-        self.session: AgentSession | None = None
+        self.session: AgentSession[Any] | None = None
         self.started = asyncio.Event()
+        self.methods = RemoteMethods()
         self.overrides: list[str] = []
 
     @property
@@ -65,7 +68,9 @@ class Console:
         self.started.set()
 
 
-def override_session(session: AgentSession, settings: Settings, agent: LoadedAgent) -> list[str]:
+def override_session(
+    session: AgentSession[Any], settings: Settings, agent: LoadedAgent
+) -> list[str]:
     """Applies settings to a session whose agent file reads no metadata.
 
     Returns:
@@ -88,7 +93,8 @@ def override_session(session: AgentSession, settings: Settings, agent: LoadedAge
     for name, value in settings.changes.items():
         setting = (name, value)
         if name in endpointing:
-            session.update_options(endpointing_opts={endpointing[name]: value})  # type: ignore[misc]
+            options: Any = {endpointing[name]: value}
+            session.update_options(endpointing_opts=options)
         elif name in preemptive:
             session.options.preemptive_generation[preemptive[name]] = value  # type: ignore[literal-required]
         elif name in interruption:
@@ -132,6 +138,7 @@ async def run_job(
         agent.prewarm(proc)
     room = create_mock_room.__wrapped__()
     room._info.name = f"call-{call}"
+    room.local_participant.register_rpc_method = console.methods.register
     info = RunningJobInfo(
         accept_arguments=JobAcceptArguments(identity="agent", name="", metadata=""),
         job=agent_proto.Job(
@@ -153,7 +160,7 @@ async def run_job(
         room=room,
         on_connect=lambda: None,
         on_shutdown=lambda _: leave.set(),
-        inference_executor=_NoInference(),  # type: ignore[arg-type]
+        inference_executor=_NoInference(),
     )
     token = _JobContextVar.set(ctx)
     http_context._new_session_ctx()

@@ -85,3 +85,24 @@ def test_wilson_against_a_published_value():
 
 def test_subtracting_shifts_an_estimate():
     assert Estimate(2.0, 1.0, 3.0, 5, 2) - 1.0 == Estimate(1.0, 0.0, 2.0, 5, 2)
+
+
+def _flags(values: list[int]) -> pd.DataFrame:
+    n = len(values)
+    return pd.DataFrame({"call": np.arange(n) // 5, "turn": np.arange(n) % 5, "x": values})
+
+
+def test_what_never_happened_is_not_certain_never_to_happen():
+    none = _flags([0] * 200)
+    found = statistics.rate_difference(none, none, "x")
+    assert found.value == 0
+    assert found.high == pytest.approx(-found.low) == pytest.approx(0.0188, abs=1e-4)
+    few = statistics.rate_difference(_flags([0] * 20), _flags([0] * 20), "x")
+    assert few.high > 0.1
+
+
+def test_a_clear_fall_of_a_rate_is_seen():
+    before, after = _flags([1, 0, 0, 0, 0] * 40), _flags([0] * 200)
+    found = statistics.rate_difference(before, after, "x")
+    assert found.value == pytest.approx(-0.2)
+    assert found.high < -0.15

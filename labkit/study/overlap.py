@@ -1,0 +1,98 @@
+"""When a reply starts, predicted from how long its parts take: the parts of a turn overlap.
+
+With VAD-based turn taking the reply waits for the turn to be committed *and* for the first sentence
+to be ready; preemptive generation lets both run at once. So the latency is a maximum, not a sum::
+
+    preemption off       commit + hook + llm + sentence + voice + rest
+    preemption on        max(commit + hook, transcript + llm + sentence) + voice + rest
+    ... and of the TTS   max(commit + hook, transcript + llm + sentence + voice) + rest
+
+The parts are read off an arm without preemption, in which they stand one after the other and none is
+hidden. What a saving in one part is worth then depends on the others: that is why savings do not
+add up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+PARTS = ("transcript_s", "commit_s", "hook_s", "llm_s", "sentence_s", "voice_s", "rest_s")
+"""The parts of a turn, seconds; the first two count from the caller's last sound."""
+
+MODES = ("off", "llm", "tts")
+"""What is started before the commit: nothing, the model, or the model and the voice."""
+
+_KEY = ["call", "turn"]
+
+
+def parts(turns: pd.DataFrame) -> pd.DataFrame:
+    """How long each part took, from an arm with preemption off.
+
+    Args:
+        turns: Turns of one arm; those without a plain reply are left out.
+
+    Returns:
+        One row per turn, indexed by ``call`` and ``turn``, with the columns of :data:`PARTS`.
+    """
+    t = turns[turns["outcome"] == "answered"].set_index(_KEY)
+    stopped = t["at_caller_stopped_s"]
+    found = pd.DataFrame(
+        {
+            "transcript_s": t["at_transcript_s"] - stopped,
+            "commit_s": t["at_committed_s"] - stopped,
+            "hook_s": t["at_hook_done_s"] - t["at_committed_s"],
+            "llm_s": t["at_llm_first_token_s"] - t["at_hook_done_s"],
+            "sentence_s": t["at_tts_text_s"] - t["at_llm_first_token_s"],
+            "voice_s": t["at_agent_audio_left_s"] - t["at_tts_text_s"],
+            "rest_s": t["at_reply_heard_s"] - t["at_agent_audio_left_s"],
+        }
+    )
+    return found.dropna()
+
+
+def predict(of: pd.DataFrame, mode: str = "llm") -> pd.Series:
+    """The response latency that the parts add up to, seconds.
+
+    Args:
+        of: Parts, as :func:`parts` gives them.
+        mode: One of :data:`MODES`.
+
+    Raises:
+        ValueError: an unknown mode.
+    """
+    if mode not in MODES:
+        raise ValueError(f"mode={mode!r}: allowed are {', '.join(MODES)}")
+    decided = of["commit_s"] + of["hook_s"]
+    thought = of["llm_s"] + of["sentence_s"]
+    if mode == "off":
+        return decided + thought + of["voice_s"] + of["rest_s"]
+    early = of["transcript_s"] + thought
+    if mode == "llm":
+        return np.maximum(decided, early) + of["voice_s"] + of["rest_s"]
+    return np.maximum(decided, early + of["voice_s"]) + of["rest_s"]
+
+
+def combine(base: pd.DataFrame, changed: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Parts with several changes at once: each part as much shorter as the changes make it alone.
+
+    Args:
+        base: Parts of the baseline.
+        changed: Parts of other arms, each with one change.
+
+    Returns:
+        The baseline's parts plus every arm's own differences, for the turns that all of them have;
+        no part is shorter than nothing.
+    """
+    common = base.index
+    for other in changed.values():
+        common = common.intersection(other.index)
+    total = base.loc[common].copy()
+    for other in changed.values():
+        total += other.loc[common] - base.loc[common]
+    total[["hook_s", "llm_s", "sentence_s", "voice_s"]] = total[
+        ["hook_s", "llm_s", "sentence_s", "voice_s"]
+    ].clip(lower=0.0)
+    return total
