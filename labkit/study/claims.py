@@ -27,7 +27,9 @@ class Claim:
         low_s: Lower end of the claimed band, seconds; NaN without a band.
         high_s: Upper end.
         conditions: Under which conditions it is claimed.
+        text: Who claims it, as the subject of a sentence.
         source: Title and publisher.
+        quantile: Of which quantile of the latency it is said.
     """
 
     study: str
@@ -37,17 +39,17 @@ class Claim:
     low_s: float
     high_s: float
     conditions: str
+    text: str
     source: str
+    quantile: float = 0.95
 
 
 @functools.cache
 def load() -> dict[str, Claim]:
     """Every claim by the name of its study."""
     table = tomllib.loads((data_dir() / "claims.toml").read_text(encoding="utf-8"))
-    sources = {
-        name: f"{s['title']} ({s['publisher']}, {s['date']})"
-        for name, s in table.pop("sources").items()
-    }
+    sources = table.pop("sources")
+    full = {n: f"{s['title']} ({s['publisher']}, {s['date']})" for n, s in sources.items()}
     return {
         study: Claim(
             study=study,
@@ -57,7 +59,8 @@ def load() -> dict[str, Claim]:
             low_s=float(c.get("low_s", math.nan)),
             high_s=float(c.get("high_s", math.nan)),
             conditions=c["conditions"],
-            source=sources[c["source"]],
+            text=sources[c["source"]]["short"],
+            source=full[c["source"]],
         )
         for study, c in table.items()
     }
