@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from labkit.config import SETTINGS, Settings
     from labkit.report import anchors, figures, reading, verdicts
+    from labkit.report.source import source
     from labkit.study import claims
     from labkit.study.checks import check
     from labkit.study.compare import compare
@@ -34,6 +35,7 @@ __all__ = [
     "provenance",
     "reading",
     "run",
+    "source",
     "sweep",
     "verdicts",
 ]
@@ -52,6 +54,7 @@ _HOMES = {
     "provenance": "labkit.study.tables",
     "reading": "labkit.report.reading",
     "run": "labkit.study.run",
+    "source": "labkit.report.source",
     "sweep": "labkit.study.sweep",
     "verdicts": "labkit.report.verdicts",
 }

@@ -1,0 +1,25 @@
+"""An agent file as a notebook shows it: the code that was measured, to be copied."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from labkit.tunnel.agentfile import find_agent
+
+if TYPE_CHECKING:
+    from IPython.display import Code
+
+
+def source(agent: str) -> Code:
+    """The text of an agent file, highlighted.
+
+    Args:
+        agent: A built-in agent's name or ``path.py``.
+
+    Raises:
+        AgentFileError: there is no such agent.
+    """
+    from IPython.display import Code
+
+    path, _ = find_agent(agent)
+    return Code(path.read_text(encoding="utf-8"), language="python")
