@@ -11,52 +11,86 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from labkit.config import SETTINGS, Settings
-    from labkit.report import anchors, figures, reading, verdicts
+    from labkit.report import anchors, figures, reading, turn_taking, verdicts
     from labkit.report.source import source
-    from labkit.study import claims
+    from labkit.study import (
+        answer_cache,
+        claims,
+        evaluation,
+        paired,
+        prebuffer,
+        preemption,
+        prefetch,
+        routing,
+        streaming,
+        warmup,
+    )
     from labkit.study.checks import check
     from labkit.study.compare import compare
     from labkit.study.experiment import Arm, Experiment
     from labkit.study.run import run
     from labkit.study.sweep import sweep
     from labkit.study.tables import Results, provenance
+    from labkit.study.verdict import Rules
 
 __all__ = [
     "Arm",
     "Experiment",
     "Results",
+    "Rules",
     "SETTINGS",
     "Settings",
     "anchors",
+    "answer_cache",
     "check",
     "claims",
     "compare",
+    "evaluation",
     "figures",
+    "paired",
+    "prebuffer",
+    "preemption",
+    "prefetch",
     "provenance",
     "reading",
+    "routing",
     "run",
     "source",
+    "streaming",
     "sweep",
+    "turn_taking",
     "verdicts",
+    "warmup",
 ]
 
 _HOMES = {
     "Arm": "labkit.study.experiment",
     "Experiment": "labkit.study.experiment",
     "Results": "labkit.study.tables",
+    "Rules": "labkit.study.verdict",
     "SETTINGS": "labkit.config",
     "Settings": "labkit.config",
     "anchors": "labkit.report.anchors",
+    "answer_cache": "labkit.study.answer_cache",
     "check": "labkit.study.checks",
     "claims": "labkit.study.claims",
     "compare": "labkit.study.compare",
+    "evaluation": "labkit.study.evaluation",
     "figures": "labkit.report.figures",
+    "paired": "labkit.study.paired",
+    "prebuffer": "labkit.study.prebuffer",
+    "preemption": "labkit.study.preemption",
+    "prefetch": "labkit.study.prefetch",
     "provenance": "labkit.study.tables",
     "reading": "labkit.report.reading",
+    "routing": "labkit.study.routing",
     "run": "labkit.study.run",
     "source": "labkit.report.source",
+    "streaming": "labkit.study.streaming",
     "sweep": "labkit.study.sweep",
+    "turn_taking": "labkit.report.turn_taking",
     "verdicts": "labkit.report.verdicts",
+    "warmup": "labkit.study.warmup",
 }
 """Where each public name lives; a name that ends its home's path is that module itself."""
 

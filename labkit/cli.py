@@ -66,7 +66,13 @@ def _progress(label: str, quiet: bool) -> Iterator[Any]:
     )
     with Progress(*columns, console=err, transient=True, disable=quiet) as bar:
         task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+        def tell(done: int, total: int) -> None:
+            if bar.tasks[0].total is None:  # what is known already says nothing of the speed
+                bar.reset(task, completed=done, total=total)
+            bar.update(task, completed=done, total=total)
+
+        yield tell
 
 
 @app.command()
@@ -78,6 +84,7 @@ def run(
     turns: Annotated[int, typer.Option(help="Caller turns in each call.")] = 5,
     seed: Seed = 7,
     set_: Set = None,
+    first: Annotated[int, typer.Option(help="Index of the first call, to repeat one.")] = 0,
     clock: Annotated[str, typer.Option(help="`virtual`, or `wall` for the speed of life.")] = (
         "virtual"
     ),
@@ -106,6 +113,7 @@ def run(
             workers=workers,
             out=out_file,
             tracks=wav,
+            first=first,
             progress=progress,
         )
     found = figures(results)
@@ -229,6 +237,56 @@ def _print_comparison(baseline: str, table: Any) -> None:
     for _, r in table.iterrows():
         more = f" (some {r['more_calls']} more calls would tell)" if r["more_calls"] else ""
         out.print(f"{r['arm']}: {r['verdict']}: {r['reason']}{more}", highlight=False, markup=False)
+
+
+@app.command()
+def sweep(
+    what: Annotated[
+        list[str],
+        typer.Argument(help="Agents (`AGENT@NAME=VALUE,…`), or one notebook (name or number)."),
+    ],
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=A,B,…", help="Values of a setting or parameter."),
+    ] = None,
+    points: Annotated[
+        Path | None, typer.Option(help="A TOML file with one [[point]] table per point.")
+    ] = None,
+    calls: Annotated[int | None, typer.Option(help="Calls at each point; 20.")] = None,
+    turns: Annotated[int | None, typer.Option(help="Caller turns in each call; 5.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Everything random follows from it; 7.")] = None,
+    set_: Set = None,
+    workers: Annotated[int, typer.Option(help="Worker processes; 0: one per core.")] = 0,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Run on a Dask cluster: tcp://HOST:PORT of its scheduler.")
+    ] = None,
+    out_: Annotated[
+        Path | None,
+        typer.Option("--out", help="Tables of agents (.parquet); folder of a notebook's points."),
+    ] = None,
+    preset: Annotated[str, typer.Option(help="A notebook's preset.")] = "default",
+    fresh: Annotated[bool, typer.Option(help="Run what is known already, too.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Only list points, turns and time.")] = False,
+    json_: Json = False,
+) -> None:
+    """Run agents or a notebook over a grid. What is known is not run again; kill it at any time."""
+    from labkit.report.sweeping import Request, carry_out
+
+    request = Request(
+        tuple(what), tuple(grid or ()), points, calls, turns, seed, tuple(set_ or ()), workers,
+        scheduler, out_, preset, fresh,
+    )  # fmt: skip
+    with _usage():
+        outcome = carry_out(request, dry_run, lambda label: _progress(label, json_))
+    if json_:
+        print(json.dumps(outcome.as_dict(), indent=2))
+    else:
+        out.print(outcome.table())
+        for line in outcome.complaints():
+            err.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
+        out.print(outcome.note, highlight=False, soft_wrap=True)
+    if outcome.code:
+        raise typer.Exit(outcome.code)
 
 
 @app.command()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 Value = str | float | bool | None
@@ -105,7 +105,7 @@ def _number(name: str, default: float | None, unit: str, help: str, **more: Any)
 
 def _links() -> list[Setting]:
     settings = []
-    for host in ("deepgram", "openai", "anthropic", "cartesia"):
+    for host in ("deepgram", "openai", "anthropic", "cartesia", "collector"):
         settings += [
             _number(f"links.{host}.rtt_s", 0.03, "s", f"round trip to {host}", source=_RTT_SOURCE),
             _number(
@@ -161,6 +161,27 @@ def _links() -> list[Setting]:
     ]
     return settings
 
+
+_GATEWAY: list[Setting] = [
+    Setting(
+        "gateway.enabled",
+        "flag",
+        False,
+        "",
+        "all providers are reached through one relay that ends the agent's connections and passes "
+        "each message on; links.* are then the ways from there on",
+    ),
+    _number(
+        "gateway.rtt_s", 0.03, "s", "round trip between agent and gateway", source=_RTT_SOURCE
+    ),
+    _number(
+        "gateway.processing_s",
+        0.002,
+        "s",
+        "time the gateway takes for a request, a piece of an answer or a WebSocket message",
+        source="LiteLLM documentation, benchmarks: overhead of 2 ms in the median, 8 ms at P95",
+    ),
+]
 
 _AGENT: list[Setting] = [
     Setting(
@@ -367,6 +388,8 @@ _TUNNEL: list[Setting] = [
             "talk_over",
             "back_channelling",
             "noisy_line",
+            "rephrasing",
+            "near_miss",
             "mixed",
         ),
     ),
@@ -447,12 +470,20 @@ _TUNNEL: list[Setting] = [
         "charged for one end-of-turn inference",
         source="83 ms median, one AMD EPYC core, livekit-local-inference 0.2.7",
     ),
+    _number(
+        "compute.embed_s",
+        0.0041,
+        "s",
+        "charged for one inference of an ONNX model that an agent runs in an executor, such as the "
+        "embedding of a sentence",
+        source="4.1 ms median, one AMD EPYC core, all-MiniLM-L6-v2 int8, onnxruntime 1.31",
+    ),
     Setting(
         "profile", "text", "", "", "a TOML file laid over the provider profiles in data/providers"
     ),
 ]
 
-SETTINGS: dict[str, Setting] = {s.name: s for s in [*_links(), *_AGENT, *_TUNNEL]}
+SETTINGS: dict[str, Setting] = {s.name: s for s in [*_links(), *_GATEWAY, *_AGENT, *_TUNNEL]}
 """Every setting by dotted name."""
 
 
@@ -475,7 +506,8 @@ def _hint(given: str, known: Any) -> str:
 
 
 FAMILIES = {
-    "hosts.NAME": "an emulated provider answers for another host name, e.g. hosts.my.host=openai",
+    "hosts.NAME": "an emulated provider answers for another host name, e.g. hosts.my.host=openai; "
+    "links.my.host.rtt_s, jitter_s, loss and dns_s are its link, the provider's own by default",
     "providers.FIGURE": "one figure of the provider profiles, e.g. "
     "providers.openai.models.gpt-4o.first_token=0.1 (constant, s) or ….first_token.median_s=0.1",
     "agent.NAME": "a parameter of your own agent file, which reads it as "
@@ -493,6 +525,7 @@ class Settings(Mapping[str, Value]):
     def __init__(self, changes: Mapping[str, object] | None = None) -> None:
         self.changes: dict[str, Value] = {}
         self.extra_hosts: dict[str, str] = {}
+        self.extra_links: dict[str, float] = {}
         self.figures: dict[str, Value] = {}
         self.parameters: dict[str, Value] = {}
         for name, given in (changes or {}).items():
@@ -504,6 +537,13 @@ class Settings(Mapping[str, Value]):
                 continue
             if name.startswith("agent.") and name not in SETTINGS:
                 self.parameters[name] = _plain(given)
+                continue
+            host, _, part = name.removeprefix("links.").rpartition(".")
+            if name.startswith("links.") and f"hosts.{host}" in (changes or {}):
+                like = SETTINGS.get(f"links.deepgram.{part}")
+                if like is None:
+                    raise SettingError(f"{name}: a link has rtt_s, jitter_s, loss and dns_s")
+                self.extra_links[name.lower()] = replace(like, name=name)._number(given)
                 continue
             if name not in SETTINGS:
                 raise SettingError(
@@ -537,6 +577,14 @@ class Settings(Mapping[str, Value]):
             raise SettingError(f"{name} has no number: {value!r}")
         return float(value)
 
+    def link(self, provider: str, host: str) -> dict[str, float]:
+        """The figures of the link to a host: its own where they are set, else the provider's."""
+        figures = {}
+        for part in ("rtt_s", "jitter_s", "loss", "dns_s"):
+            own = self.extra_links.get(f"links.{host}.{part}")
+            figures[part] = self.number(f"links.{provider}.{part}") if own is None else own
+        return figures
+
     def text(self, name: str) -> str:
         """The value of a text that has a default."""
         return str(self[name])
@@ -549,6 +597,7 @@ class Settings(Mapping[str, Value]):
     def as_dict(self) -> dict[str, Value]:
         """What differs from the defaults, sorted; the identity of a set of settings."""
         open_ended: dict[str, Value] = {f"hosts.{k}": v for k, v in self.extra_hosts.items()}
+        open_ended |= self.extra_links
         open_ended |= {f"providers.{k}": v for k, v in self.figures.items()}
         return dict(sorted((self.changes | open_ended | self.parameters).items()))
 

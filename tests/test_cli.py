@@ -21,10 +21,18 @@ LABKIT = [sys.executable, "-m", "labkit"]
 def labkit(
     *words: str, cwd: Path, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*LABKIT, *words], cwd=cwd, capture_output=True, text=True, timeout=120,
-        env=os.environ | (env or {}),
+    """Runs the command in a process group of its own, which does not outlive it."""
+    process = subprocess.Popen(
+        [*LABKIT, *words], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | (env or {}), start_new_session=True,
     )  # fmt: skip
+    try:
+        out, err = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def check_refusal(
@@ -143,15 +151,16 @@ def test_a_dialogue_that_names_an_unknown_tool_is_refused(tmp_path: Path) -> Non
     check_refusal(done, tmp_path, before, *said)
 
 
-def test_a_missing_speech_file_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("missing", ["*.flac", "clips.csv", "words.csv"])
+def test_a_missing_speech_file_is_refused(missing: str, tmp_path: Path) -> None:
     env = checkout(tmp_path, "speech")
-    packs = sorted((tmp_path / "data" / "speech").rglob("*.ogg"))
-    assert packs
-    for pack in packs:
-        pack.unlink()
+    files = list((tmp_path / "data" / "speech").glob(missing))
+    assert files
+    for file in files:
+        file.unlink()
     before = set(tmp_path.rglob("*"))
     done = labkit("run", "--calls", "1", "--out", "turns.parquet", cwd=tmp_path, env=env)
-    check_refusal(done, tmp_path, before, ".ogg", "speech")
+    check_refusal(done, tmp_path, before, "speech", missing.lstrip("*"), "missing")
 
 
 def children_of(group: int) -> list[str]:

@@ -2,6 +2,10 @@
 
 The caller knows nothing of the agent but what reaches the ear. It speaks by scheduling recorded
 speech on its mouth's time line; the microphone takes it from there, frame by frame.
+
+A caller who is cut in on goes on talking to the end of the turn, which may make the agent stop. A
+reply counts for the caller only if some of it is heard after that end. When the agent falls silent
+in the middle of its speech, the caller waits for it to go on, as long as for a reply.
 """
 
 from __future__ import annotations
@@ -13,33 +17,23 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from labkit.callers.dialogue import Dialogue, Turn
-from labkit.callers.ear import Ear
-from labkit.callers.persona import PERSONAS
-from labkit.callers.speech import Clip, SpeechCorpus
-from labkit.config import SettingError, Settings
+from labkit.callers.ear import Ear, Segment
+from labkit.callers.plan import CallPlan, PlannedTurn, joined
+from labkit.callers.speech import Clip
 from labkit.providers.scene import SAMPLE_RATE_HZ, Scene, SpokenWord
-from labkit.randomness import Delay, stream, uniform
+from labkit.randomness import Delay, uniform
 
-SILENT_DBFS = -96.0
-_TONE_S = 10
 LOCK_S = 0.8
 """Turns start at a phase of their own on a grid of this length, which is where 50 ms input frames
 and the VAD's 32 ms windows meet again. Every arm then cuts the same speech into the same frames and
 windows however long its replies took: detectors answer alike, and arms differ only by what differs
-between them."""
+between them. Who talks over a reply does so at the moment asked for, off the grid."""
+PRESS_S = 0.25
+"""From pressing the button to the first word: about a simple reaction time."""
+_BACKCHANNEL_S = (1.0, 2.5)
+_STILL_TALKING_S = 0.3
 _TICK_S = 1e-8
 """The clock ticks in nanoseconds, so a timer may fire a fraction of one before its moment."""
-
-
-@dataclass(frozen=True)
-class PlannedTurn:
-    """A turn of the dialogue with the recording that says it."""
-
-    dialogue: str
-    turn: Turn
-    variant: str
-    clip: Clip
 
 
 @dataclass
@@ -47,93 +41,69 @@ class SpokenTurn:
     """A caller turn as it happened; times at the mouth, seconds from the start of the call.
 
     Attributes:
+        clip: What was said, with the word that stopped the agent if there was one.
         started_s: First voiced sample.
         stopped_s: Last voiced sample.
         over_s: When the caller stopped listening for the reply.
+        barged_in: Whether the turn was begun over the agent's speech.
+        released_s: When the button was let go; NaN without one.
     """
 
     index: int
     plan: PlannedTurn
+    clip: Clip
     started_s: float
     stopped_s: float
-    over_s: float = float("nan")
+    over_s: float = math.nan
+    barged_in: bool = False
+    released_s: float = math.nan
 
 
-@dataclass(frozen=True)
-class CallPlan:
-    """Who calls, with which voice, and what is said."""
+@dataclass
+class Backchannel:
+    """A sound of listening, made while the agent spoke after turn ``index``; seconds."""
 
-    voice: str
-    persona: str
-    turns: tuple[PlannedTurn, ...]
-
-
-def plan_call(
-    settings: Settings,
-    seed: int,
-    call: int,
-    n_turns: int,
-    dialogues: dict[str, Dialogue],
-    corpus: SpeechCorpus,
-) -> CallPlan:
-    """Draws a call. It depends on the seed and the call alone, so all arms hear the same callers.
-
-    Raises:
-        SettingError: the setting names a dialogue that does not exist.
-    """
-    wanted = settings.text("caller.dialogue")
-    persona = PERSONAS[settings.text("caller.persona")]
-    names = sorted(dialogues)
-    if wanted != "mixed" and wanted not in dialogues:
-        raise SettingError(f"caller.dialogue={wanted}: known are mixed, {', '.join(names)}")
-    order = (
-        [names[i] for i in stream(seed, "caller.dialogue", call).permutation(len(names))]
-        if wanted == "mixed"
-        else [wanted]
-    )
-    voice_luck = uniform(seed, "caller.voice", call)
-    turns: list[PlannedTurn] = []
-    first = dialogues[order[0]]
-    voices = corpus.dialogue_voices(first.name)
-    voice = voices[int(voice_luck * len(voices))]
-    while len(turns) < n_turns:
-        dialogue = dialogues[order[len({t.dialogue for t in turns}) % len(order)]]
-        spoken_by = corpus.dialogue_voices(dialogue.name)
-        speaker = voice if voice in spoken_by else spoken_by[int(voice_luck * len(spoken_by))]
-        for turn in dialogue.turns[: n_turns - len(turns)]:
-            variant = persona.variant(corpus.variants(dialogue.name, turn.id))
-            clip = corpus.clip(dialogue=dialogue.name, turn=turn.id, variant=variant, voice=speaker)
-            turns.append(PlannedTurn(dialogue.name, turn, variant, clip))
-    return CallPlan(voice, persona.name, tuple(turns))
+    index: int
+    clip: Clip
+    started_s: float
+    stopped_s: float
 
 
 @dataclass
 class Mouth:
-    """What leaves the caller's mouth: scheduled speech over room tone, 16 kHz mono.
+    """What leaves the caller's mouth: scheduled speech over a background, 16 kHz mono.
 
     ``scene.track`` receives every sample as it leaves, and each word beforehand.
     """
 
     scene: Scene
-    tone: np.ndarray
+    background: np.ndarray
     _speech: list[tuple[int, np.ndarray]] = field(default_factory=list)
     _sent: int = 0
 
-    def say(self, clip: Clip, at_s: float, turn: int) -> float:
-        """Schedules a clip from ``at_s`` on; returns when its last sample leaves, seconds."""
+    def say(self, clip: Clip, at_s: float, turn: int, audible_s: float = math.inf) -> float:
+        """Schedules a clip, of which the first ``audible_s`` seconds reach the microphone.
+
+        Returns:
+            When its last sample leaves the mouth, seconds.
+        """
         first = max(round(at_s * SAMPLE_RATE_HZ), self._sent)
         start_s = first / SAMPLE_RATE_HZ
-        self._speech.append((first, clip.pcm))
+        heard = clip.pcm[: round(audible_s * SAMPLE_RATE_HZ)] if audible_s < math.inf else clip.pcm
+        self._speech.append((first, heard))
         self.scene.track.words.extend(
-            SpokenWord(w.text, start_s + w.start_s, start_s + w.end_s, turn) for w in clip.words
+            SpokenWord(w.text, start_s + w.start_s, start_s + min(w.end_s, audible_s), turn)
+            for w in clip.words
+            # of a word that is cut off in its first half nothing can be understood
+            if (w.start_s + w.end_s) / 2 <= audible_s
         )
         return start_s + len(clip.pcm) / SAMPLE_RATE_HZ
 
     def emit(self, n_samples: int) -> np.ndarray:
         """The next ``n_samples`` samples, int16."""
         first, last = self._sent, self._sent + n_samples
-        if len(self.tone):
-            out = self.tone.take(np.arange(first, last), mode="wrap")
+        if len(self.background):
+            out = self.background.take(np.arange(first, last), mode="wrap")
         else:
             out = np.zeros(n_samples, dtype=np.int16)
         for start, pcm in self._speech:
@@ -147,82 +117,132 @@ class Mouth:
         return out
 
 
-def room_tone(level_dbfs: float, seed: int, call: int) -> np.ndarray:
-    """Ten seconds of pink noise at a level, int16; empty for digital silence."""
-    if level_dbfs <= SILENT_DBFS:
-        return np.zeros(0, dtype=np.int16)
-    n = _TONE_S * SAMPLE_RATE_HZ
-    white = np.fft.rfft(stream(seed, "caller.tone", call).standard_normal(n))
-    white[1:] /= np.sqrt(np.arange(1, len(white)))
-    white[0] = 0
-    pink = np.fft.irfft(white, n)
-    pink *= 32768 * 10 ** (level_dbfs / 20) / np.sqrt(np.mean(pink**2))
-    return np.clip(np.round(pink), -32768, 32767).astype(np.int16)
-
-
 class Caller:
     """Plays a plan against whatever answers.
 
     Args:
-        plan: What to say.
-        settings: Gaps, patience and the start.
+        plan: What to say, and the caller's gaps, patience and start.
         scene: The call's scene; the caller keeps its current turn there.
         mouth: Where speech goes.
         ear: Where replies come from.
         now: The call's clock, seconds.
+        button: Called with True when a push-to-talk button is pressed and with False when it is
+            let go, at that moment.
     """
 
     def __init__(
         self,
         plan: CallPlan,
-        settings: Settings,
         scene: Scene,
         mouth: Mouth,
         ear: Ear,
         now: Callable[[], float],
+        button: Callable[[bool], None] = lambda pressed: None,
     ) -> None:
-        self.plan, self.settings, self.scene = plan, settings, scene
-        self.mouth, self.ear, self.now = mouth, ear, now
+        self.plan, self.settings, self.scene = plan, plan.settings, scene
+        self.mouth, self.ear, self.now, self.button = mouth, ear, now, button
         self.spoken: list[SpokenTurn] = []
-        median = settings.number("caller.gap_s")
+        self.backchannels: list[Backchannel] = []
+        self._reply: Segment | None = None
+        self._patience_s = self.settings.number("caller.patience_s")
+        median = self.settings.number("caller.gap_s")
         self._gap = Delay(median_s=median, p95_s=1.6 * median, min_s=0.5 * median)
 
     async def run(self) -> None:
         """Goes through the dialogue and returns when the caller would hang up."""
         await asyncio.sleep(self.settings.number("caller.start_after_s"))
+        if self.settings["agent.greets"]:
+            await self._wait_for_reply(0.0, self.now())
         for index, plan in enumerate(self.plan.turns):
-            await self._wait_for_the_floor(index)
+            barged_in = await self._wait_for_the_floor(index)
             self.scene.turn = index
             self.scene.dialogue = plan.dialogue
-            end_s = self.mouth.say(plan.clip, self.now(), index)
-            spoken = SpokenTurn(index, plan, end_s - len(plan.clip.pcm) / SAMPLE_RATE_HZ, end_s)
-            self.spoken.append(spoken)
-            await asyncio.sleep(end_s - self.now())
-            await self._wait_for_reply(spoken)
+            spoken = await self._speak(index, plan, barged_in)
+            await self._wait_for_reply(spoken.started_s, spoken.stopped_s)
             spoken.over_s = self.now()
         await self._wait_for_the_floor(len(self.plan.turns))
 
-    async def _wait_for_reply(self, spoken: SpokenTurn) -> None:
-        """Waits until the agent is heard, or patience runs out."""
-        give_up_s = spoken.stopped_s + self.settings.number("caller.patience_s")
+    async def _speak(self, index: int, plan: PlannedTurn, barged_in: bool) -> SpokenTurn:
+        """Says a turn to its end, pressing the button meanwhile if there is one."""
+        clip = joined(plan.interjection, plan.clip) if barged_in else plan.clip
+        length_s = len(clip.pcm) / SAMPLE_RATE_HZ
+        release_s = self.settings["caller.release_after_s"]
+        audible_s = math.inf
+        if release_s is not None:
+            self.button(True)
+            await asyncio.sleep(PRESS_S)
+            audible_s = max(length_s + float(release_s), 0.0)
+        end_s = self.mouth.say(clip, self.now(), index, audible_s)
+        spoken = SpokenTurn(index, plan, clip, end_s - length_s, end_s, barged_in=barged_in)
+        self.spoken.append(spoken)
+        if release_s is not None:
+            spoken.released_s = spoken.started_s + audible_s
+            await asyncio.sleep(spoken.released_s - self.now())
+            self.button(False)
+        await asyncio.sleep(max(end_s - self.now(), 0.0))
+        return spoken
+
+    async def _wait_for_reply(self, started_s: float, stopped_s: float) -> None:
+        """Waits until the agent is heard after a turn's end, or patience runs out."""
+        give_up_s = stopped_s + self._patience_s
         while True:
-            heard_s = self.ear.first_voiced_after(spoken.started_s)
+            self._reply = self.ear.reply_to(started_s, stopped_s)
+            heard_s = max(self._reply.first_voiced_s, stopped_s) if self._reply else math.inf
             now_s = self.now() + _TICK_S
             if heard_s <= now_s or now_s >= give_up_s:
                 return
-            await self._until(min(give_up_s, heard_s) if heard_s == heard_s else give_up_s)
+            await self._until(min(give_up_s, heard_s))
 
-    async def _wait_for_the_floor(self, index: int) -> None:
-        """Waits until the agent has been silent for a human while."""
+    async def _wait_for_the_floor(self, index: int) -> bool:
+        """Waits until the agent has been silent for a human while, or until it is talked over.
+
+        Returns:
+            Whether the caller's next words are to talk over the agent.
+        """
         gap_s = self._gap.draw(self.scene.seed, "caller.gap", self.scene.call, index)
         earliest_s = self.now()
+        hum_s = self._backchannel_moment(index)
+        barge_s = self._barge_in_moment(index)
         while True:
             last_s = self.ear.last_voiced_s
-            quiet_s = last_s + max(gap_s - LOCK_S / 2, 0.2) if last_s == last_s else earliest_s
+            wait_s = self._patience_s if self.ear.broken_off else max(gap_s - LOCK_S / 2, 0.2)
+            quiet_s = last_s + wait_s if last_s == last_s else earliest_s
             start_s = self._locked(max(quiet_s, earliest_s), index)
-            if self.now() + _TICK_S >= start_s:
-                return
-            await self._until(start_s)
+            # what is due earlier than the agent's last sound is due while it speaks
+            talking_s = last_s - _STILL_TALKING_S
+            hum_at_s = hum_s if hum_s < talking_s else math.inf
+            barge_at_s = barge_s if barge_s < talking_s else math.inf
+            next_s = min(start_s, hum_at_s, barge_at_s)
+            if self.now() + _TICK_S < next_s:
+                await self._until(next_s)
+            elif next_s == hum_at_s:
+                self._hum(index)
+                hum_s = math.inf
+            else:
+                return next_s == barge_at_s
+
+    def _barge_in_moment(self, index: int) -> float:
+        """When the caller would talk over the reply being heard; infinite if never."""
+        after_s = self.settings["caller.barge_in_after_s"]
+        if after_s is None or self._reply is None or index == len(self.plan.turns):
+            return math.inf
+        return self._reply.first_voiced_s + float(after_s)
+
+    def _backchannel_moment(self, index: int) -> float:
+        name = (self.scene.seed, "caller.backchannel", self.scene.call, index)
+        if self._reply is None or uniform(*name) >= self.settings.number("caller.backchannel_prob"):
+            return math.inf
+        low_s, high_s = _BACKCHANNEL_S
+        luck = uniform(self.scene.seed, "caller.backchannel.moment", self.scene.call, index)
+        return self._reply.first_voiced_s + low_s + (high_s - low_s) * luck
+
+    def _hum(self, index: int) -> None:
+        clips = self.plan.backchannels
+        luck = uniform(self.scene.seed, "caller.backchannel.word", self.scene.call, index)
+        clip, turn = clips[int(luck * len(clips))], max(index - 1, 0)
+        end_s = self.mouth.say(clip, self.now(), turn)
+        start_s = end_s - len(clip.pcm) / SAMPLE_RATE_HZ
+        self.backchannels.append(Backchannel(turn, clip, start_s, end_s))
 
     def _locked(self, t_s: float, index: int) -> float:
         """The first moment from ``t_s`` on that has this turn's own phase."""

@@ -14,6 +14,9 @@ import numpy as np
 VOICED_LEVEL = 184
 """-45 dBFS in 16-bit samples: below any speech, above coding noise and room tone."""
 
+GAP_S = 0.15
+"""Silence that parts two stretches of sound; shorter ones are stops inside words."""
+
 
 @dataclass
 class Heard:
@@ -90,11 +93,22 @@ class Segment:
             float("nan"),
         )
 
-    @property
-    def voiced_s(self) -> float:
-        """Audible length, from the first to the last voiced sample; 0 if nothing was voiced."""
-        length = self.last_voiced_s - self.first_voiced_s
-        return length if length == length else 0.0
+    def voiced(self) -> tuple[tuple[float, float], ...]:
+        """Start and end of each stretch of sound; gaps shorter than ``GAP_S`` do not part them."""
+        spans: list[list[float]] = []
+        for heard in self.heard:
+            loud = np.flatnonzero(np.abs(heard.pcm.astype(np.int32)) > VOICED_LEVEL)
+            if not len(loud):
+                continue
+            parts = np.split(loud, np.flatnonzero(np.diff(loud) > GAP_S * heard.rate_hz) + 1)
+            for part in parts:
+                start_s = heard.start_s + float(part[0]) / heard.rate_hz
+                end_s = heard.start_s + float(part[-1] + 1) / heard.rate_hz
+                if spans and start_s - spans[-1][1] < GAP_S:
+                    spans[-1][1] = end_s
+                else:
+                    spans.append([start_s, end_s])
+        return tuple((a, b) for a, b in spans)
 
 
 class Ear:
@@ -130,9 +144,19 @@ class Ear:
             segment.breaks.append(Break(t_s))
         self.changed.set()
 
-    def voice_after(self, t_s: float) -> Segment | None:
-        """The first segment that sounds, or will sound, at some moment after ``t_s``."""
-        return next((s for s in self.segments if s.last_voiced_s > t_s), None)
+    def reply_to(self, started_s: float, stopped_s: float) -> Segment | None:
+        """The first segment begun after a turn's start that sounds, or will, after its end."""
+        for segment in self.segments:
+            if segment.first_voiced_s > started_s and segment.last_voiced_s > stopped_s:
+                return segment
+        return None
+
+    @property
+    def broken_off(self) -> bool:
+        """Whether the latest speech that was heard fell silent with something left to say."""
+        sounded = (s for s in reversed(self.segments) if s.last_voiced_s == s.last_voiced_s)
+        latest = next(sounded, None)
+        return latest is not None and latest.broken_off
 
     @property
     def last_voiced_s(self) -> float:

@@ -50,7 +50,7 @@ def background(settings: Settings, clips: Iterable[Clip], seed: int, call: int) 
     noise = noise * np.sqrt(wanted / np.mean(noise**2))
     if len(tone):
         noise = noise + np.resize(tone, len(noise))
-    return np.clip(np.round(noise), -32768, 32767).astype(np.int16)
+    return _pcm(noise)
 
 
 def room_tone(level_dbfs: float, seed: int, call: int) -> np.ndarray:
@@ -59,7 +59,7 @@ def room_tone(level_dbfs: float, seed: int, call: int) -> np.ndarray:
         return np.zeros(0, dtype=np.int16)
     pink = _pink(seed, "caller.tone", call)
     pink *= 32768 * 10 ** (level_dbfs / 20) / np.sqrt(np.mean(pink**2))
-    return np.clip(np.round(pink), -32768, 32767).astype(np.int16)
+    return _pcm(pink)
 
 
 def speech_power(clips: Iterable[Clip]) -> float:
@@ -72,6 +72,11 @@ def speech_power(clips: Iterable[Clip]) -> float:
             total += float(pcm @ pcm)
             n += len(pcm)
     return total / n
+
+
+def _pcm(samples: np.ndarray) -> np.ndarray:
+    pcm: np.ndarray = np.clip(np.round(samples), -32768, 32767).astype(np.int16)
+    return pcm
 
 
 def _noise(name: str, seed: int, call: int) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Personas: how a caller speaks, listens, and from where.
 
 A persona prefers some recordings to others and sets some of the caller's settings; whatever a study
-sets itself goes before. So ``caller.persona=hesitant`` and ``caller.noise_snr_db=10`` together are a
-hesitant caller in a noisy place.
+sets itself goes before. So ``caller.persona=hesitant`` and ``caller.noise_snr_db=10`` together are
+a hesitant caller in a noisy place.
 """
 
 from __future__ import annotations
@@ -72,6 +72,19 @@ PERSONAS = {
             "go on",
             0.1,
             {"caller.backchannel_prob": 0.8},
+        ),
+        Persona(
+            "rephrasing",
+            ("paraphrase", "fluent"),
+            "someone who puts things in other words than one would expect; not in mixed",
+            0.0,
+        ),
+        Persona(
+            "near_miss",
+            ("near_miss", "paraphrase", "fluent"),
+            "someone who asks for something close to what is expected, such as Sunday instead of "
+            "Saturday; not in mixed",
+            0.0,
         ),
         Persona(
             "noisy_line",

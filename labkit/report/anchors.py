@@ -19,11 +19,12 @@ class Anchor:
     Attributes:
         id: Name in ``data/anchors.toml``.
         name: What a figure's legend calls it.
-        quantity: ``response_latency`` or ``dashboard_gap``.
+        quantity: ``response_latency``, ``dashboard_gap``, ``end_of_turn_delay`` …
         quantile: Which quantile it speaks of, 0 to 1.
         low_s: Lower end of the published range or interval; the value where there is none.
         high_s: Upper end.
         value_s: The value; None where only a range was published.
+        share: The share of turns or pauses that goes with it; None where there is none.
         source: Who published it where.
         date: When, as precisely as known.
         note: What it was measured on.
@@ -36,6 +37,7 @@ class Anchor:
     low_s: float
     high_s: float
     value_s: float | None
+    share: float | None
     source: str
     date: str
     note: str
@@ -68,6 +70,7 @@ def _anchor(row: dict[str, object]) -> Anchor:
         low_s=float(str(low)),
         high_s=float(str(high)),
         value_s=None if value is None else float(str(value)),
+        share=None if row.get("share") is None else float(str(row["share"])),
         source=str(row["source"]),
         date=str(row["date"]),
         note=str(row.get("note", "")),

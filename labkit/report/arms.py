@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from labkit.report.claimed import Claimed
 from labkit.report.harms import Turns, What, harm_level, turns_of
 from labkit.report.labels import Label, Obstacles, place
 from labkit.report.palette import (
@@ -23,12 +24,12 @@ from labkit.report.palette import (
     looks,
     ms_axis,
 )
-from labkit.report.units import Unit, interval, number, unit_axis, unit_of
-from labkit.report.verdicts import Claimed
+from labkit.report.saving import records
+from labkit.report.units import SHARE, Unit, interval, number, unit_axis, unit_of
 from labkit.study import statistics
 from labkit.study.compare import HARMED
 
-_BASE = Look(BASELINE, "X", "-", "")
+_BASE = Look(BASELINE, INK, "X", "-", "")
 
 
 def frontier_points(
@@ -37,6 +38,7 @@ def frontier_points(
     harm: What = HARMED,
     q: float = 0.5,
     groups: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """The numbers of :func:`frontier`: latency and harm of each arm with 95% intervals over calls.
 
@@ -45,10 +47,12 @@ def frontier_points(
         harm: An outcome, several outcomes, or a column of the turns table.
         q: Quantile of the response latency.
         groups: Group of each arm by name, such as the persona or the detector.
+        labels: What is written at an arm's point; its name by default.
 
     Returns:
-        One row per arm: ``arm``, ``group``, ``quantile``, ``latency_s``, ``latency_low_s``,
-        ``latency_high_s``, ``harm_kind``, ``harm``, ``harm_low``, ``harm_high``, ``n_turns``.
+        One row per arm: ``arm``, ``label``, ``group``, ``quantile``, ``latency_s``,
+        ``latency_low_s``, ``latency_high_s``, ``harm_kind``, ``harm``, ``harm_low``, ``harm_high``,
+        ``n_turns``.
     """
     rows: list[dict[str, Any]] = []
     for name, given in arms.items():
@@ -56,7 +60,8 @@ def frontier_points(
         latency = statistics.quantile(turns, q)
         level, kind = harm_level(turns, harm)
         rows.append({
-            "arm": name, "group": (groups or {}).get(name, ""), "quantile": q,
+            "arm": name, "label": (labels or {}).get(name, name),
+            "group": (groups or {}).get(name, ""), "quantile": q,
             "latency_s": latency.value, "latency_low_s": latency.low,
             "latency_high_s": latency.high, "harm_kind": kind, "harm": level.value,
             "harm_low": level.low, "harm_high": level.high, "n_turns": len(turns),
@@ -87,21 +92,21 @@ def frontier(
     """
     ax = axes_or_new(ax, 8.0, 4.8)
     kind = str(points["harm_kind"].iloc[0])
-    unit = Unit(harm_name, 100.0, "% of turns") if kind == "share" else unit_of(kind)
+    unit = Unit(harm_name, 100.0, "% of turns") if kind == SHARE else unit_of(kind)
     known = points[points["latency_s"].notna() & points["harm"].notna()]
     lost = [str(name) for name in points["arm"] if name not in set(known["arm"])]
     groups = list(dict.fromkeys(str(g) for g in known["group"]))
     obstacles, labels = Obstacles(), []
     for group in groups:
-        own = known[known["group"] == group].to_dict("records")
+        own = records(known[known["group"] == group])
         if group:
             _join(ax, own, looks(groups.index(group)), unit, obstacles)
-    for i, row in enumerate(known.to_dict("records")):
+    for i, row in enumerate(records(known)):
         look = looks(groups.index(row["group"]) if row["group"] else i)
         look = _BASE if row["arm"] == baseline else look
         x, y = 1000 * row["latency_s"], unit.factor * row["harm"]
         _cross(ax, row, unit, look, obstacles)
-        labels.append(Label(x, y, str(row["arm"]), INK if look is _BASE else look.colour))
+        labels.append(Label(x, y, str(row["label"]), look.text))
     _limits(ax, known, unit, limit)
     if lost:
         ax.annotate("no answer to measure: " + ", ".join(lost), (1, 1), xycoords="axes fraction",
@@ -122,7 +127,7 @@ def frontier(
 
 
 def _join(
-    ax: Axes, rows: list[dict[Any, Any]], look: Look, unit: Unit, obstacles: Obstacles
+    ax: Axes, rows: list[dict[str, Any]], look: Look, unit: Unit, obstacles: Obstacles
 ) -> None:
     x = [1000 * r["latency_s"] for r in rows]
     y = [unit.factor * r["harm"] for r in rows]
@@ -132,7 +137,7 @@ def _join(
         obstacles.line(x[a], y[a], x[b], y[b])
 
 
-def _cross(ax: Axes, row: Mapping[Any, Any], unit: Unit, look: Look, obstacles: Obstacles) -> None:
+def _cross(ax: Axes, row: Mapping[str, Any], unit: Unit, look: Look, obstacles: Obstacles) -> None:
     x, left, right = (1000 * row[f"latency{end}_s"] for end in ("", "_low", "_high"))
     y, low, high = (unit.factor * row[f"harm{end}"] for end in ("", "_low", "_high"))
     ax.plot([left, right], [y, y], color=look.colour, linewidth=1.2, alpha=0.8, zorder=3)
@@ -151,7 +156,7 @@ def _limits(ax: Axes, known: pd.DataFrame, unit: Unit, limit: float | None) -> N
         1000 * float(known["latency_high_s"].max()),
     )
     room = max(right - left, 0.05 * right)
-    ax.set_xlim(0 if left < 2 * room else left - 0.25 * room, right + 0.25 * room)
+    ax.set_xlim(0 if left < room else left - 0.25 * room, right + 0.25 * room)
     top = unit.factor * max(float(known["harm_high"].max()), 1.6 * (limit or 0.0))
     ax.set_ylim(min(0.0, 1.1 * unit.factor * float(known["harm_low"].min())), 1.1 * top or 1.0)
     if limit is None:
@@ -159,9 +164,9 @@ def _limits(ax: Axes, known: pd.DataFrame, unit: Unit, limit: float | None) -> N
     at = unit.factor * limit
     ax.axhspan(at, ax.get_ylim()[1], color=ACCENT, alpha=0.07, linewidth=0, zorder=0)
     ax.axhline(at, color=ACCENT, linewidth=1.0, linestyle="--", zorder=1)
-    ax.annotate(f"accepted at most {number(at)} {unit.symbol}", (1, at),
-                xycoords=("axes fraction", "data"), xytext=(-4, 3), textcoords="offset points",
-                ha="right", fontsize=8, color=ACCENT)  # fmt: skip
+    ax.annotate(f"accepted at most {number(at)} {unit.symbol}", (0, at),
+                xycoords=("axes fraction", "data"), xytext=(4, 3), textcoords="offset points",
+                fontsize=8, color=ACCENT)  # fmt: skip
 
 
 def arms_forest(
@@ -184,13 +189,13 @@ def arms_forest(
         The axes; x is milliseconds saved, right of zero is faster. An arm without a saving to
         measure says so in its row.
     """
-    rows = comparison.to_dict("records")
+    rows = records(comparison)
     arms = [str(row["arm"]) for row in rows]
     claims = claim if isinstance(claim, Mapping) else dict.fromkeys(arms, claim)
     ax = axes_or_new(ax, 8.0, 0.62 * len(rows) + 1.5)
     shown = [k for k in comparison if str(k).startswith("saving_p")]
     values = 1000 * comparison[shown].to_numpy(dtype=float)
-    bands = [c for c in claims.values() if c is not None]
+    bands = [c for c in claims.values() if c is not None and not math.isnan(c.high_s)]
     edges = np.array([0.0, *values[~np.isnan(values)], *(1000 * c.high_s for c in bands),
                       1000 * (worth_s or 0.0)])  # fmt: skip
     room = float(edges.max() - edges.min()) or 1.0
@@ -210,26 +215,25 @@ def arms_forest(
             ax.annotate(text, (max(high, value), y + shift), xytext=(5, 0), va="center",
                         textcoords="offset points", fontsize=8, zorder=5)  # fmt: skip
         if math.isnan(float(row["saving_p50_s"])):
-            ax.annotate("no answered turn to compare", (0, y), xytext=(5, 0), va="center",
+            ax.annotate("no answered turn to compare", (0, y - 0.17), xytext=(5, 0), va="center",
                         textcoords="offset points", fontsize=8.5, color=ACCENT)  # fmt: skip
         ax.annotate(str(row["verdict"]), (1.01, y), xycoords=("axes fraction", "data"),
                     va="center", fontsize=8.5, fontweight="bold")  # fmt: skip
     ax.axvline(0, color=INK, linewidth=1.0, zorder=1)
     if worth_s is not None:
         ax.axvline(1000 * worth_s, color=SOFT, linewidth=1.0, linestyle=":", zorder=1)
-        ax.annotate(f"worth having: {number(1000 * worth_s)} ms", (1000 * worth_s, 1),
-                    xycoords=("data", "axes fraction"), xytext=(0, 2), textcoords="offset points",
-                    ha="left", va="bottom", fontsize=8, color=SOFT)  # fmt: skip
+        ax.annotate(f"worth having from {number(1000 * worth_s)} ms", (1000 * worth_s, 0),
+                    xycoords=("data", "axes fraction"), xytext=(4, 4), textcoords="offset points",
+                    fontsize=8, color=SOFT)  # fmt: skip
     ax.set_yticks(range(len(rows)), arms)
     ax.tick_params(axis="y", length=0)
-    ax.set_ylim(len(rows) - 0.45, -0.55)
-    ax.title.set_position((0, 1.02))
+    ax.set_ylim(len(rows) - (0.1 if worth_s is not None else 0.45), -0.55)
     ms_axis(ax, "response latency saved against the baseline, paired by call; 95% intervals")
     return ax
 
 
 def _claimed(ax: Axes, y: int, claim: Claimed | None) -> None:
-    if claim is None:
+    if claim is None or math.isnan(claim.low_s):
         return
     shift = 0.17 if claim.quantile > 0.5 else -0.17
     left, right = 1000 * claim.low_s, 1000 * claim.high_s

@@ -21,11 +21,13 @@ from labkit.report.palette import (
     INK,
     MAIN,
     OWNERS,
+    SOFT,
     axes_or_new,
     looks,
     ms_axis,
     use_style,
 )
+from labkit.report.panels import sweep_panels
 from labkit.report.saving import figures_dir, save
 from labkit.report.stages import (
     difference_by_stage,
@@ -66,6 +68,7 @@ __all__ = [
     "stage_bars",
     "stage_means",
     "sweep_lines",
+    "sweep_panels",
     "sweep_points",
     "turn_waterfall",
     "turn_waterfalls",
@@ -101,7 +104,8 @@ def latency_distribution(
 
     The curve runs from the fastest 1% of turns to the slowest 1%; its band is the 95% interval over
     calls. p50 and p95 are marked with theirs. Published figures
-    stand at the share they speak of: a hollow mark for a value, a bar for a range.
+    stand at the share they speak of: a hollow mark for a value, with a line where its interval was
+    published, a bar for a range.
 
     Args:
         turns: The turns table; turns without a latency are left out.
@@ -132,8 +136,8 @@ def latency_distribution(
     right = max([right, *(1000 * a.high_s for a in anchors)]) * 1.06
     slowest = 1000 * float(turns[column].max())
     if slowest > right:
-        ax.annotate(f"slowest turn {slowest:,.0f} ms →", (1, 0.9), xycoords="axes fraction",
-                    ha="right", fontsize=8.5, color="#555555")  # fmt: skip
+        ax.annotate(f"slowest turn {slowest:,.0f} ms →", (1, 0.78), ha="right",
+                    xycoords=("axes fraction", "data"), fontsize=8.5, color=SOFT)  # fmt: skip
     ax.set_xlim(0, right)
     ax.set_ylim(0, 1.04)
     ax.set_yticks([0, 0.25, 0.5, 0.75, 0.95, 1], ["0%", "25%", "50%", "75%", "95%", "100%"])
@@ -153,10 +157,12 @@ def _anchors(ax: Axes, anchors: Sequence[Anchor]) -> None:
                 ax.plot([a.low_s * 1000, a.high_s * 1000], [a.quantile] * 2, color=ACCENT,
                         linewidth=5, solid_capstyle="butt", zorder=4)  # fmt: skip
             elif a.value_s is not None:
-                ax.plot([a.value_s * 1000], [a.quantile], marker, color="#555555", markersize=7,
+                ax.plot([a.low_s * 1000, a.high_s * 1000], [a.quantile] * 2, color=SOFT,
+                        linewidth=1.2, zorder=4)  # fmt: skip
+                ax.plot([a.value_s * 1000], [a.quantile], marker, color=SOFT, markersize=7,
                         markerfacecolor="white", zorder=4)  # fmt: skip
         band = any(a.value_s is None for a in own)
-        ax.plot([], [], marker if not band else "", color=ACCENT if band else "#555555",
+        ax.plot([], [], marker if not band else "", color=ACCENT if band else SOFT,
                 linewidth=5 if band else 0, markerfacecolor="white", label=name)  # fmt: skip
     if names:
         ax.legend(loc="lower right", title="published, for comparison", alignment="left")
@@ -187,10 +193,10 @@ def ear_against_sdk(
         low, high = (1000 * v for v in published_gap_s)
         ax.fill_between(line, line + low, line + high, color=BASELINE, alpha=0.3, linewidth=0)
         ax.annotate(f"published gap {low:,.0f}–{high:,.0f} ms", (0.56 * edge, 0.56 * edge + high),
-                    ha="right", va="bottom", color="#555555", fontsize=8.5)  # fmt: skip
+                    ha="right", va="bottom", color=SOFT, fontsize=8.5)  # fmt: skip
     ax.plot(line, line, color=BASELINE, linewidth=1.2)
     ax.annotate("if they agreed", (0.72 * edge, 0.72 * edge), xytext=(8, -8), va="top",
-                textcoords="offset points", color="#555555", fontsize=8.5)  # fmt: skip
+                textcoords="offset points", color=SOFT, fontsize=8.5)  # fmt: skip
     ax.plot(x, y, "o", color=MAIN, markersize=4.5, alpha=0.65, markeredgewidth=0)
     gap = statistics.quantile(split, 0.5, "difference_s")
     ax.annotate(

@@ -12,8 +12,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from labkit.report.palette import ACCENT, INK, SOFT, looks
-from labkit.report.units import Unit, number, unit_axis, unit_of
+from labkit.report.palette import ACCENT, INK, looks
+from labkit.report.saving import records
+from labkit.report.units import SHARE, change_unit, number, unit_axis
 from labkit.study import statistics
 from labkit.study.compare import HARMED
 from labkit.study.statistics import Estimate
@@ -24,16 +25,14 @@ Turns = Results | pd.DataFrame
 What = str | Sequence[str]
 """A harm: an outcome, several outcomes, or a boolean or numeric column of the turns table."""
 
-_SHARE = "share"
-
 
 def turns_of(given: Turns) -> pd.DataFrame:
     """The turns table of a run, or the table itself."""
     return given.turns if isinstance(given, Results) else given
 
 
-def harmful(turns: pd.DataFrame, what: What = HARMED) -> tuple[pd.Series, str]:
-    """A harm turn by turn, and whether it is a ``share`` of turns or a column's amount.
+def amounts(turns: pd.DataFrame, what: What = HARMED) -> pd.Series:
+    """A harm turn by turn: 0 or 1, or a column's number; NaN where it is not known.
 
     Raises:
         ValueError: neither an outcome nor a column of numbers.
@@ -43,22 +42,32 @@ def harmful(turns: pd.DataFrame, what: What = HARMED) -> tuple[pd.Series, str]:
         for name in wanted:
             if name not in OUTCOMES:
                 raise ValueError(f"no outcome {name!r}; there are {', '.join(OUTCOMES)}")
-        return turns["outcome"].isin(wanted).astype(float), _SHARE
-    columns = [c for c in turns.columns if pd.api.types.is_numeric_dtype(turns[c])]
-    if what not in columns:
+        return turns["outcome"].isin(wanted).astype(float)
+    try:
+        return turns[what].astype(float)
+    except (KeyError, ValueError, TypeError):
+        columns = [str(c) for c in turns.select_dtypes(["number", "bool"]).columns]
         close = difflib.get_close_matches(what, [*OUTCOMES, *columns], n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"{what!r} is neither an outcome nor a column of numbers{hint}")
-    share = pd.api.types.is_bool_dtype(turns[what])
-    return turns[what].astype(float), _SHARE if share else what
+        message = f"{what!r} is neither an outcome nor a column of numbers{hint}"
+        raise ValueError(message) from None
+
+
+def kind_of(what: What, *found: pd.Series) -> str:
+    """``share`` if a harm either happened on a turn or did not, else the column's name."""
+    if not isinstance(what, str) or what in OUTCOMES:
+        return SHARE
+    happens = all(values.dropna().isin((0.0, 1.0)).all() for values in found)
+    return SHARE if happens and not what.startswith("n_") else what
 
 
 def harm_level(turns: pd.DataFrame, what: What = HARMED) -> tuple[Estimate, str]:
     """Rate or mean of a harm per turn with its 95% interval over calls, and its kind."""
-    amount, kind = harmful(turns, what)
-    if kind == _SHARE:
-        return statistics.rate(turns, amount), kind
-    return statistics.mean(turns.assign(harm=amount), "harm"), kind
+    found = amounts(turns, what)
+    kind = kind_of(what, found)
+    if kind == SHARE:
+        return statistics.rate(turns, found), kind
+    return statistics.mean(turns.assign(harm=found), "harm"), kind
 
 
 def harm_changes(
@@ -68,7 +77,7 @@ def harm_changes(
 
     Args:
         baseline: What is compared with.
-        arms: The others, by name.
+        arms: The others, by name; the baseline itself among them is left out.
         harms: What each harm is called in the figure, and what it is: an outcome, several
             outcomes, or a boolean or numeric column of the turns table.
 
@@ -78,25 +87,21 @@ def harm_changes(
         ``low``, ``high``.
     """
     base = turns_of(baseline)
+    others = {name: turns_of(given) for name, given in arms.items() if given is not baseline}
     rows: list[dict[str, Any]] = []
     for name, what in harms.items():
-        before, kind = harmful(base, what)
-        for arm, given in arms.items():
-            turns = turns_of(given)
-            found = statistics.difference(
-                base.assign(harm=before), turns.assign(harm=harmful(turns, what)[0]), "harm", q=None
-            )
-            rows.append({"harm": name, "kind": kind, "arm": arm, "baseline": float(before.mean()),
-                         "value": found.value, "low": found.low, "high": found.high})  # fmt: skip
+        before = base.assign(harm=amounts(base, what))
+        after = {arm: turns.assign(harm=amounts(turns, what)) for arm, turns in others.items()}
+        kind = kind_of(what, before["harm"], *(turns["harm"] for turns in after.values()))
+        for arm, turns in after.items():
+            if kind == SHARE:
+                found = statistics.rate_difference(before, turns, "harm")
+            else:
+                found = statistics.difference(before, turns, "harm", q=None)
+            rows.append({"harm": name, "kind": kind, "arm": arm,
+                         "baseline": float(before["harm"].mean()), "value": found.value,
+                         "low": found.low, "high": found.high})  # fmt: skip
     return pd.DataFrame(rows)
-
-
-def harm_unit(kind: str, name: str) -> Unit:
-    """How a harm's change is shown: shares as percentage points, columns in their own unit."""
-    if kind == _SHARE:
-        return Unit(name, 100.0, "percentage points")
-    unit = unit_of(kind)
-    return Unit(name, unit.factor, unit.symbol or "per turn")
 
 
 def harm_bars(changes: pd.DataFrame, *, limit: float | None = None) -> Figure:
@@ -126,9 +131,9 @@ def _panel(
     ax: Axes, changes: pd.DataFrame, arms: Sequence[str], harm: str, limit: float | None
 ) -> None:
     kind = str(changes["kind"].iloc[0])
-    unit = harm_unit(kind, "change")
+    unit = change_unit(kind, "change")
     edges = [0.0]
-    for row in changes.to_dict("records"):
+    for row in records(changes):
         y = arms.index(row["arm"])
         look = looks(y)
         value, low, high = (unit.factor * float(row[k]) for k in ("value", "low", "high"))
@@ -145,18 +150,17 @@ def _panel(
         edges += [low, high, value]
     ax.axvline(0, color=INK, linewidth=1.0)
     ax.tick_params(axis="y", length=0)
-    if limit is not None and kind == _SHARE:
+    if limit is not None and kind == SHARE:
         edges.append(unit.factor * limit)
         ax.axvline(unit.factor * limit, color=ACCENT, linewidth=1.2, linestyle="--")
-        ax.annotate("accepted ", (unit.factor * limit, 1), xycoords=("data", "axes fraction"),
+        ax.annotate("accepted", (unit.factor * limit, 1), xycoords=("data", "axes fraction"),
                     xytext=(0, 2), textcoords="offset points", ha="center", va="bottom",
                     fontsize=8, color=ACCENT)  # fmt: skip
     low_edge, high_edge = float(np.nanmin(edges)), float(np.nanmax(edges))
     room = (high_edge - low_edge) or 1.0
     ax.set_xlim(low_edge - (0.3 if low_edge < 0 else 0.05) * room, high_edge + 0.3 * room)
     base = unit.factor * float(changes["baseline"].iloc[0])
-    symbol = "%" if kind == _SHARE else unit.symbol
+    symbol = "% of turns" if kind == SHARE else unit.symbol
     ax.set_title(harm, pad=16)
-    ax.annotate(f"baseline {number(base)} {symbol}", (0, 1), xycoords="axes fraction",
-                xytext=(0, 4), textcoords="offset points", fontsize=8, color=SOFT)  # fmt: skip
     unit_axis(ax, unit)
+    ax.set_xlabel(f"{unit.label}\nfrom {number(base)} {symbol} at the baseline")

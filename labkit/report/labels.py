@@ -19,6 +19,7 @@ _RADII_PT = (9, 16, 26, 38, 52)
 _ANGLES_DEG = (45, -45, 135, -135, 0, 180, 90, -90)
 _LEADER_PT = 16
 _PAD_PX = 3.0
+_LINE_PT = 11.0
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,37 @@ def _write(ax: Axes, label: Label, spot: Spot, renderer: RendererAgg, trial: boo
     return Bbox.from_extents(box.x0 - _PAD_PX, box.y0 - _PAD_PX, box.x1 + _PAD_PX, box.y1 + _PAD_PX)
 
 
+def place_at_right(ax: Axes, labels: Sequence[Label]) -> None:
+    """Writes labels to the right of their points, moved up or down until none covers another.
+
+    Call it last, as :func:`place`. The points should share their x, as the ends of lines do.
+    """
+    if not labels:
+        return
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()
+    gap = _LINE_PT * figure.dpi / 72
+    rising = sorted(labels, key=lambda label: label.y)
+    wanted = [float(ax.transData.transform((label.x, label.y))[1]) for label in rising]
+    # as far apart as they must be, and as close to their points as that leaves them
+    at = np.array(wanted)
+    for _ in range(len(at)):
+        for i in range(1, len(at)):
+            overlap = gap - (at[i] - at[i - 1])
+            if overlap > 0:
+                at[i - 1] -= overlap / 2
+                at[i] += overlap / 2
+    at += max(float(ax.get_window_extent().y0) + gap / 2 - at[0], 0.0)
+    right = max(label.x for label in rising)
+    for label, pixel, y in zip(rising, wanted, at, strict=True):
+        ax.annotate(
+            label.text, (right, label.y), xytext=(12, (y - pixel) * 72 / figure.dpi),
+            textcoords="offset points", va="center", fontsize=8.5, color=label.colour,
+            arrowprops={"arrowstyle": "-", "color": label.colour, "linewidth": 0.6, "shrinkB": 3},
+        )  # fmt: skip
+
+
 def _cost(box: Bbox, keep: np.ndarray, boxes: Sequence[Bbox], frame: Bbox) -> float:
     """How much a place covers: texts weigh most, then leaving the frame, then points and lines."""
     cost = 0.0
@@ -125,7 +157,7 @@ def _cost(box: Bbox, keep: np.ndarray, boxes: Sequence[Bbox], frame: Bbox) -> fl
         max(frame.x0 - box.x0, 0) + max(box.x1 - frame.x1, 0)
         + max(frame.y0 - box.y0, 0) + max(box.y1 - frame.y1, 0)
     )  # fmt: skip
-    cost += outside / 4
+    cost += 3 + outside / 2 if outside > 0 else 0.0
     inside = (
         (keep[:, 0] > box.x0) & (keep[:, 0] < box.x1)
         & (keep[:, 1] > box.y0) & (keep[:, 1] < box.y1)

@@ -209,6 +209,8 @@ def _execute(notebook: Notebook, target: Path, values: dict[str, Any]) -> None:
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
+    trace = target.with_suffix(".traceback.txt")
+    trace.unlink(missing_ok=True)
     try:
         with _this_python():
             papermill.execute_notebook(
@@ -216,13 +218,14 @@ def _execute(notebook: Notebook, target: Path, values: dict[str, Any]) -> None:
                 progress_bar=False, log_output=False,
             )  # fmt: skip
     except PapermillExecutionError as e:
-        trace = target.with_suffix(".traceback.txt")
         trace.write_text(_ANSI.sub("", "\n".join(e.traceback)) + "\n", encoding="utf-8")
         message = _ANSI.sub("", str(e.evalue))
         raise NotebookFailed(
             f"{notebook.name}: cell {e.cell_index} failed with {e.ename}: {message} "
             f"(traceback: {trace})"
         ) from None
+    except RuntimeError as e:  # of nbclient and jupyter_client: the kernel died
+        raise NotebookFailed(f"{notebook.name}: {e} (copy: {target})") from None
 
 
 @contextmanager
@@ -240,8 +243,12 @@ def _this_python() -> Iterator[None]:
                      "--log-level=ERROR"],
             "display_name": "Python 3 (ipykernel)",
             "language": "python",
-            # so that it also works from a checkout that is not installed
-            "env": {"PYTHONPATH": os.pathsep.join(paths)},
+            # so that it also works from a checkout that is not installed, and that pictures are
+            # shown whatever backend the shell asks for
+            "env": {
+                "PYTHONPATH": os.pathsep.join(paths),
+                "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+            },
         }  # fmt: skip
         (spec / "kernel.json").write_text(json.dumps(kernel))
         os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [folder, before]))
@@ -260,7 +267,12 @@ def export(executed: Path, notebook: Notebook) -> str:
     from nbconvert import HTMLExporter
 
     content: Any = nbformat.read(executed, as_version=4)  # type: ignore[no-untyped-call]
+    heading = notebook.question
     for cell in content.cells:
+        if cell.cell_type == "markdown":
+            lines = [line for line in cell.source.splitlines() if line.startswith("#")]
+            heading = lines[-1].lstrip("# ") if lines else heading
+        cell.metadata["alt"] = heading  # of the pictures below it
         # a cell's value comes before its picture; a reader wants the picture, then the words
         cell.get("outputs", []).sort(key=lambda o: "image/png" not in o.get("data", {}))
     exporter = HTMLExporter(  # type: ignore[no-untyped-call]
@@ -271,7 +283,8 @@ def export(executed: Path, notebook: Notebook) -> str:
         resources={
             "metadata": {"name": notebook.name},
             "question": notebook.question,
-            "css": (templates_dir() / "style.css").read_text(),
+            "css": (templates_dir() / "style.css").read_text(encoding="utf-8"),
+            "js": (templates_dir() / "sort.js").read_text(encoding="utf-8"),
             "source": notebook.path.name,
         },
     )

@@ -23,27 +23,31 @@ MAIN = "#0B4F8A"
 
 
 class Look(NamedTuple):
-    """How one arm or group is drawn: told apart by lightness, marker, dash and hatch as well."""
+    """How one arm or group is drawn: told apart by lightness, marker, dash and hatch as well.
+
+    ``text`` is the colour again, dark enough to read.
+    """
 
     colour: str
+    text: str
     marker: str
     dash: str | tuple[int, tuple[int, ...]]
     hatch: str
 
 
-_LOOKS = (
-    Look(MAIN, "o", "-", ""),
-    Look(ACCENT, "^", "--", "///"),
-    Look("#56B4E9", "s", "-.", "..."),
-    Look("#009E73", "D", ":", "\\\\\\"),
-    Look("#E6B800", "v", (0, (5, 1, 1, 1, 1, 1)), "xxx"),
-    Look("#8A4F7D", "P", (0, (8, 2)), "---"),
+LOOKS = (
+    Look(MAIN, MAIN, "o", "-", ""),
+    Look(ACCENT, "#B34A00", "^", "--", "///"),
+    Look("#56B4E9", "#1F7CB4", "s", "-.", "..."),
+    Look("#009E73", "#00734F", "D", ":", "\\\\\\"),
+    Look("#E6B800", "#8A6D00", "v", (0, (5, 1, 1, 1, 1, 1)), "xxx"),
+    Look("#8A4F7D", "#8A4F7D", "P", (0, (8, 2)), "---"),
 )
 
 
 def looks(i: int) -> Look:
     """The look of the i-th arm or group, from 0; they repeat after six."""
-    return _LOOKS[i % len(_LOOKS)]
+    return LOOKS[i % len(LOOKS)]
 
 
 OWNERS: dict[str, tuple[str, str]] = {

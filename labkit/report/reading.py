@@ -202,4 +202,4 @@ def _titled(table: pd.DataFrame, title: str) -> pd.DataFrame:
 
 
 def _with_interval(found: Estimate) -> str:
-    return f"{ms(found.value)} [{ms(found.low)} – {ms(found.high)}]"
+    return f"{ms(found.value)} [{ms(found.low)}–{ms(found.high)}]"

@@ -1,25 +1,32 @@
 """Figures on disk: the picture, the exact numbers drawn, and where they come from.
 
-A rerun that changes nothing must leave the files alone, byte for byte, so there is no time stamp in
-any of them, and they are written only if the numbers, what was run, or the drawing changed.
+A rerun that changes nothing must leave the files alone, byte for byte. So none of them holds a
+time, a duration or a commit (the commit that holds the file says that), and a picture is drawn
+again only if its numbers or the drawing itself changed: another version of matplotlib may write
+other bytes for the same picture.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import math
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 _HERE = Path(__file__).resolve().parent
 _TERMS = ("agent", "agents", "arms", "settings", "seed", "n_calls", "n_turns", "clock")
+_CODE = ("version",)
+"""What of the code's identity is recorded: commit and dirty flag would change with every commit."""
+_MACHINE = "platform"
+"""Kept from the machine that wrote the record, as long as the rest is the same."""
 _DECIMALS = 9
 """Numbers are written to the nanosecond, the tick of the tunnel's clock."""
 
@@ -66,6 +73,7 @@ def save(
     notebook, _, short = name.rpartition("/")
     stem = figures_dir(to) / name
     numbers = as_csv(data)
+    picture, table, source = (stem.with_suffix(s) for s in (".png", ".csv", ".json"))
     record = {
         "notebook": notebook,
         "figure": short,
@@ -73,15 +81,16 @@ def save(
         "data_sha256": hashlib.sha256(numbers.encode()).hexdigest(),
         "drawing": _drawing(figure),
         **{k: v for k, v in provenance.items() if k not in _TERMS},
+        "code": {k: v for k, v in provenance.get("code", {}).items() if k in _CODE},
     }
-    picture, table, source = (stem.with_suffix(s) for s in (".png", ".csv", ".json"))
-    if _current(record, numbers, picture, table, source):
-        return picture
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    # without its "Software" entry the picture does not change with matplotlib's version number
-    figure.savefig(picture, metadata={"Software": None})
-    table.write_text(numbers, newline="\n")
-    write_json(source, record)
+    before = _read(source)
+    if not picture.is_file() or any(before.get(k) != record[k] for k in ("data_sha256", "drawing")):
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        # without its "Software" entry the picture does not change with matplotlib's version number
+        figure.savefig(picture, metadata={"Software": None})
+    _write(table, numbers)
+    if _without_machine(before) != _without_machine(_plain(record)):
+        write_json(source, record)
     return picture
 
 
@@ -93,40 +102,51 @@ def as_csv(data: pd.DataFrame) -> str:
     return str(tidy.to_csv(index=False, lineterminator="\n"))
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> bool:
-    """Writes JSON unless the file already says the same; tells whether it wrote."""
-    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    if path.is_file() and path.read_text() == text:
-        return False
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table as dicts, keyed by column name."""
+    return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes JSON unless the file already says the same; NaN becomes null."""
+    text = json.dumps(_plain(dict(content)), indent=2, sort_keys=True, ensure_ascii=False)
+    _write(path, text + "\n")
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN, and the last binary digits of a number are noise."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if hasattr(value, "item"):  # a number of numpy's
+        value = value.item()
+    if isinstance(value, float):
+        return None if math.isnan(value) else round(value, _DECIMALS)
+    return value
+
+
+def _write(path: Path, text: str) -> None:
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return True
+    path.write_text(text, encoding="utf-8", newline="\n")
 
 
-def _current(
-    record: dict[str, Any], numbers: str, picture: Path, table: Path, source: Path
-) -> bool:
-    if not (picture.is_file() and table.is_file() and source.is_file()):
-        return False
+def _read(source: Path) -> dict[str, Any]:
     try:
-        known = json.loads(source.read_text())
-    except json.JSONDecodeError:
-        return False
-    same = all(known.get(k) == record[k] for k in ("parameters", "data_sha256", "drawing"))
-    return same and table.read_text() == numbers
+        found = json.loads(source.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _without_machine(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in record.items() if k != _MACHINE}
 
 
 def _drawing(figure: Figure) -> str:
-    """Identity of the drawing apart from its numbers: the code, the style and every text."""
-    texts = [t.get_text() for t in figure.findobj(Text) if isinstance(t, Text)]
-    found = hashlib.sha256(_code().encode())
-    found.update("\n".join(texts).encode())
-    found.update(repr(figure.get_size_inches().tolist()).encode())
-    return found.hexdigest()[:12]
-
-
-@cache
-def _code() -> str:
-    files = [*_HERE.glob("*.py"), *(_HERE / "style").glob("*.mplstyle")]
-    kept = [p for p in sorted(files) if p.stem not in ("notebooks", "site", "reading", "saving")]
-    return "".join(p.read_text() for p in kept)
+    """Identity of everything that is drawn: its hash as SVG, which holds no pixels and no fonts."""
+    with io.BytesIO() as buffer, plt.rc_context({"svg.hashsalt": "labkit", "svg.fonttype": "none"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        return hashlib.sha256(buffer.getvalue()).hexdigest()[:12]

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import shutil
+import multiprocessing
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
 
 from labkit.report.notebooks import (
     Notebook,
     NotebookError,
     NotebookFailed,
     all_notebooks,
-    figures_of,
     find,
     plan,
     run_notebook,
     templates_dir,
 )
+from labkit.report.studies import claims_ledger, study
 from labkit.study.tables import code_version
 
 Say = Callable[[str], object]
@@ -31,9 +31,10 @@ def build(
     to: Path = Path("reports"),
     say: Say = print,
 ) -> Path:
-    """Runs notebooks and writes the site: an index, a page per study and a provenance page.
+    """Runs notebooks, several at once, and writes the site.
 
-    A notebook that stops does not stop the others; the index is written, then the error is raised.
+    The site has an index, a page per study and a provenance page. A notebook that stops does not
+    stop the others; the index is written, then the error is raised.
 
     Args:
         only: Notebooks by name or number; all of them by default.
@@ -49,22 +50,62 @@ def build(
         NotebookFailed: at least one notebook stopped in a cell.
     """
     chosen = [find(name) for name in dict.fromkeys(only)] if only else all_notebooks()
+    chosen = list({notebook.path.resolve(): notebook for notebook in chosen}.values())
     if not chosen:
         raise NotebookError("there are no notebooks here: run from a checkout of labkit")
+    names = [notebook.name for notebook in chosen]
+    if len(set(names)) < len(names):
+        raise NotebookError(f"a report needs notebooks of different names, not {', '.join(names)}")
     for notebook in chosen:
         plan(notebook, (), preset, to)
-    failures: dict[str, str] = {}
-    for i, notebook in enumerate(chosen, 1):
-        say(f"[{i}/{len(chosen)}] {notebook.name}: {notebook.question}")
-        try:
-            run_notebook(str(notebook.path), to=to, preset=preset)
-        except NotebookFailed as e:
-            failures[notebook.name] = str(e)
-            say(str(e))
+    failures = run_all(chosen, preset, to, say)
     index = write(chosen, to, preset, failures)
     if failures:
         raise NotebookFailed("; ".join(failures.values()))
     return index
+
+
+def run_all(
+    notebooks: Sequence[Notebook], preset: str, to: Path, say: Say = print
+) -> dict[str, str]:
+    """Runs notebooks in processes of their own, as many at once as there are cores.
+
+    Args:
+        notebooks: What to run; the first is started first.
+        preset: ``smoke``, ``default`` or ``full``.
+        to: Folder of the site.
+        say: Called with a line as each ends.
+
+    Returns:
+        What went wrong, by name, for those that stopped, in the order given.
+    """
+    cores = len(os.sched_getaffinity(0))
+    at_once = min(cores, len(notebooks))
+    failed: dict[str, str] = {}
+    # a fresh interpreter each: papermill and the kernels' folder are set up process-wide
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(at_once, mp_context=context) as pool:
+        jobs = {
+            pool.submit(
+                run_notebook, str(n.path), to=to, preset=preset, workers=max(1, cores // at_once)
+            ): n
+            for n in notebooks
+        }
+        say(f"running {len(jobs)} notebook{'s' if len(jobs) > 1 else ''}, {at_once} at once")
+        try:
+            for done, job in enumerate(as_completed(jobs), 1):
+                name = jobs[job].name
+                try:
+                    job.result()
+                except NotebookFailed as e:
+                    failed[name] = str(e)
+                except BrokenExecutor as e:
+                    failed[name] = f"{name}: the process that ran it died ({e})"
+                say(f"[{done}/{len(jobs)}] {failed.get(name, name)}")
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return {n.name: failed[n.name] for n in notebooks if n.name in failed}
 
 
 def write(
@@ -83,65 +124,21 @@ def write(
     """
     from jinja2 import Environment, FileSystemLoader
 
-    studies = [_study(n, to, (failures or {}).get(n.name, "")) for n in notebooks]
+    studies = [study(n, to, (failures or {}).get(n.name, "")) for n in notebooks]
     pages = Environment(
-        loader=FileSystemLoader(templates_dir() / "site"), trim_blocks=True, lstrip_blocks=True
-    )
+        loader=FileSystemLoader(templates_dir() / "site"), autoescape=True, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
     common = {
-        "css": (templates_dir() / "style.css").read_text(),
+        "css": (templates_dir() / "style.css").read_text(encoding="utf-8"),
+        "js": (templates_dir() / "sort.js").read_text(encoding="utf-8"),
         "code": code_version(),
         "preset": preset,
         "studies": studies,
+        "ledger": claims_ledger(studies),
     }
+    to.mkdir(parents=True, exist_ok=True)
     for name in ("index", "provenance"):
         text = pages.get_template(f"{name}.html.j2").render(common)
         (to / f"{name}.html").write_text(text, encoding="utf-8")
     return to / "index.html"
-
-
-def _study(notebook: Notebook, to: Path, failed: str) -> dict[str, Any]:
-    study: dict[str, Any] = {
-        "name": notebook.name,
-        "question": notebook.question,
-        "page": f"{notebook.name}.html",
-        "failed": failed,
-    }
-    executed = to / "notebooks" / notebook.path.name
-    if failed:
-        study["page"] = f"notebooks/{notebook.path.name}"
-        return study
-    source = figures_of(notebook, executed)
-    # the site carries its own copies, so that the folder can be sent to someone
-    target = to / "figures" / notebook.name
-    if source.is_dir() and source.resolve() != target.resolve():
-        shutil.copytree(source, target, dirs_exist_ok=True)
-    study["parameters"] = json.loads(executed.read_text(encoding="utf-8"))["metadata"]["papermill"][
-        "parameters"
-    ]
-    verdict = target / "verdict.json"
-    study["verdict"] = json.loads(verdict.read_text()) if verdict.is_file() else None
-    study["records"] = [_record(path, notebook.name) for path in sorted(target.glob("*.json"))
-                        if path.name != "verdict.json"]  # fmt: skip
-    key = target / f"{notebook.key_figure}.png"
-    study["figure"] = f"figures/{notebook.name}/{key.name}" if key.is_file() else ""
-    if study["records"]:
-        study["terms"] = list(_flat(study["records"][0]["record"]))
-    return study
-
-
-def _record(path: Path, notebook: str) -> dict[str, Any]:
-    record = json.loads(path.read_text())
-    links = {s: f"figures/{notebook}/{path.stem}.{s}" for s in ("png", "csv", "json")}
-    return {"figure": path.stem, "data_sha256": record["data_sha256"], "record": record, **links}
-
-
-def _flat(record: dict[str, Any]) -> list[tuple[str, str]]:
-    rows = []
-    for key, value in record.items():
-        if key in ("data_sha256", "drawing", "figure", "notebook"):
-            continue
-        if isinstance(value, dict):
-            rows += [(f"{key}: {name}", str(v)) for name, v in value.items()]
-        else:
-            rows.append((key, str(value)))
-    return rows

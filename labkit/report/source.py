@@ -22,4 +22,5 @@ def source(agent: str) -> Code:
     from IPython.display import Code
 
     path, _ = find_agent(agent)
-    return Code(path.read_text(encoding="utf-8"), language="python")
+    text = path.read_text(encoding="utf-8")
+    return Code(text, language="python")  # type: ignore[no-untyped-call]

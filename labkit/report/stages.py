@@ -14,10 +14,12 @@ from labkit.report.palette import (
     INK,
     NAMES,
     OWNERS,
+    SOFT,
     axes_or_new,
     ms_axis,
     owner_of,
 )
+from labkit.report.saving import records
 from labkit.report.waterfall import sdk_stopped_s
 from labkit.study import statistics
 from labkit.study.timeline import STAGES
@@ -73,17 +75,23 @@ def stage_bars(turns: pd.DataFrame, ax: Axes | None = None) -> Axes:
     means = stage_means(turns)
     ax = axes_or_new(ax, 8.0, 0.31 * len(means) + 1.2)
     edge = 1000 * float(means["high_s"].max())
-    for y, row in enumerate(means.itertuples()):
-        colour, hatch = OWNERS[str(row.owner)]
-        value, low, high = (1000 * float(v) for v in (row.mean_s, row.low_s, row.high_s))
+    longest = means["mean_s"].nlargest(2).to_list()
+    for y, row in enumerate(records(means)):
+        colour, hatch = OWNERS[row["owner"]]
+        value, low, high = (1000 * row[k] for k in ("mean_s", "low_s", "high_s"))
         ax.barh(y, value, height=0.7, color=colour, hatch=hatch, edgecolor="white", linewidth=0.5)
         _interval(ax, y, low, high)
-        ax.text(high + 0.012 * edge, y, f"{value:,.0f}", va="center", fontsize=8.5)
-    names = [f"{NAMES[f'{r.stage}_s']}  ·  {r.owner}" for r in means.itertuples()]
+        ax.text(high + 0.012 * edge, y, f"{value:,.0f}", va="center", fontsize=8.5,
+                fontweight="bold" if row["mean_s"] in longest else "normal")  # fmt: skip
+    names = [f"{NAMES[r['stage'] + '_s']}  ·  {r['owner']}" for r in records(means)]
     ax.set_yticks(range(len(means)), names)
     ax.tick_params(axis="y", length=0)
     ax.invert_yaxis()
     ax.set_xlim(0, edge * 1.12)
+    whole = 1000 * float(turns.loc[turns["residual_s"].notna(), "response_latency_s"].mean())
+    ax.annotate(f"together {1000 * means['mean_s'].sum():,.0f} ms\nmean latency {whole:,.0f} ms",
+                (1, 0), xycoords="axes fraction", xytext=(-4, 6), textcoords="offset points",
+                ha="right", fontsize=8.5, color=SOFT)  # fmt: skip
     ms_axis(ax, "mean time per answered turn, 95% interval over calls")
     return ax
 
@@ -189,10 +197,10 @@ def difference_by_stage(
     ax = axes_or_new(ax, 8.0, 0.33 * len(means) + 1.2)
     at, last = 0.0, len(means) - 1
     edge = 1000 * float(means["high_s"].max())
-    for y, row in enumerate(means.itertuples()):
-        value, low, high = (1000 * float(v) for v in (row.mean_s, row.low_s, row.high_s))
+    for y, row in enumerate(records(means)):
+        value, low, high = (1000 * row[k] for k in ("mean_s", "low_s", "high_s"))
         start = at if y < last else 0.0
-        colour, hatch = OWNERS.get(str(row.owner), (BASELINE, ""))
+        colour, hatch = OWNERS.get(row["owner"], (BASELINE, ""))
         ax.barh(y, abs(value), left=min(start, start + value), height=0.68, color=colour,
                 hatch=hatch, edgecolor="white", linewidth=0.5)  # fmt: skip
         _interval(ax, y, start + low, start + high)
@@ -204,8 +212,8 @@ def difference_by_stage(
         if y < last:
             ax.plot([at, at], [y - 0.34, y + 1.34], color="#888888", linewidth=0.6, zorder=2)
     names = [
-        str(r.name) if y == last else f"{r.name}  ·  {r.owner}"
-        for y, r in enumerate(means.itertuples(index=False))
+        r["name"] if y == last else f"{r['name']}  ·  {r['owner']}"
+        for y, r in enumerate(records(means))
     ]
     ax.set_yticks(range(len(means)), names)
     ax.tick_params(axis="y", length=0)

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from labkit.report.harms import harm_level
-from labkit.report.labels import Label, Obstacles, place
+from labkit.report.harms import amounts, harm_level, kind_of
+from labkit.report.labels import Label, place_at_right
 from labkit.report.palette import ACCENT, axes_or_new, looks
-from labkit.report.units import Unit, unit_axis, unit_of
+from labkit.report.units import SHARE, Unit, unit_axis, unit_of
 from labkit.study import statistics
 from labkit.study.statistics import Estimate
 from labkit.study.summary import OUTCOMES
@@ -54,10 +54,8 @@ def sweep_points(
 
 
 def _estimate(part: pd.DataFrame, y: str, q: float | None) -> Estimate:
-    rate = y in OUTCOMES or (y in part and pd.api.types.is_bool_dtype(part[y]))
-    if rate or q is None:
+    if y in OUTCOMES or q is None or kind_of(y, amounts(part, y)) == SHARE:
         return harm_level(part, y)[0]
-    harm_level(part.head(1), y)  # names what is wrong, if y is not numbers
     return statistics.quantile(part, q, y)
 
 
@@ -96,7 +94,7 @@ def sweep_lines(
     across = _named(unit_of(x), x_name)
     up = _named(_y_unit(y, share), y_name)
     groups = [None] if by is None else list(dict.fromkeys(points[by]))
-    obstacles, labels = Obstacles(), []
+    labels = []
     for i, group in enumerate(groups):
         own = points if by is None else points[points[by] == group]
         own = own[own[y].notna()].sort_values(x)
@@ -110,15 +108,14 @@ def sweep_lines(
         ax.vlines(at, low, high, color=look.colour, linewidth=1.1, alpha=0.7)
         ax.plot(at, value, color=look.colour, linestyle=look.dash, marker=look.marker,
                 markersize=6, markeredgecolor="white")  # fmt: skip
-        for a in range(len(at) - 1):
-            obstacles.line(at[a], value[a], at[a + 1], value[a + 1])
         if group is not None:
-            labels.append(Label(float(at[-1]), float(value[-1]), str(group), look.colour))
-    _frame(ax, across, default, log_x)
+            labels.append(Label(float(at[-1]), float(value[-1]), str(group), look.text))
+    ends = up.factor * points[["low", "high", y]].to_numpy(dtype=float)
+    _frame(ax, across, float(np.nanmin(ends)), float(np.nanmax(ends)), default, log_x)
     unit_axis(ax, across)
     unit_axis(ax, up, "y")
     ax.grid(True, axis="both")
-    place(ax, labels, obstacles)
+    place_at_right(ax, labels)
     return ax
 
 
@@ -132,19 +129,18 @@ def _named(unit: Unit, name: str | None) -> Unit:
     return unit if name is None else Unit(name, unit.factor, unit.symbol)
 
 
-def _frame(ax: Axes, across: Unit, default: float | None, log_x: bool) -> None:
+def _frame(
+    ax: Axes, across: Unit, lowest: float, highest: float, default: float | None, log_x: bool
+) -> None:
     if log_x:
         ax.set_xscale("log")
-    low, high = ax.get_ylim()
-    ax.set_ylim(min(low, 0.0) if low < 0 else 0.0, high + 0.06 * (high - min(low, 0.0)))
+    ax.set_ylim(min(1.1 * lowest, 0.0), 1.1 * highest if highest > 0 else 1.0)
     left, right = ax.get_xlim()
     # room for the names at the lines' ends
     ax.set_xlim(left, right * (right / left) ** 0.15 if log_x else right + 0.15 * (right - left))
     if default is not None:
         at = across.factor * default
         ax.axvline(at, color=ACCENT, linewidth=1.0, linestyle=":", zorder=1)
-        ax.annotate("default", (at, 1), xycoords=("data", "axes fraction"), xytext=(0, 2),
-                    textcoords="offset points", ha="center", va="bottom", fontsize=8,
+        ax.annotate("default", (at, 1), xycoords=("data", "axes fraction"), xytext=(3, -2),
+                    textcoords="offset points", ha="left", va="top", fontsize=8,
                     color=ACCENT)  # fmt: skip
-    if not np.isfinite(ax.get_ylim()).all():
-        ax.set_ylim(0, 1)

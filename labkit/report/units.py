@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
+SHARE = "share"
+"""Kind of a harm that happens on a turn or does not; others are means of a column."""
 _NAMES = {
     "response_latency_s": "response latency at the caller's ear",
     "sdk_e2e_latency_s": "the SDK's e2e_latency",
@@ -30,8 +32,6 @@ _SUFFIXES = (  # the first that fits; `_per_s` must come before `_s`
     ("_characters", 1.0, "characters"),
     ("_dbfs", 1.0, "dBFS"),
 )
-_WHOLE = 100
-"""Numbers from here on are printed without decimals."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,16 @@ class Unit:
         """For an axis or the head of a column: name and unit."""
         return f"{self.name} ({self.symbol})" if self.symbol else self.name
 
-    def text(self, value: float, sign: bool = False) -> str:
-        """A value of the table as printed, without its unit; a dash for NaN."""
-        return number(value * self.factor, sign)
-
-    def interval(self, low: float, high: float) -> str:
-        """Two values of the table as an interval in brackets."""
-        return interval(low * self.factor, high * self.factor)
+    def estimate(
+        self, value: float, low: float, high: float, sign: bool = False, symbol: bool = False
+    ) -> str:
+        """A value of the table with its interval in brackets; a dash for NaN."""
+        if math.isnan(value):
+            return "–"
+        value, low, high = (v * self.factor for v in (value, low, high))
+        unit = f" {self.symbol}" if symbol and self.symbol else ""
+        size = max(abs(low), abs(high))
+        return f"{number(value, sign, like=size)}{unit} {interval(low, high)}"
 
 
 def unit_of(column: str) -> Unit:
@@ -76,20 +79,41 @@ def unit_of(column: str) -> Unit:
     return Unit(_NAMES.get(column, column.replace("_", " ")))
 
 
-def number(value: float, sign: bool = False) -> str:
-    """A number as short as it is readable: three figures, thousands separated; a dash for NaN."""
+def change_unit(kind: str, name: str) -> Unit:
+    """How a change of a harm is shown: shares as percentage points, columns in their own unit.
+
+    Args:
+        kind: ``share``, or the column whose mean per turn it is.
+        name: What the change is called.
+    """
+    if kind == SHARE:
+        return Unit(name, 100.0, "percentage points")
+    unit = unit_of(kind)
+    return Unit(name, unit.factor, unit.symbol or "per turn")
+
+
+def number(value: float, sign: bool = False, like: float | None = None) -> str:
+    """A number with thousands separated and no more decimals than its size deserves.
+
+    Args:
+        value: What to print; a dash for NaN.
+        sign: Whether to print a plus too.
+        like: A number whose size decides about the decimals instead.
+    """
     if math.isnan(value):
         return "–"
-    if abs(value) >= _WHOLE or float(value).is_integer():
-        text = f"{value:+,.0f}" if sign else f"{value:,.0f}"
-    else:
-        text = f"{value:+.3g}" if sign else f"{value:.3g}"
+    size = abs(value if like is None else like)
+    decimals = 0 if size >= 20 else 1 if size >= 1 else 2 if size >= 0.1 else 3
+    text = f"{round(value, decimals) + 0.0:{'+' if sign else ''},.{decimals}f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text in ("-0", "+0") else text.replace("-", "−")
 
 
 def interval(low: float, high: float) -> str:
     """An interval in brackets, in shown units."""
-    return f"[{number(low)} to {number(high)}]" if low < 0 else f"[{number(low)}–{number(high)}]"
+    size = max(abs(low), abs(high))
+    ends = number(low, like=size), number(high, like=size)
+    return "[" + (" to " if low < 0 else "–").join(ends) + "]"
 
 
 def unit_axis(ax: Axes, unit: Unit, axis: str = "x") -> None:

@@ -8,27 +8,52 @@ from typing import Any
 
 import pandas as pd
 
-from labkit.report.units import interval, number
+from labkit.report.saving import records
+from labkit.report.units import Unit, change_unit, number
+
+_MS = Unit("", 1000.0, "ms")
+_OUTCOMES = {
+    "reproduced": "claim reproduced",
+    "smaller": "smaller than claimed",
+    "larger": "larger than claimed",
+}
 
 
-def records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a table as dicts, keyed by column name."""
-    return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+def cells(row: Mapping[str, Any]) -> dict[str, str]:
+    """A row in words, piece by piece: ``claimed``, ``p50``, ``p95``, ``harm``; empty where none."""
+    level = "" if row["measures"] == "saving" else "takes "
+    found = {p: level + _estimate(row, p, _MS) for p in ("p50", "p95")}
+    found["claimed"] = "" if is_none(row["claimed_low_s"]) else f"{_band(row)} at {_p(row)}"
+    found["harm"] = ""
+    if not is_none(row["harm_name"]):
+        unit = change_unit(row["harm_kind"], "")
+        change = _estimate(row, "harm", unit, sign=True, symbol=True)
+        found["harm"] = f"{row['harm_name']}: {change}"
+    return found
+
+
+def badges(row: Mapping[str, Any]) -> list[str]:
+    """What a card says in two words: the decision, and how the claim fared."""
+    found = [] if is_none(row["decision"]) else [str(row["decision"])]
+    if not is_none(row["claim_outcome"]):
+        found.append(_OUTCOMES.get(row["claim_outcome"], f"claim: {row['claim_outcome']}"))
+    return found
 
 
 def table(verdicts: pd.DataFrame) -> pd.DataFrame:
-    """Verdicts as a reader wants them: milliseconds and percentage points with 95% intervals."""
+    """Verdicts as a reader wants them: in shown units, with 95% intervals."""
     shown = []
     for row in records(verdicts):
         saved = "saved" if row["measures"] == "saving" else "latency"
         line = {"arm": row["arm"]}
         for p in ("p50", "p95"):
-            line[f"{saved} {p} (ms)"] = _with_interval(row, p, "_s", 1000)
+            line[f"{saved} {p} (ms)"] = _estimate(row, p, _MS)
         if not is_none(row["harm_name"]):
-            unit = harm_unit(row)
-            line[unit.label] = _with_interval(row, "harm", "", unit, sign=True)
-        if not is_none(row["claim"]):
+            unit = change_unit(row["harm_kind"], row["harm_name"])
+            line[unit.label] = _estimate(row, "harm", unit, sign=True)
+        if not is_none(row["claimed_low_s"]):
             line["claimed (ms)"] = f"{_band(row)} at {_p(row)}"
+        if not is_none(row["claim_outcome"]):
             line["claim"] = row["claim_outcome"]
         if not is_none(row["decision"]):
             line |= {"verdict": row["decision"], "because": row["reason"]}
@@ -39,34 +64,27 @@ def table(verdicts: pd.DataFrame) -> pd.DataFrame:
 
 def sentence(row: Mapping[str, Any]) -> str:
     """A row of a table of verdicts as a sentence."""
-    kind = "Saving" if row["measures"] == "saving" else "Latency"
-    p50, p95 = (_with_interval(row, p, "_s", 1000, unit=" ms") for p in ("p50", "p95"))
-    text = f"{row['arm']}: " + (f"{row['decision']}. " if row.get("decision") else "")
-    text += f"{kind} at p50 {p50}, at p95 {p95}"
+    p50, p95 = (_estimate(row, p, _MS, symbol=True) for p in ("p50", "p95"))
+    text = f"{row['arm']}: {row['decision']}. Saving" if row.get("decision") else f"{row['arm']}: "
+    text += "" if row.get("decision") else row["measures"]
+    text += f" at p50 {p50}, at p95 {p95}"
     if row.get("harm_name"):
-        change = _with_interval(row, "harm", "", 100, sign=True, unit=" percentage points")
-        text += f"; {row['harm_name']}: {change}"
+        unit = change_unit(row["harm_kind"], row["harm_name"])
+        text += f"; {row['harm_name']}: {_estimate(row, 'harm', unit, sign=True, symbol=True)}"
     text += f" ({row['reason']})." if row.get("reason") else "."
-    if row.get("claim"):
-        text += f" {row['claim']} claims {_band(row)} ms at {_p(row)}: {row['claim_outcome']}."
+    if row.get("claim_outcome"):
+        band = "" if is_none(row["claimed_low_s"]) else f" claims {_band(row)} ms at {_p(row)}"
+        text += f" {row['claim']}{band}: {row['claim_outcome']}."
     return text
 
 
-def _with_interval(
-    row: Mapping[str, Any],
-    name: str,
-    end: str,
-    factor: float,
-    *,
-    sign: bool = False,
-    unit: str = "",
+def _estimate(
+    row: Mapping[str, Any], name: str, unit: Unit, sign: bool = False, symbol: bool = False
 ) -> str:
-    value, low, high = (factor * float(row[f"{name}{x}{end}"]) for x in ("", "_low", "_high"))
-    if math.isnan(value):
-        return "–"
-    digits = 0 if factor == 1000 else 1
-    value, low, high = (round(v, digits) for v in (value, low, high))
-    return f"{number(value, sign)}{unit} {interval(low, high)}"
+    suffix = "_s" if unit is _MS else ""
+    ends = (row[f"{name}{end}{suffix}"] for end in ("", "_low", "_high"))
+    value, low, high = (math.nan if is_none(v) else float(v) for v in ends)
+    return unit.estimate(value, low, high, sign, symbol)
 
 
 def _band(row: Mapping[str, Any]) -> str:

@@ -18,14 +18,14 @@ import difflib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
 
-from labkit.report.saving import figures_dir, write_json
-from labkit.report.verdict_text import is_none, records, sentence, table
+from labkit.report.claimed import Claim, Claimed, level_against_claim
+from labkit.report.saving import figures_dir, records, write_json
+from labkit.report.verdict_text import is_none, sentence, table
 from labkit.study import statistics
 from labkit.study.statistics import Estimate
 from labkit.study.verdict import against_claim
@@ -58,7 +58,8 @@ COLUMNS = {
     "p95_low_s": "lower end of its 95% interval",
     "p95_high_s": "upper end",
     "harm_name": "the harm that was weighed against the saving; null where none was",
-    "harm": "its increase, a share of turns; positive is bad",
+    "harm_kind": "share (of turns), or the column whose mean per turn it is",
+    "harm": "its increase over the baseline; positive is bad",
     "harm_low": "lower end of its 95% interval",
     "harm_high": "upper end",
     "claim": "who claims what; null where nothing is claimed of this arm",
@@ -73,51 +74,13 @@ COLUMNS = {
 }
 """Columns of a table of verdicts and keys of a row in ``verdict.json``."""
 
-_DECIMALS = 9
-
-
-class Claimed(Protocol):
-    """Anything that names a claimed band: :class:`Claim`, or an entry of a ledger."""
-
-    @property
-    def text(self) -> str: ...
-    @property
-    def low_s(self) -> float: ...
-    @property
-    def high_s(self) -> float: ...
-    @property
-    def quantile(self) -> float: ...
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A published band.
-
-    Attributes:
-        text: Whose claim it is, as the subject of a sentence: "The 12-techniques guide".
-        low_s: Lower end, seconds.
-        high_s: Upper end, seconds.
-        quantile: Which quantile it speaks of, 0 to 1.
-
-    Raises:
-        ValueError: the band is empty.
-    """
-
-    text: str
-    low_s: float
-    high_s: float
-    quantile: float = 0.95
-
-    def __post_init__(self) -> None:
-        if self.low_s > self.high_s:
-            raise ValueError(f"a claimed band from {self.low_s} s to {self.high_s} s is empty")
-
 
 def rows(
     comparison: pd.DataFrame,
     *,
     claim: Claimed | Mapping[str, Claimed] | None = None,
     harm: str = HARM,
+    harm_kind: str = "share",
     differs: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Verdicts of a comparison, one row per arm.
@@ -126,6 +89,8 @@ def rows(
         comparison: What ``lab.compare`` returned.
         claim: A claimed saving, of every arm or by arm.
         harm: What the comparison's harm is called.
+        harm_kind: ``share`` if it is a share of turns; otherwise the column of which
+            ``lab.compare`` took the mean, such as ``llm_wasted_tokens``, for its unit.
         differs: Arms in which the claimed mechanism was found not to exist, each with what was
             found instead; their outcome is ``mechanism differs``.
 
@@ -139,13 +104,17 @@ def rows(
     claims = claim if isinstance(claim, Mapping) else dict.fromkeys(arms, claim)
     for name in (*claims, *(differs or {})):
         _known_arm(name, arms)
+    if any(getattr(c, "quantity", "saving") == "level" for c in claims.values()):
+        raise ValueError("a level is claimed, not a saving: hold it against one arm's turns with "
+                         "latency_claim")  # fmt: skip
     found = []
     for row in records(comparison):
         arm = str(row["arm"])
         parts: dict[str, Any] = {"arm": arm, "measures": "saving", "n_turns": row["n_turns"]}
         for p in ("p50", "p95"):
             parts |= {f"{p}{end}_s": row[f"saving_{p}{end}_s"] for end in ("", "_low", "_high")}
-        parts |= {"harm_name": harm, **{k: row[k] for k in ("harm", "harm_low", "harm_high")}}
+        parts |= {"harm_name": harm, "harm_kind": harm_kind}
+        parts |= {k: row[k] for k in ("harm", "harm_low", "harm_high")}
         parts |= {"decision": row["verdict"], "reason": row["reason"]}
         parts |= _held_against(parts, claims.get(arm), (differs or {}).get(arm))
         found.append({**parts, "statement": sentence(parts)})
@@ -178,25 +147,6 @@ def latency_claim(
     parts["reason"] = f"{found.n} turns in {found.n_calls} calls"
     parts["statement"] = sentence(parts)
     return pd.DataFrame([parts], columns=list(COLUMNS))
-
-
-def level_against_claim(found: Estimate, claim: Claimed) -> str:
-    """Whether a measured level lies in a claimed band.
-
-    Returns:
-        ``reproduced`` when the estimate lies in the band, ``smaller`` or ``larger`` when its whole
-        interval lies beside it, ``not enough evidence`` when the estimate lies outside and its
-        interval reaches in, or there is no estimate.
-    """
-    if math.isnan(found.value):
-        return "not enough evidence"
-    if claim.low_s <= found.value <= claim.high_s:
-        return "reproduced"
-    if found.low > claim.high_s:
-        return "larger"
-    if found.high < claim.low_s:
-        return "smaller"
-    return "not enough evidence"
 
 
 def statement(verdicts: pd.DataFrame, headline: str | None = None) -> str:
@@ -240,7 +190,7 @@ def save_verdict(
         "rows": records(verdicts[list(COLUMNS)]),
         "harms": [] if harms is None else records(harms),
     }
-    write_json(path, _tidy(content))
+    write_json(path, content)
     return path
 
 
@@ -287,6 +237,8 @@ def _held_against(
     if differs:
         outcome = {"claim_outcome": "mechanism differs", "reason": f"{parts['reason']}; {differs}"}
         return _terms(claim) | outcome
+    if math.isnan(claim.low_s):
+        return _terms(claim)  # nothing that could be measured is claimed
     p = f"p{claim.quantile * 100:g}"
     if f"{p}_s" not in parts:
         raise ValueError(f"a claim about {p} cannot be checked: p50 and p95 are compared")
@@ -302,16 +254,3 @@ def _terms(claim: Claimed) -> dict[str, Any]:
 
 def _three(name: str, found: Estimate) -> dict[str, float]:
     return {f"{name}_s": found.value, f"{name}_low_s": found.low, f"{name}_high_s": found.high}
-
-
-def _tidy(value: Any) -> Any:
-    """JSON has no NaN, and the last binary digits of a number are noise."""
-    if isinstance(value, dict):
-        return {k: _tidy(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_tidy(v) for v in value]
-    if hasattr(value, "item"):  # a number of numpy's
-        value = value.item()
-    if isinstance(value, float):
-        return None if math.isnan(value) else round(value, _DECIMALS)
-    return value

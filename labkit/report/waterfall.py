@@ -14,14 +14,18 @@ from labkit.report.palette import (
     INK,
     NAMES,
     OWNERS,
+    SOFT,
     axes_or_new,
     ms_axis,
     owner_of,
 )
+from labkit.report.saving import records
 from labkit.study.timeline import STAGES
 
 _VISIBLE_S = 0.0005
 """A stage shorter than this is not drawn; it was overlapped by other work, or did not happen."""
+_ALWAYS = ("transcript_s", "llm_first_token_s", "first_sentence_s", "tts_first_audio_s")
+"""Stages that every answered turn goes through, seen or unseen."""
 
 
 def one_turn(turns: pd.DataFrame, stages: bool = True) -> pd.DataFrame:
@@ -36,7 +40,8 @@ def one_turn(turns: pd.DataFrame, stages: bool = True) -> pd.DataFrame:
         ``end_s`` since the caller's last sound.
     """
     rows: list[dict[str, object]] = []
-    for _, turn in turns.iterrows():
+    stopped = sdk_stopped_s(turns).to_list()
+    for turn, sdk_stopped in zip(records(turns), stopped, strict=True):
         head = {"call": turn["call"], "turn": turn["turn"]}
         at = 0.0
         for name in STAGES if stages else ():
@@ -47,7 +52,7 @@ def one_turn(turns: pd.DataFrame, stages: bool = True) -> pd.DataFrame:
             at += length
         rows.append({**head, "part": "response_latency", "owner": "caller's ear",
                      "start_s": 0.0, "end_s": float(turn["response_latency_s"])})  # fmt: skip
-        start = sdk_stopped_s(turns).loc[turn.name] - turn["at_caller_stopped_s"]
+        start = sdk_stopped - turn["at_caller_stopped_s"]
         rows.append({**head, "part": "sdk_e2e_latency", "owner": "SDK", "start_s": float(start),
                      "end_s": float(start + turn["sdk_e2e_latency_s"])})  # fmt: skip
     return pd.DataFrame(rows)
@@ -90,10 +95,12 @@ def turn_waterfall(turns: pd.Series | pd.DataFrame, ax: Axes | None = None) -> A
     ax = axes_or_new(ax, 8.0, 0.3 * (len(stages) + 2) + 1.1)
     total_ms = 1000 * float(frame["response_latency_s"].iloc[0])
     ticks: list[str] = []
-    for y, stage in enumerate(stages.itertuples()):
-        _stage(ax, y, str(stage.owner), 1000 * float(stage.start_s), 1000 * float(stage.end_s),
-               total_ms)  # fmt: skip
-        ticks.append(f"{NAMES[f'{stage.part}_s']}  ·  {stage.owner}")
+    longest = (stages["end_s"] - stages["start_s"]).max()
+    for row, stage in enumerate(records(stages)):
+        _stage(ax, row, stage["owner"], 1000 * stage["start_s"], 1000 * stage["end_s"], total_ms,
+               bold=stage["end_s"] - stage["start_s"] >= longest)  # fmt: skip
+        ticks.append(f"{NAMES[stage['part'] + '_s']}  ·  {stage['owner']}")
+    _hidden(ax, frame, stages)
     y = len(stages) + 0.3
     _span(ax, y, 0.0, total_ms, f"{total_ms:,.0f}", INK)
     ticks.append("silence at the caller's ear")
@@ -134,7 +141,19 @@ def turn_waterfalls(turns: pd.DataFrame, titles: Sequence[str]) -> Figure:
     return figure
 
 
-def _stage(ax: Axes, y: float, owner: str, start: float, end: float, total: float) -> None:
+def _hidden(ax: Axes, frame: pd.DataFrame, stages: pd.DataFrame) -> None:
+    """Says which work was over before its turn came: it is missing, but it was done."""
+    gone = [NAMES[s] for s in _ALWAYS if float(frame[s].iloc[0]) <= _VISIBLE_S]
+    if gone:
+        # below the first bars, where a waterfall has room
+        ax.annotate("done meanwhile, so not visible:\n" + "\n".join(gone), (0, len(stages) - 0.6),
+                    xycoords=("axes fraction", "data"), xytext=(6, 0), textcoords="offset points",
+                    va="bottom", fontsize=8, color=SOFT)  # fmt: skip
+
+
+def _stage(
+    ax: Axes, y: float, owner: str, start: float, end: float, total: float, *, bold: bool
+) -> None:
     colour, hatch = OWNERS[owner]
     ax.barh(y, end - start, left=start, height=0.72, color=colour, hatch=hatch, edgecolor="white",
             linewidth=0.5)  # fmt: skip
@@ -148,6 +167,7 @@ def _stage(ax: Axes, y: float, owner: str, start: float, end: float, total: floa
         ha="right" if beside_left else "left",
         va="center",
         fontsize=8.5,
+        fontweight="bold" if bold else "normal",
     )
 
 
@@ -180,7 +200,7 @@ def _sdk(ax: Axes, y: float, start: float, end: float, total: float) -> None:
             ha="center",
             va="center",
             fontsize=8,
-            color="#555555",
+            color=SOFT,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
         )
-    _span(ax, y, start, end, f"{end - start:,.0f}", "#555555")
+    _span(ax, y, start, end, f"{end - start:,.0f}", SOFT)

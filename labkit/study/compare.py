@@ -9,7 +9,7 @@ import pandas as pd
 
 from labkit.study import statistics
 from labkit.study.tables import Results
-from labkit.study.verdict import Rules, decide
+from labkit.study.verdict import Rules, Verdict, decide
 
 HARMED = ("cut_in", "missed", "failed")
 
@@ -39,7 +39,8 @@ def compare(
 
     Returns:
         One row per arm: latencies, savings and harm with intervals (seconds and shares), and the
-        verdict. ``harm`` and its interval are the increase over the baseline; ``harm_rate`` and
+        verdict; an arm whose calls all failed before the first turn is rejected with its error.
+        ``harm`` and its interval are the increase over the baseline; ``harm_rate`` and
         ``baseline_harm_rate`` the levels.
     """
     base = _turns(baseline)
@@ -54,6 +55,8 @@ def compare(
         worse = _increase(before, after)
         rates = [statistics.mean(side, "harm") for side in (before, after)]
         verdict = decide(saved[q], worse, rules or Rules())
+        if isinstance(arm, Results) and not len(turns):
+            verdict = Verdict("reject", f"it does not run: {arm.calls['error'].iloc[0]}")
         row: dict[str, Any] = {"arm": name, "n_turns": len(turns)}
         for level in quantiles:
             p, latency = f"p{level * 100:g}", statistics.quantile(turns, level)

@@ -58,6 +58,7 @@ class Experiment:
         points: Further places of the grid, given one by one.
         settings: Set for all arms.
         calls: Calls at each point of each arm.
+        first: Index of the first call; a call of another index hears another caller.
         turns: Caller turns in each call.
         seed: Everything random follows from it.
         clock: ``virtual``, or ``wall`` to run at the speed of life.
@@ -71,6 +72,7 @@ class Experiment:
     turns: int = 5
     seed: int = 7
     clock: str = "virtual"
+    first: int = 0
 
     @property
     def axes(self) -> list[str]:
@@ -79,14 +81,7 @@ class Experiment:
 
     def places(self) -> list[dict[str, object]]:
         """The swept settings of every place: the grid's combinations, then the single points."""
-        for name, values in self.grid.items():
-            if isinstance(values, str) or not len(values):
-                raise UsageError(f"grid {name}={values!r}: a list of values is needed")
-        grid = [
-            dict(zip(self.grid, c, strict=True)) for c in itertools.product(*self.grid.values())
-        ]
-        single = [dict(p) for p in self.points]
-        return (grid if self.grid or not single else []) + single
+        return places(self.grid, self.points)
 
     def runs(self) -> list[Point]:
         """Every point of every arm, checked.
@@ -101,16 +96,34 @@ class Experiment:
         return [self._point(name, place) for name in self.arms for place in self.places()]
 
     def _point(self, name: str, place: Mapping[str, object]) -> Point:
-        given = self.arms[name]
-        arm = Arm.parse(given) if isinstance(given, str) else given
+        own = self.arms[name]
+        arm = Arm.parse(own) if isinstance(own, str) else own
         swept = {k: v for k, v in place.items() if k != "turns"}
         chosen = Settings({**self.settings, **arm.settings, **swept})
-        turns = place.get("turns", self.turns)
+        given = place.get("turns", self.turns)
+        turns = int(given) if isinstance(given, str) and given.isdigit() else given
         if not isinstance(turns, int):
-            raise UsageError(f"turns={turns!r}: a whole number is needed")
+            raise UsageError(f"turns={given}: a whole number is needed")
         spec = call_spec(arm.agent, chosen, seed=self.seed, turns=turns, clock=self.clock)
         values = {k: turns if k == "turns" else chosen.value(k) for k in self.axes}
         return Point(name, values, spec)
+
+
+def places(
+    grid: Mapping[str, Sequence[object]], points: Sequence[Mapping[str, object]]
+) -> list[dict[str, object]]:
+    """Every combination of a grid, then the single points; one empty place if there are none.
+
+    Raises:
+        UsageError: the values of a name are not a list, or an empty one.
+    """
+    for name, values in grid.items():
+        if isinstance(values, str) or not len(values):
+            raise UsageError(f"grid {name}={values!r}: a list of values is needed")
+    single = [dict(p) for p in points]
+    if single and not grid:
+        return single
+    return [dict(zip(grid, c, strict=True)) for c in itertools.product(*grid.values())] + single
 
 
 def load_points(path: str | Path) -> list[dict[str, object]]:

@@ -1,4 +1,4 @@
-"""What a gain costs the caller, measured from the audio of both sides. The one place of definitions.
+"""What a gain costs the caller, measured from the audio of both sides; all definitions.
 
 Every figure is taken at the caller: its own sounds as they leave the mouth, the agent's as they
 reach the ear. A *turn* owns the time from its first sound to the first sound of the next one.
@@ -13,11 +13,17 @@ from difflib import SequenceMatcher
 from typing import Any
 
 from labkit.callers.turn import normalise
+from labkit.study.turn_end import cut_offs
 from labkit.tunnel.record import CallerTurn, CallRecord, ReplySegment
 
 NAN = float("nan")
 
 HARMS: dict[str, tuple[str, str]] = {
+    "n_cut_offs": (
+        "",
+        "times the session took the turn for finished before its last sound had reached the agent; "
+        "each becomes a cut-in unless the caller goes on before the reply is ready",
+    ),
     "n_cut_ins": (
         "",
         "agent speech that began at the caller's ear after the turn's first sound and before its "
@@ -29,7 +35,10 @@ HARMS: dict[str, tuple[str, str]] = {
         "talked over by the caller: from the caller's first sound to the agent's last one of that "
         "speech; NaN for turns that were not begun over the agent",
     ),
-    "unanswered": ("", "nothing of the agent was heard between the turn's end and the next turn"),
+    "unanswered": (
+        "",
+        "none of the agent speech begun in this turn was heard after its last sound",
+    ),
     "n_false_interruptions": (
         "",
         "times a reply that began after the turn's end fell silent with something left to say, "
@@ -85,10 +94,11 @@ def _of_audio(record: CallRecord, turn: CallerTurn, until_s: float) -> dict[str,
         if s.first_voiced_s > turn.stopped_s and turn.stopped_s < b[0] < until_s
     ]
     return {
+        "n_cut_offs": cut_offs(record, turn, until_s),
         "n_cut_ins": sum(turn.started_s < s.first_voiced_s < turn.stopped_s for s in own),
         "talk_over_s": _overlap_s(sounds, agent),
         "yield_s": _yield_s(record.segments, turn),
-        "unanswered": not any(b > turn.stopped_s and a < until_s for a, b in agent),
+        "unanswered": not any(b > turn.stopped_s for s in own for _, b in s.voiced),
         "n_false_interruptions": len(breaks),
         "n_resumed": sum(resumed_s == resumed_s for _, resumed_s in breaks),
         "n_false_starts": _false_starts(record, turn.started_s, until_s),

@@ -17,37 +17,17 @@ from labkit.config import Settings
 from labkit.study import tables
 from labkit.study.encoding import decode, encode
 from labkit.study.timeline import call_row, turn_rows
+from labkit.study.workers import close_pool, pool
 from labkit.tunnel.agentfile import find_agent
 from labkit.tunnel.record import CallRecord
 from labkit.tunnel.sources import check_parameters
-from labkit.tunnel.worker import ENVIRONMENT, CallSpec, run_call, start
+from labkit.tunnel.worker import CallSpec, run_call
 
 Progress = Callable[[int, int], None]
-_IDLE_S = 900
 
 
 class UsageError(ValueError):
     """An argument that cannot be used; the message says what is allowed."""
-
-
-def pool(workers: int) -> concurrent.futures.Executor:
-    """The warm worker processes of this session; they end by themselves after a while unused."""
-    import loky
-
-    executor: concurrent.futures.Executor = loky.get_reusable_executor(
-        max_workers=workers, timeout=_IDLE_S, initializer=start, env=ENVIRONMENT, kill_workers=True
-    )
-    return executor
-
-
-def close_pool(executor: concurrent.futures.Executor) -> None:
-    """Stops a pool at once, with what it is doing."""
-    import loky
-
-    if isinstance(executor, loky.ProcessPoolExecutor):
-        executor.shutdown(wait=False, kill_workers=True)
-    else:
-        executor.shutdown(wait=False, cancel_futures=True)
 
 
 def run(
@@ -90,6 +70,8 @@ def run(
     """
     chosen = Settings(settings)
     _check_numbers(calls, workers, out)
+    if first < 0:
+        raise UsageError(f"first={first}: must be at least 0")
     spec = replace(
         call_spec(agent, chosen, seed=seed, turns=turns, clock=clock), tracks=tracks is not None
     )

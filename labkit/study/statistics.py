@@ -172,6 +172,8 @@ def difference(
 ) -> Estimate:
     """Variant minus baseline, paired by call: the same calls are drawn on both sides.
 
+    If one side has no turns, or no values, there is nothing to estimate and the figures are NaN.
+
     Args:
         baseline: Turns of the baseline arm.
         variant: Turns of the other arm, of the same calls.
@@ -184,6 +186,8 @@ def difference(
     Raises:
         ValueError: the arms have no call in common.
     """
+    if not len(baseline) or not len(variant):
+        return _NOTHING
     shared = pd.Index(sorted(set(baseline["call"]) & set(variant["call"])))
     if not len(shared):
         raise ValueError("the arms have no call in common; run both with the same seed and calls")

@@ -8,15 +8,16 @@ deleted at any time, and may be written by several processes at once.
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import importlib.metadata
 import json
 import platform
 import sqlite3
-from collections.abc import Iterable, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from labkit.config import Settings
 from labkit.paths import cache_dir, data_dir
@@ -27,40 +28,105 @@ from labkit.tunnel.agentfile import find_agent
 from labkit.tunnel.sources import source_files
 from labkit.tunnel.worker import CallSpec
 
+_PACKAGE = Path(__file__).resolve().parents[1]
 _PARTS = ("callers", "providers", "tunnel", "config.py", "paths.py", "randomness.py")
-_ROWS = ("study/timeline.py", "study/harm.py")
+_ROWS = ("study/timeline.py", "study/encoding.py")
+_VERSIONS = (*PACKAGES, "livekit", "quicktok-v1", "soundfile")
 
 
-def key(spec: CallSpec) -> str:
-    """The name under which the rows of a call are kept."""
+def key(spec: CallSpec, common: str | None = None) -> str:
+    """The name under which the rows of a call are kept.
+
+    Args:
+        spec: The call.
+        common: What :func:`installed` said, to save reading it anew for each call.
+    """
+    return call_key(point_key(spec, common or installed()), spec.call)
+
+
+def point_key(spec: CallSpec, common: str) -> str:
+    """What all calls of a point depend on, whatever their index."""
     path, wanted = find_agent(spec.agent)
     settings = Settings(spec.settings)
     profiles = load_profiles(settings.text("profile") or None, settings.figures)
-    terms = [
-        _installed(),
-        _digest(source_files(path)),
+    return _hash([
+        common,
+        _agent(path),
         wanted,
         {k: v for k, v in spec.settings.items() if k != "profile"},
         {name: profile.digest for name, profile in profiles.items()},
         spec.seed,
-        spec.call,
         spec.n_turns,
-    ]
-    return hashlib.sha256(json.dumps(terms, sort_keys=True).encode()).hexdigest()[:32]
+    ])  # fmt: skip
+
+
+def call_key(point: str, call: int) -> str:
+    """The name of one call of a point."""
+    return _hash([point, call])[:32]
+
+
+def installed() -> str:
+    """A hash of what all calls depend on alike: labkit's code, the data and the packages."""
+    code: list[Path] = []
+    for part in _PARTS:
+        at = _PACKAGE / part
+        code += sorted(at.rglob("*.py")) if at.is_dir() else [at]
+    code += _with_imports([_PACKAGE / part for part in _ROWS])
+    data = sorted((data_dir() / "dialogues").glob("*.toml"))
+    data.append(data_dir() / "speech" / "SHA256SUMS")
+    versions = {name: importlib.metadata.version(name) for name in _VERSIONS}
+    machine = [platform.python_version(), platform.machine()]
+    return _hash([_digest(code), _digest(data), versions, machine])
+
+
+def _hash(terms: object) -> str:
+    return hashlib.sha256(json.dumps(terms, sort_keys=True).encode()).hexdigest()
+
+
+def _with_imports(files: Sequence[Path]) -> list[Path]:
+    """Modules of labkit.study and those among them that they import, directly or not."""
+    found = list(files)
+    for file in found:  # grows while it is read
+        for name in _imported(file):
+            module = _PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py")
+            if name.startswith("labkit.study.") and module.is_file() and module not in found:
+                found.append(module)
+    return sorted(found)
+
+
+def _agent(path: Path) -> list[object]:
+    """An agent's files, the files beside it that these name, and the packages they import."""
+    files = source_files(path)
+    named = {
+        beside
+        for file in files
+        for text in _texts(file)
+        if text.strip(".") and len(text) < 100 and (beside := path.parent / text).is_file()
+    }
+    imports = {name.partition(".")[0] for file in files for name in _imported(file)}
+    owners = {owner for name in imports for owner in _owners().get(name, [])}
+    versions = {owner: importlib.metadata.version(owner) for owner in sorted(owners)}
+    return [_digest([*files, *sorted(named - set(files))]), versions]
 
 
 @functools.cache
-def _installed() -> list[Any]:
-    """What all calls of this process depend on alike."""
-    package = Path(__file__).resolve().parents[1]
-    code: list[Path] = []
-    for part in (*_PARTS, *_ROWS):
-        at = package / part
-        code += sorted(at.rglob("*.py")) if at.is_dir() else [at] if at.is_file() else []
-    data = sorted((data_dir() / "dialogues").glob("*.toml"))
-    data.append(data_dir() / "speech" / "SHA256SUMS")
-    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
-    return [_digest(code), _digest(data), versions, platform.python_version(), platform.machine()]
+def _owners() -> Mapping[str, list[str]]:
+    return importlib.metadata.packages_distributions()
+
+
+def _imported(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _texts(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
 
 
 def _digest(files: Iterable[Path]) -> str:
@@ -80,15 +146,25 @@ class CallStore:
         self._db.execute("PRAGMA synchronous=OFF")  # a crash of the machine may cost some calls
         self._db.execute("CREATE TABLE IF NOT EXISTS calls (key TEXT PRIMARY KEY, rows BLOB)")
 
-    def find(self, keys: Sequence[str]) -> dict[str, Rows]:
-        """The rows of those keys that are there."""
+    def find(self, keys: Iterable[str]) -> dict[str, Rows]:
+        """The rows of those keys that are there and can be read."""
         found: dict[str, Rows] = {}
-        for start in range(0, len(keys), 500):
-            some = keys[start : start + 500]
+        wanted = list(dict.fromkeys(keys))
+        for start in range(0, len(wanted), 500):
+            some = wanted[start : start + 500]
             marks = ",".join("?" * len(some))
             query = f"SELECT key, rows FROM calls WHERE key IN ({marks})"
-            found |= {k: decode(blob) for k, blob in self._db.execute(query, some)}
+            for name, blob in self._db.execute(query, some):
+                try:
+                    found[name] = decode(blob)
+                except (zlib.error, ValueError):
+                    continue  # damaged; it is run again
         return found
+
+    def latest(self, n: int) -> list[Rows]:
+        """The rows of the calls that were added last."""
+        query = "SELECT key FROM calls ORDER BY rowid DESC LIMIT ?"
+        return list(self.find([name for (name,) in self._db.execute(query, (n,))]).values())
 
     def add(self, name: str, rows: bytes) -> None:
         """Keeps the encoded rows of a call."""

@@ -6,11 +6,12 @@ sweep that is killed loses only the calls in flight, and the next one goes on wh
 
 from __future__ import annotations
 
-import concurrent.futures
 import json
+import queue
 import time
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,24 +20,34 @@ import pandas as pd
 from labkit.study import store, tables
 from labkit.study.encoding import Rows, decode
 from labkit.study.experiment import Experiment, Point
-from labkit.study.run import Progress, UsageError, close_pool, identity, lost_call, pool, run_rows
+from labkit.study.replay import replay_command
+from labkit.study.run import Progress, UsageError, identity, lost_call, run_rows
+from labkit.study.workers import Workers, born, connect
 from labkit.tunnel.worker import CallSpec
 
 _TRIES = 3
 """A call whose worker died this often is given up."""
+_SAMPLE = 100
 
 
 @dataclass(frozen=True)
-class _Job:
+class Job:
+    """One call of a sweep: the index of its point, what it runs, and the name of its rows."""
+
     point: int
     spec: CallSpec
     key: str
+
+
+class Changed(RuntimeError):
+    """What a call depends on is not what it was when the sweep began."""
 
 
 def sweep(
     experiment: Experiment,
     *,
     workers: int = 1,
+    scheduler: str | None = None,
     fresh: bool = False,
     progress: Progress | None = None,
 ) -> tables.Results:
@@ -44,38 +55,33 @@ def sweep(
 
     Args:
         experiment: What to run.
-        workers: Worker processes.
+        workers: Worker processes of this machine.
+        scheduler: Address of a running Dask cluster (``tcp://HOST:PORT``), to run there instead.
         fresh: Run every call, even those that are known.
-        progress: Called with (calls done, calls in all).
+        progress: Called with (calls done, calls in all), at first with those already known.
 
     Returns:
         One table of turns and one of calls for all points, with ``arm`` and the swept settings as
-        columns. A call that failed is a row of ``calls`` with its error.
+        columns. A call that failed is a row of ``calls`` with its error; ``replay`` is the command
+        that runs a call again.
 
     Raises:
         UsageError, SettingError, AgentFileError, ProfileError: nothing was run.
     """
     began = time.perf_counter()
+    points = experiment.runs()
     if workers < 1:
         raise UsageError(f"workers={workers}: must be at least 1")
-    points = experiment.runs()
-    virtual = experiment.clock == "virtual"
-    jobs = [
-        _Job(i, spec, store.key(spec) if virtual else f"{i}-{call}")
-        for call in range(experiment.calls)
-        for i, point in enumerate(points)
-        for spec in [replace(point.spec, call=call)]
-    ]
-    kept = store.CallStore() if virtual else None
-    known = kept.find([j.key for j in jobs]) if kept and not fresh else {}
+    jobs = _jobs(experiment, points)
+    kept = store.CallStore() if experiment.clock == "virtual" else None
+    known = kept.find(j.key for j in jobs) if kept and not fresh else {}
     missing = list({j.key: j for j in jobs if j.key not in known}.values())
-    done = len(jobs) - len(missing)
-    interrupted = False
+    done, interrupted = len(jobs) - len(missing), False
+    if progress is not None:
+        progress(done, len(jobs))
     try:
-        for job, blob, final in _run(missing, workers):
-            known[job.key] = decode(blob)
-            if kept and final:
-                kept.add(job.key, blob)
+        for job, rows in collect(missing, workers, scheduler, kept):
+            known[job.key] = rows
             done += 1
             if progress is not None:
                 progress(done, len(jobs))
@@ -84,50 +90,167 @@ def sweep(
     finally:
         if kept:
             kept.close()
-    results = _tabulate(experiment, points, jobs, known)
+    results = tabulate(experiment, points, jobs, known)
     results.wall_s = time.perf_counter() - began
     results.interrupted = interrupted
     return results
 
 
-def _run(jobs: list[_Job], workers: int) -> Iterator[tuple[_Job, bytes, bool]]:
-    """Each job with its encoded rows, as they come, and whether these are worth keeping."""
-    tries: dict[str, int] = defaultdict(int)
-    waiting = jobs
-    while waiting:
-        executor = pool(workers)
-        futures = {executor.submit(run_rows, job.spec): job for job in waiting}
-        waiting = []
+def plan(experiment: Experiment, *, workers: int = 1) -> pd.DataFrame:
+    """What a sweep would do, without doing it.
+
+    Returns:
+        One row per point: ``arm``, the swept settings, ``n_calls``, ``n_turns`` in all,
+        ``n_known`` calls that will not be run, and ``expected_s`` of wall time with so many
+        workers, from the speed of known calls; NaN if there are none.
+
+    Raises:
+        UsageError, SettingError, AgentFileError, ProfileError: it could not be run.
+    """
+    points = experiment.runs()
+    jobs = _jobs(experiment, points)
+    kept = store.CallStore()
+    try:
+        known = kept.find(j.key for j in jobs) if experiment.clock == "virtual" else {}
+        turn_s = _turn_s(known.values() or kept.latest(_SAMPLE))
+    finally:
+        kept.close()
+    n_known = Counter(j.point for j in jobs if j.key in known)
+    rows = []
+    for i, point in enumerate(points):
+        left = (experiment.calls - n_known[i]) * point.spec.n_turns
+        rows.append({
+            "arm": point.arm,
+            **point.swept,
+            "n_calls": experiment.calls,
+            "n_turns": experiment.calls * point.spec.n_turns,
+            "n_known": n_known[i],
+            "expected_s": left * turn_s / workers if left else 0.0,
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _turn_s(calls: Iterable[Rows]) -> float:
+    """Median wall seconds per turn; the first call of a worker takes longer."""
+    speeds = [c["call"]["wall_s"] / c["call"]["n_turns"] for c in calls if c["call"]["n_turns"]]
+    return float(pd.Series(speeds, dtype=float).median())
+
+
+def _jobs(experiment: Experiment, points: list[Point]) -> list[Job]:
+    """Every call, the first of all points before the second of any."""
+    if experiment.calls < 1:
+        raise UsageError(f"calls={experiment.calls}: must be at least 1")
+    common = store.installed()
+    virtual = experiment.clock == "virtual"
+    names = [store.point_key(p.spec, common) if virtual else str(i) for i, p in enumerate(points)]
+    return [
+        Job(i, replace(point.spec, call=call), store.call_key(names[i], call))
+        for call in range(experiment.first, experiment.first + experiment.calls)
+        for i, point in enumerate(points)
+    ]
+
+
+def collect(
+    jobs: Iterable[Job],
+    n_workers: int,
+    scheduler: str | None = None,
+    kept: store.CallStore | None = None,
+) -> Iterator[tuple[Job, Rows]]:
+    """Runs calls and yields each with its rows as it ends.
+
+    Args:
+        jobs: What to run, in this order.
+        n_workers: Worker processes of this machine.
+        scheduler: Address of a Dask scheduler, to run there instead.
+        kept: Where the rows of good calls are kept. Failed ones are not, as what made them fail
+            may have been a full disk or want of memory.
+    """
+    jobs = list(jobs)
+    if not jobs:
+        return
+    there = connect(n_workers, scheduler)
+    try:
+        for job, blob in _run(jobs, there):
+            rows = decode(blob)
+            if kept and rows["call"]["status"] == "ok":
+                kept.add(job.key, blob)
+            yield job, rows
+    except BaseException:
+        there.close(at_once=True)
+        raise
+    there.close()
+
+
+def _run(jobs: list[Job], there: Workers) -> Iterator[tuple[Job, bytes]]:
+    """Each job with its encoded rows, as they come.
+
+    Nobody can tell which call was to blame for a worker's death, and all that were under way die
+    with it. Those are run again at the end, each alone, so that only the guilty one is given up.
+    """
+    fresh, suspects = deque(jobs), deque[Job]()
+    deaths: Counter[str] = Counter()
+    running: dict[Future[bytes], Job] = {}
+    ended: queue.SimpleQueue[Future[bytes]] = queue.SimpleQueue()
+
+    def begin(job: Job) -> None:
+        future = there.submit(run_checked, job.spec, job.key)
+        running[future] = job
+        future.add_done_callback(ended.put)
+
+    while fresh or suspects or running:
+        while fresh and len(running) < there.crowd:
+            begin(fresh.popleft())
+        if not running:
+            begin(suspects.popleft())
+        future = ended.get()
+        job = running.pop(future)
         try:
-            for future in concurrent.futures.as_completed(futures):
-                job = futures[future]
-                try:
-                    yield job, future.result(), True
-                except concurrent.futures.BrokenExecutor as e:
-                    # one worker died, and all calls that were under way or waiting went with it
-                    tries[job.key] += 1
-                    if tries[job.key] < _TRIES:
-                        waiting.append(job)
-                    else:
-                        yield job, lost_call(job.spec, f"the worker process died: {e}"), False
-        except BaseException:
-            close_pool(executor)
-            raise
+            rows = future.result()
+        except there.lost as e:
+            deaths[job.key] += 1
+            if deaths[job.key] < _TRIES:
+                suspects.append(job)
+                continue
+            rows = lost_call(job.spec, f"the worker process died: {e}")
+        except CancelledError:
+            raise UsageError(
+                "the Dask cluster has gone; finished calls are kept: run the sweep again"
+            ) from None
+        except Exception as e:
+            rows = lost_call(job.spec, f"{type(e).__name__}: {e}")
+        yield job, rows
 
 
-def _tabulate(
+def run_checked(spec: CallSpec, key: str) -> bytes:
+    """Runs one call in this worker and returns its encoded rows.
+
+    Raises:
+        Changed: they would be kept under a name that does not say what was run.
+    """
+    rows = run_rows(spec)
+    if spec.virtual and store.key(spec, born()) != key:
+        raise Changed(
+            "the agent, the data, labkit or its packages are not those that the sweep began with: "
+            "run it again, in a new session if need be; Dask workers need the same installation"
+        )
+    return rows
+
+
+def tabulate(
     experiment: Experiment,
     points: list[Point],
-    jobs: list[_Job],
+    jobs: list[Job],
     known: dict[str, Rows],
 ) -> tables.Results:
+    """The tables of the calls that are known, in the order of points and calls."""
     heads = [{**identity(p.spec, p.arm), **p.swept} for p in points]
     turns: list[dict[str, Any]] = []
     calls: list[dict[str, Any]] = []
     for job in sorted(jobs, key=lambda j: (j.point, j.spec.call)):
         if job.key in known:
             turns += [{**heads[job.point], **row} for row in known[job.key]["turns"]]
-            calls.append({**heads[job.point], **known[job.key]["call"]})
+            replay = {"replay": replay_command(job.spec)}
+            calls.append({**heads[job.point], **known[job.key]["call"], **replay})
     terms = {
         "arms": {p.arm: p.spec.agent for p in points},
         "points": [{"arm": p.arm, **p.spec.settings} for p in points],

@@ -61,7 +61,8 @@ class Results:
             KeyError: a column that the tables do not have.
             ValueError: no row has these values; the message says which values there are.
         """
-        return Results(_rows(self.turns, where), _rows(self.calls, where), self.provenance)
+        calls = _rows(self.calls, where)  # first: calls that failed at once have no turns
+        return Results(_rows(self.turns, where, may_lack=True), calls, self.provenance)
 
     @property
     def arms(self) -> dict[str, Results]:
@@ -107,12 +108,14 @@ class Results:
         )
 
 
-def _rows(table: pd.DataFrame, where: dict[str, Any]) -> pd.DataFrame:
+def _rows(table: pd.DataFrame, where: dict[str, Any], may_lack: bool = False) -> pd.DataFrame:
     for column, value in where.items():
+        if may_lack and not len(table):
+            break
         if column not in table:
             raise KeyError(f"no column {column!r}")
         same = table[column].isna() if value is None else table[column] == value
-        if len(table) and not same.any():
+        if len(table) and not same.any() and not may_lack:
             there = ", ".join(map(str, table[column].unique()))
             raise ValueError(f"no row has {column}={value!r}; there are {there}")
         table = table[same]

@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from labkit.study.harm import harms
+from labkit.study.turn_end import turn_ends
 from labkit.tunnel.record import CallRecord, ReplySegment
 
 NAN = float("nan")
@@ -83,8 +84,8 @@ _LLMS = ("openai", "anthropic")
 
 def turn_rows(record: CallRecord) -> list[dict[str, Any]]:
     """One row per caller turn that was spoken, in order."""
-    costs = harms(record)
-    return [_Turn(record, i).row() | costs[i] for i in range(len(record.turns))]
+    ends, costs = turn_ends(record), harms(record)
+    return [_Turn(record, i).row() | ends[i] | costs[i] for i in range(len(record.turns))]
 
 
 def call_row(record: CallRecord) -> dict[str, Any]:
@@ -104,6 +105,11 @@ def call_row(record: CallRecord) -> dict[str, Any]:
 
 def _words(text: str) -> str:
     return "".join(c for c in text.lower() if c.isalnum())
+
+
+def _in(text: str, message: str) -> bool:
+    """Whether a message, perhaps cut off, holds what the model said; both in bare letters."""
+    return text[:24] in message or text.startswith(message[:24])
 
 
 def _last(values: Iterable[float]) -> float:
@@ -223,7 +229,18 @@ class _Turn:
         if commits:
             m["committed_s"], hook_s = max(commits)
             m["hook_done_s"] = m["committed_s"] + hook_s
-        decided_s = m["committed_s"] if commits else left_s
+        said = [
+            r["t_s"]
+            for r in self.session
+            if r["event"] == "speech" and r["source"] == "say" and r["t_s"] <= left_s + 1e-6
+        ]
+        if said:
+            # what a hook says itself does not wait for the hook's end; and a turn that it takes
+            # out of the SDK's hands (StopResponse) leaves no message: the commit is then known no
+            # better than by the speech, so the hook's own time counts as waiting
+            m["hook_done_s"] = max(said)
+            m["committed_s"] = min(m["committed_s"], max(said)) if commits else max(said)
+        decided_s = m["committed_s"] if commits or said else left_s
         m["vad_stopped_s"] = _last(
             r["t_s"]
             for r in self.session
@@ -287,13 +304,15 @@ class _Turn:
         }
         requests = [r for r in self.providers if r["event"] == "request"]
         firsts = {r["id"]: r for r in self.providers if r["event"] == "first_token"}
+        # an agent may put words of its own before the model's: then the whole message tells
+        messages = [words for words in self._messages() if words.startswith(head)]
         chosen = None
         for r in requests:
             text = _words(ends.get(r["id"], {}).get("text", ""))
             first = firsts.get(r["id"])
-            if first is None or first["t_s"] > left_s:
+            if first is None or first["t_s"] > left_s or not head or not text:
                 continue
-            if head and text.startswith(head[: len(text)]) and text:
+            if text.startswith(head[: len(text)]) or any(_in(text, m) for m in messages):
                 chosen = r
         if chosen is None:
             return
@@ -378,6 +397,7 @@ class _Turn:
         ends = [r for r in self.record.providers if r["event"] in ("done", "cancelled")]
         ends = [r for r in ends if r.get("id") in ids]
         used = self._used(requests, ends)
+        texts = [r for r in self.providers if r["event"] == "text"]
         wasted = sum(
             r.get("completion_tokens", r.get("generated_tokens", 0))
             for r in ends
@@ -396,25 +416,28 @@ class _Turn:
                 r.get("completion_tokens", r.get("generated_tokens", 0)) for r in ends
             ),
             "llm_wasted_tokens": wasted,
-            "tts_characters": sum(r["characters"] for r in self.providers if r["event"] == "text"),
+            "tts_requests": len({r["context"] for r in texts}),
+            "tts_characters": sum(r["characters"] for r in texts),
             "tool_calls": sum(len(r["names"]) for r in self.session if r["event"] == "tools"),
             "usd": sum(r.get("usd", 0.0) for r in self.providers) + self._listening_usd(),
         }
+
+    def _messages(self) -> list[str]:
+        """The agent's messages from this turn on, in bare letters.
+
+        That of a reply that is talked over is added after the next turn has begun.
+        """
+        items = (r for r in self.record.session if r["event"] == "item")
+        said = (r for r in items if r["role"] == "assistant" and r["t_s"] >= self.from_s)
+        return [words for words in (_words(r["text"]) for r in said) if words]
 
     def _used(self, requests: list[dict[str, Any]], ends: list[dict[str, Any]]) -> set[str]:
         """The requests whose answers were said: for each message the last one with its words."""
         texts = {r["id"]: _words(r.get("text", "")) for r in ends}
         asked = [(r["id"], texts[r["id"]]) for r in requests if texts.get(r["id"])]
-        # the message of a reply that is talked over is added after the next turn has begun
-        messages = [
-            _words(r["text"])
-            for r in self.record.session
-            if r["event"] == "item" and r["role"] == "assistant" and r["t_s"] >= self.from_s
-        ]
-        used = set()
-        for words in filter(None, messages):
-            behind = [i for i, t in asked if t.startswith(words[:24]) or words.startswith(t[:24])]
-            used |= set(behind[-1:])
+        used: set[str] = set()
+        for words in self._messages():
+            used |= set([i for i, text in asked if _in(text, words)][-1:])
         return used
 
     def _listening_usd(self) -> float:

@@ -8,6 +8,9 @@ from typing import Any
 
 from labkit.study.statistics import Estimate
 
+_ROUNDING_S = 1e-6
+"""Arms that do the same differ by less, from the sums behind their latencies."""
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -53,7 +56,7 @@ def decide(saving: Estimate, harm: Estimate, rules: Rules) -> Verdict:
         return Verdict("reject", "no turn was answered, so there is nothing to save")
     if harm.low > limit:
         return Verdict("reject", f"harm rises by at least {harm.low:.1%}, over the {limit:.1%} set")
-    if saving.high <= 0:
+    if saving.high < -_ROUNDING_S:
         return Verdict("reject", f"it is slower, by at least {_ms(-saving.high)}")
     if saving.low >= worth and harm.high <= limit:
         return Verdict(

@@ -33,17 +33,27 @@ class Microphone(io.AudioInput):
         self._mouth, self._line, self._now = mouth, line, now
         self._frame = 0
         self._size = round(FRAME_S * SAMPLE_RATE_HZ)
+        self._attached = True
+
+    def on_attached(self) -> None:
+        self._attached = True
+
+    def on_detached(self) -> None:
+        self._attached = False
 
     async def __anext__(self) -> rtc.AudioFrame:
-        due_s = (self._frame + 1) * FRAME_S + self._line.delay_s
-        wait_s = due_s - self._now()
-        if wait_s > 0:
-            await asyncio.sleep(wait_s)
-        pcm = self._line.carry(
-            "up", self._frame * self._size, self._mouth.emit(self._size), SAMPLE_RATE_HZ
-        )
-        self._frame += 1
-        return rtc.AudioFrame(pcm.tobytes(), SAMPLE_RATE_HZ, 1, self._size)
+        while True:
+            due_s = (self._frame + 1) * FRAME_S + self._line.delay_s
+            wait_s = due_s - self._now()
+            if wait_s > 0:
+                await asyncio.sleep(wait_s)
+            pcm = self._line.carry(
+                "up", self._frame * self._size, self._mouth.emit(self._size), SAMPLE_RATE_HZ
+            )
+            self._frame += 1
+            # as in a room, what arrives while the agent has its ears closed is gone
+            if self._attached:
+                return rtc.AudioFrame(pcm.tobytes(), SAMPLE_RATE_HZ, 1, self._size)
 
 
 class Captions(io.TextOutput):

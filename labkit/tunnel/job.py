@@ -7,17 +7,26 @@ Audio is attached where the SDK's console attaches its own: ``AgentSession.start
 from __future__ import annotations
 
 import asyncio
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from livekit.agents import AgentSession, JobContext, JobExecutorType, JobProcess, utils
+from livekit.agents import (
+    AgentSession,
+    JobContext,
+    JobExecutorType,
+    JobProcess,
+    telemetry,
+    utils,
+)
 from livekit.agents.cli import AgentsConsole
 from livekit.agents.ipc.mock_room import create_mock_room
 from livekit.agents.job import JobAcceptArguments, RunningJobInfo, _JobContextVar
 from livekit.agents.utils import http_context
 from livekit.protocol import agent as agent_proto
 from livekit.protocol import models
+from opentelemetry import trace
 
 from labkit.config import SettingError, Settings
 from labkit.tunnel.agentfile import LoadedAgent
@@ -119,7 +128,12 @@ def override_session(
 
 
 async def run_job(
-    agent: LoadedAgent, console: Console, settings: Settings, call: int, hang_up: asyncio.Event
+    agent: LoadedAgent,
+    console: Console,
+    settings: Settings,
+    call: int,
+    hang_up: asyncio.Event,
+    tenant: str = "",
 ) -> None:
     """Runs one job from prewarm to the last shutdown callback.
 
@@ -129,6 +143,7 @@ async def run_job(
         settings: What the agent is told, in the job's metadata.
         call: Index of the call, for names only.
         hang_up: Set when the caller leaves.
+        tenant: Whose caller this is; in the room's metadata, where a dispatcher puts it.
 
     Raises:
         Exception: whatever the agent's entrypoint raised.
@@ -143,7 +158,11 @@ async def run_job(
         accept_arguments=JobAcceptArguments(identity="agent", name="", metadata=""),
         job=agent_proto.Job(
             id=f"AJ_call{call}",
-            room=models.Room(name=f"call-{call}", sid=f"RM_call{call}"),
+            room=models.Room(
+                name=f"call-{call}",
+                sid=f"RM_call{call}",
+                metadata=json.dumps({"tenant": tenant}),
+            ),
             type=agent_proto.JobType.JT_ROOM,
             metadata=settings.metadata() if settings.metadata() != "{}" else "",
         ),
@@ -179,6 +198,8 @@ async def run_job(
             await utils.aio.cancel_and_wait(*tasks)
         await ctx._on_cleanup()
         await http_context._close_http_ctx()
+        # a job process takes the agent's own tracing with it when it ends
+        telemetry.tracer.set_provider(trace.get_tracer_provider())
         _JobContextVar.reset(token)
         AgentsConsole._instance = None
         console._folder.cleanup()

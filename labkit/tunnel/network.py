@@ -80,9 +80,10 @@ class Network:
         self._resolved: set[str] = set()
         self._connections: dict[tuple[Any, Any], Connection] = {}
         for host in self.hosts.values():
-            self._place(host)
+            self.place(host)
 
-    def _place(self, host: Host) -> None:
+    def place(self, host: Host) -> None:
+        """Gives a host its address; one that is not in ``hosts`` is reached by that alone."""
         if not host.address:
             n = len(self._by_address) + 1
             host.address = f"127.77.{n // 250}.{n % 250 + 1}"
@@ -192,9 +193,9 @@ class NetworkLoop(TunnelLoop):
 
     async def sock_connect(self, sock: socket.socket, address: Any) -> None:
         net = self.network
-        host = net.at(address[0]) if net is not None else None
-        if net is None or host is None:
+        if net is None or (net.at(address[0]) is None and _is_local(address[0])):
             return await super().sock_connect(sock, address)
+        host = net.at(address[0]) or net.host(address[0])
         link = host.link
         weather = net.weather(host)
         # the handshake's own round trip; a lost SYN costs its retransmission
@@ -278,6 +279,10 @@ class Authority:
         """Makes every library in this process (and its children) trust the authority alone."""
         os.environ["SSL_CERT_FILE"] = str(self.file)
         os.environ["REQUESTS_CA_BUNDLE"] = str(self.file)
+
+    def client_context(self) -> ssl.SSLContext:
+        """Accepts what the authority signed, and nothing else."""
+        return ssl.create_default_context(cafile=str(self.file))
 
     def server_context(self, *names: str) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -13,17 +13,29 @@ class ReplySegment:
     """A stretch of agent speech as it was played; times in seconds, NaN where nothing sounded.
 
     ``left_s`` is on the agent's side of the line; the voiced times are at the caller's ear.
+    ``voiced`` are the stretches of sound, ``breaks`` the moments at which it fell silent with
+    something left to say, each with the moment at which it went on (NaN if it did not).
     """
 
     left_s: float
     first_voiced_s: float
     last_voiced_s: float
     interrupted: bool
+    voiced: tuple[tuple[float, float], ...] = ()
+    breaks: tuple[tuple[float, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.voiced and self.first_voiced_s == self.first_voiced_s:
+            self.voiced = ((self.first_voiced_s, self.last_voiced_s),)
 
 
 @dataclass
 class CallerTurn:
-    """A caller turn as it was spoken; times at the mouth, seconds from the start of the call."""
+    """A caller turn as it was spoken; times at the mouth, seconds from the start of the call.
+
+    ``pauses`` are the silences inside it, ``barged_in`` says that it was begun over the agent's
+    speech, ``released_s`` when a push-to-talk button was let go (NaN without one).
+    """
 
     index: int
     dialogue: str
@@ -38,6 +50,19 @@ class CallerTurn:
     started_s: float
     stopped_s: float
     over_s: float
+    pauses: tuple[tuple[float, float], ...] = ()
+    barged_in: bool = False
+    released_s: float = float("nan")
+
+
+@dataclass
+class Backchannel:
+    """A sound of listening, made while the agent answered a turn; seconds, at the mouth."""
+
+    turn: int
+    text: str
+    started_s: float
+    stopped_s: float
 
 
 @dataclass
@@ -57,6 +82,7 @@ class CallRecord:
         one_way_s: Propagation delay to each provider, half its round trip.
         simulated_s: Length of the call on its own clock.
         wall_s: Time it took to run.
+        backchannels: The caller's sounds of listening.
         tracks: The caller's two tracks (mouth, ear) at 16 kHz, if they were asked for.
     """
 
@@ -76,4 +102,5 @@ class CallRecord:
     error: str = ""
     connects: dict[str, int] = field(default_factory=dict)
     overrides: list[str] = field(default_factory=list)
+    backchannels: list[Backchannel] = field(default_factory=list)
     tracks: tuple[np.ndarray, np.ndarray] | None = None

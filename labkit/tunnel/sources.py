@@ -15,16 +15,21 @@ from labkit.config import SettingError, Settings
 from labkit.tunnel.agentfile import AgentFileError, find_agent
 
 _PARAMETER = re.compile(r"""["'](agent\.[A-Za-z0-9_.]+)["']""")
+_FILE_NAME = re.compile(r"[\w.-]+\.\w+")
 
 
 def source_files(path: Path) -> list[Path]:
-    """An agent file and the modules and packages beside it that it imports, directly or not.
+    """An agent file and what lies beside it that it imports or names, directly or not.
+
+    Data files count if their names stand in the code: ``Path(__file__).with_name("known.json")``.
 
     Raises:
         AgentFileError: a file is not valid Python.
     """
     found = [path]
     for file in found:  # grows while it is read
+        if file.suffix != ".py":
+            continue
         try:
             tree = ast.parse(file.read_text(encoding="utf-8"))
         except SyntaxError as e:
@@ -35,6 +40,10 @@ def source_files(path: Path) -> list[Path]:
                 names = [a.name for a in node.names]
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 names = [node.module, *(f"{node.module}.{a.name}" for a in node.names)]
+            if isinstance(node, ast.Constant) and _FILE_NAME.fullmatch(str(node.value)):
+                data = path.parent / str(node.value)
+                if data.is_file() and data not in found:
+                    found.append(data)
             for name in names:
                 beside = path.parent.joinpath(*name.split("."))
                 for candidate in (beside.with_suffix(".py"), beside / "__init__.py"):
@@ -52,7 +61,8 @@ def check_parameters(agent: str, settings: Settings) -> None:
     if not settings.parameters:
         return
     path, _ = find_agent(agent)
-    texts = (file.read_text(encoding="utf-8") for file in source_files(path))
+    files = (file for file in source_files(path) if file.suffix == ".py")
+    texts = (file.read_text(encoding="utf-8") for file in files)
     known = sorted({name for text in texts for name in _PARAMETER.findall(text)})
     for name in settings.parameters:
         if name not in known:

@@ -34,17 +34,22 @@ from typing import TYPE_CHECKING, Any  # noqa: E402
 import numpy as np  # noqa: E402
 
 from labkit.config import Settings, Value  # noqa: E402
+from labkit.providers.collector import Collector  # noqa: E402
 from labkit.providers.profile import load_profiles  # noqa: E402
 from labkit.providers.scene import SAMPLE_RATE_HZ, Scene  # noqa: E402
-from labkit.tunnel import clock  # noqa: E402
+from labkit.tunnel import blocking, clock  # noqa: E402
+from labkit.tunnel.gateway import Gateway  # noqa: E402
 from labkit.tunnel.link import Link  # noqa: E402
 from labkit.tunnel.network import Authority, Host, Network, NetworkLoop, guard_lookups, listen  # noqa: E402
-from labkit.tunnel.record import CallerTurn, CallRecord, ReplySegment  # noqa: E402
+from labkit.tunnel.record import Backchannel, CallerTurn, CallRecord, ReplySegment  # noqa: E402
 
 if TYPE_CHECKING:
+    from aiohttp import web
+
     from labkit.callers.caller import SpokenTurn
     from labkit.providers.server import Emulator
     from labkit.tunnel.clock import JobRule
+    from labkit.tunnel.memo import AnswerMemo
 
 _TURN_LIMIT_S = 60.0
 _CALL_LIMIT_S = 60.0
@@ -86,6 +91,8 @@ class Worker:
         os.environ.update({k: v for k, v in ENVIRONMENT.items() if k in KEYS})
         self.network: Network | None = None
         guard_lookups(lambda: self.network)
+        self.collector: blocking.BlockingHost | None = None
+        blocking.install(lambda name: self.collector if name == Collector.host else None)
         logging.getLogger().setLevel(logging.INFO)  # what agents tell of their turns is INFO
         logging.getLogger("livekit").setLevel(os.environ.get("LABKIT_SDK_LOG", "CRITICAL"))
 
@@ -98,13 +105,14 @@ class Worker:
         self.dialogues = load_dialogues()
         self.corpus = SpeechCorpus.load()
         self.emulator_classes = EMULATORS
-        self.eot_memo = AnswerMemo("eot")
+        self.eot_memo = _Overheard(AnswerMemo("eot"))
         self._settled = False
 
     def rules(self, settings: Settings) -> Callable[[Callable[..., Any]], JobRule]:
         """How executor jobs are treated: the SDK's models cost what was measured."""
         vad = clock.JobRule(cost_s=settings.number("compute.vad_window_s"))
         eot = clock.JobRule(cost_s=settings.number("compute.eot_s"), memo=self.eot_memo)
+        embed = clock.JobRule(cost_s=settings.number("compute.embed_s"))
         thread, plain = clock.JobRule(thread=True), clock.JobRule()
 
         known: dict[Any, JobRule] = {}
@@ -119,6 +127,8 @@ class Worker:
             rule = plain
             if owner.__module__.startswith("livekit.local_inference"):
                 rule = eot if owner.__name__ == "EOT" else vad
+            elif owner.__module__.startswith("onnxruntime"):
+                rule = embed
             elif owner.__module__.startswith("livekit.plugins.silero"):
                 rule = vad
             return known.setdefault(owner, rule)
@@ -150,7 +160,7 @@ class Worker:
             _drain(loop)
             asyncio.set_event_loop(None)
             loop.close()
-            self.network = None
+            self.network = self.collector = None
             gc.collect()
             if not self._settled:
                 # what start-up and the first call imported lives as long as the process
@@ -169,6 +179,25 @@ class Worker:
         return emulators
 
 
+class _Overheard:
+    """A memo whose answers are also taken down: the SDK tells nobody what its detector said."""
+
+    def __init__(self, memo: AnswerMemo) -> None:
+        self._memo = memo
+        self.tell: Callable[[float], None] = lambda value: None
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._memo
+
+    def __getitem__(self, key: str) -> float:
+        value = self._memo[key]
+        self.tell(value)
+        return value
+
+    def __setitem__(self, key: str, value: float) -> None:
+        self._memo[key] = value
+
+
 class _SceneBox:
     """Hands providers the scene of the call in progress."""
 
@@ -180,13 +209,10 @@ class _SceneBox:
 
 
 def _hosts(settings: Settings, emulators: dict[str, Emulator]) -> dict[str, Host]:
-    def link(name: str) -> Link:
-        parts = {
-            p: settings.number(f"links.{name}.{p}") for p in ("rtt_s", "jitter_s", "loss", "dns_s")
-        }
-        return Link(**parts)
+    def link(name: str, host: str) -> Link:
+        return Link(**settings.link(name, host))
 
-    hosts = {e.host: Host(e.host, name, link(name)) for name, e in emulators.items()}
+    hosts = {e.host: Host(e.host, name, link(name, e.host)) for name, e in emulators.items()}
     for host, provider in settings.extra_hosts.items():
         if provider not in emulators:
             from labkit.config import SettingError
@@ -194,7 +220,7 @@ def _hosts(settings: Settings, emulators: dict[str, Emulator]) -> dict[str, Host
             raise SettingError(
                 f"hosts.{host}={provider}: known providers are {', '.join(sorted(emulators))}"
             )
-        hosts[host] = Host(host, provider, link(provider))
+        hosts[host] = Host(host, provider, link(provider, host))
     return hosts
 
 
@@ -210,9 +236,11 @@ class _Call:
         network: Network,
         loop: NetworkLoop,
     ) -> None:
-        from labkit.callers.caller import Caller, Mouth, plan_call, room_tone
+        from labkit.callers.caller import Caller, Mouth
         from labkit.callers.ear import Ear
         from labkit.callers.line import Line
+        from labkit.callers.noise import background
+        from labkit.callers.plan import plan_call
         from labkit.tunnel.agentfile import load_agent
         from labkit.tunnel.audio import Captions, Microphone, Speaker
         from labkit.tunnel.events import SessionLog
@@ -220,6 +248,7 @@ class _Call:
 
         self.worker, self.spec, self.settings = worker, spec, settings
         self.emulators, self.network, self.loop = emulators, network, loop
+        self.gateway: Gateway | None = None
         self.began_s = loop.time()
         plan = plan_call(
             settings, spec.seed, spec.call, spec.n_turns, worker.dialogues, worker.corpus
@@ -228,13 +257,20 @@ class _Call:
         for emulator in emulators.values():
             emulator.reset()
             emulator.scene.scene = self.scene  # type: ignore[attr-defined]
+        profiles = load_profiles(settings.text("profile") or None, settings.figures)
+        worker.collector = blocking.BlockingHost(
+            Collector(profiles[Collector.name], lambda: self.scene, loop.time),
+            Link(**settings.link(Collector.name, Collector.host)),
+        )
         self.agent = load_agent(spec.agent)
-        self.line = Line.of(settings, spec.seed, spec.call)
+        self.line = Line.of(plan.settings, spec.seed, spec.call)
         self.ear = Ear()
-        tone = room_tone(settings.number("caller.noise_floor_dbfs"), spec.seed, spec.call)
-        self.mouth = Mouth(self.scene, tone)
-        self.caller = Caller(plan, settings, self.scene, self.mouth, self.ear, self.now)
+        clips = [turn.clip for turn in plan.turns]
+        self.mouth = Mouth(self.scene, background(plan.settings, clips, spec.seed, spec.call))
+        self.tenant = worker.dialogues[plan.turns[0].dialogue].tenant
+        self.caller = Caller(plan, self.scene, self.mouth, self.ear, self.now, self._button)
         self.log = SessionLog(self.now)
+        worker.eot_memo.tell = lambda value: self.log.add("eot", probability=value)
         self.console = Console(
             Microphone(self.mouth, self.line, self.now),
             Speaker(self.ear, Captions(), self.line, self.now),
@@ -246,19 +282,23 @@ class _Call:
     def now(self) -> float:
         return self.loop.time() - self.began_s
 
+    def _button(self, pressed: bool) -> None:
+        """A push-to-talk button: its signal is quicker than audio, which waits in a buffer."""
+        self.console.methods.call("start_turn" if pressed else "end_turn", self.line.rtt_s / 2)
+
     async def run(self) -> CallRecord:
         from labkit.tunnel.job import run_job
 
         self.began_s = self.loop.time()
         self.log.epoch_s = time.time()
         self.log.listen_to_logging()
-        runners = [
-            await listen(host, self.emulators[host.provider].app(), self.worker.authority)
-            for host in self.network.hosts.values()
-        ]
+        runners = await self._listen()
         hang_up = asyncio.Event()
         job = asyncio.create_task(
-            run_job(self.agent, self.console, self.settings, self.spec.call, hang_up), name="job"
+            run_job(
+                self.agent, self.console, self.settings, self.spec.call, hang_up, self.tenant
+            ),
+            name="job",
         )
         status, error = "ok", ""
         limit_s = _CALL_LIMIT_S + self.settings.number("caller.start_after_s")
@@ -284,6 +324,8 @@ class _Call:
             job.cancel()
             await asyncio.gather(job, return_exceptions=True)
             self.log.stop_listening()
+            if self.gateway is not None:
+                await self.gateway.close()
             for runner in runners:
                 await runner.cleanup()
         if self.network.refused:
@@ -293,6 +335,28 @@ class _Call:
             except OSError as e:
                 error = str(e.strerror)
         return self._record(status, error, ended_s)
+
+    async def _listen(self) -> list[web.AppRunner]:
+        """Opens what answers under each host name: the provider, or the gateway in front of it."""
+        settings, authority, runners = self.settings, self.worker.authority, []
+        if settings["gateway.enabled"]:
+            link = Link(rtt_s=settings.number("gateway.rtt_s"))
+            work_s = settings.number("gateway.processing_s")
+            self.gateway = Gateway(self.network, link, work_s, authority.client_context())
+        for host in self.network.hosts.values():
+            app = self.emulators[host.provider].app()
+            if self.gateway is not None:
+                runners.append(await listen(self.gateway.stand_before(host), app, authority))
+                app = self.gateway.app(host.name)
+            runners.append(await listen(host, app, authority))
+        return runners
+
+    def _one_way(self) -> dict[str, float]:
+        """Delay to each provider; of several hosts of one, the one that was connected to counts."""
+        connects = self.network.connects
+        hosts = sorted(self.network.hosts.values(), key=lambda h: connects.get(h.name, 0) > 0)
+        beyond = self.gateway.beyond_s if self.gateway else {}
+        return {h.provider: h.link.rtt_s / 2 + beyond.get(h.name, 0.0) for h in hosts}
 
     async def _talk(self, job: asyncio.Task[None]) -> None:
         """Waits for the session to have its audio, then lets the caller talk to the end."""
@@ -327,19 +391,30 @@ class _Call:
             voice=plan.voice,
             turns=[_caller_turn(t) for t in self.caller.spoken],
             segments=[
-                ReplySegment(s.left_s, s.first_voiced_s, s.last_voiced_s, s.interrupted)
+                ReplySegment(
+                    s.left_s,
+                    s.first_voiced_s,
+                    s.last_voiced_s,
+                    s.interrupted,
+                    s.voiced(),
+                    tuple((b.at_s, b.resumed_s) for b in s.breaks),
+                )
                 for s in self.ear.segments
             ],
             providers=[{**r, "t_s": r["t_s"] - shift_s} for r in self.scene.log.rows],
             session=self.log.rows,
             line_delay_s=self.line.delay_s,
-            one_way_s={h.provider: h.link.rtt_s / 2 for h in self.network.hosts.values()},
+            one_way_s=self._one_way(),
             simulated_s=ended_s,
             wall_s=float("nan"),
             status=status,
             error=error,
             connects=dict(self.network.connects),
             overrides=self.console.overrides,
+            backchannels=[
+                Backchannel(b.index, b.clip.text, b.started_s, b.stopped_s)
+                for b in self.caller.backchannels
+            ],
             tracks=tracks,
         )
 
@@ -354,12 +429,15 @@ def _caller_turn(spoken: SpokenTurn) -> CallerTurn:
         kind=turn.kind,
         heavy=turn.heavy,
         variant=spoken.plan.variant,
-        text=spoken.plan.clip.text,
+        text=spoken.clip.text,
         right_reply=turn.right_reply(spoken.plan.variant),
-        clip_id=spoken.plan.clip.clip_id,
+        clip_id=spoken.clip.clip_id,
         started_s=spoken.started_s,
         stopped_s=spoken.stopped_s,
         over_s=spoken.over_s,
+        pauses=tuple((spoken.started_s + a, spoken.started_s + b) for a, b in spoken.clip.pauses),
+        barged_in=spoken.barged_in,
+        released_s=spoken.released_s,
     )
 
 

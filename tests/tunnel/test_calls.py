@@ -30,7 +30,9 @@ def paired(one: Results, other: Results) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def plain() -> Results:
-    return run("vanilla", calls=6, turns=5, seed=7)
+    results = run("vanilla", calls=6, turns=5, seed=7)
+    assert set(results.calls["status"]) == {"ok"}, results.calls["error"].tolist()
+    return results
 
 
 # ------------------------------------------------------------------------- repeatability
@@ -117,8 +119,9 @@ def test_a_cold_websocket_costs_three_round_trips_less_what_the_model_hides() ->
 def test_the_callers_own_distance_is_heard_once_each_way(plain: Results) -> None:
     far = run("vanilla", calls=6, turns=5, seed=7, settings={"links.caller.rtt_s": 0.14})
     both = paired(plain, far)
-    # the uplink ends with whichever 50 ms frame holds the caller's last sound
-    assert both["rise_s"].to_numpy() == pytest.approx(0.1, abs=0.005)
+    alike = both[both["llm_cold"] == both["llm_cold_2"]]  # later turns may find it closed
+    assert len(alike) >= 20
+    assert alike["rise_s"].to_numpy() == pytest.approx(0.1, abs=0.005)
 
 
 # ------------------------------------------------------------------------- the outside

@@ -52,7 +52,7 @@ def test_a_blocking_sleep_stalls_the_loop_for_as_long():
     async def main(loop):
         fired = []
         loop.call_later(0.1, lambda: fired.append(loop.time()))
-        time.sleep(0.5)
+        time.sleep(0.5)  # noqa: ASYNC251
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         return fired

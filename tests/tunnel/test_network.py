@@ -26,9 +26,10 @@ from labkit.tunnel.network import (
 install()
 AUTHORITY = Authority()
 RTT = 0.1
+LINK = Link(rtt_s=RTT)
 
 
-def tunnel(main, link=Link(rtt_s=RTT), **loop_kwargs):
+def tunnel(main, link=LINK, **loop_kwargs):
     """Runs ``main(session, loop, network)`` beside a server for api.example.com."""
     network = Network({"api.example.com": Host("api.example.com", "example", link)})
     network.begin_call(7, 0)
@@ -170,7 +171,7 @@ def test_a_cancelled_download_is_noticed_one_way_later():
 
 def test_an_unknown_host_is_refused_with_the_way_to_add_it():
     async def main(session, loop, network):
-        with pytest.raises(aiohttp.ClientConnectorError, match="api.exampel.com"):
+        with pytest.raises(aiohttp.ClientConnectorError, match=r"api\.exampel\.com"):
             await session.get("https://api.exampel.com/")
         with pytest.raises(UnknownHostError, match=r"did you mean api.example.com.*--set hosts\."):
             await loop.getaddrinfo("api.exampel.com", 443)
@@ -183,7 +184,7 @@ def test_blocking_clients_are_refused_too():
     async def main(session, loop, network):
         guard_lookups(lambda: network)
         with pytest.raises(OSError, match="the tunnel has no host"):
-            urllib.request.urlopen("http://telemetry.example.org/", timeout=1)
+            urllib.request.urlopen("http://telemetry.example.org/", timeout=1)  # noqa: ASYNC210
         return network.refused
 
     assert tunnel(main) == ["telemetry.example.org"]

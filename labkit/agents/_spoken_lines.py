@@ -1,0 +1,46 @@
+"""Sentences spoken once with the session's own voice and kept, to be played without waiting for it."""
+
+from collections.abc import AsyncIterator, Iterable
+
+import numpy as np
+from livekit import rtc
+from livekit.agents import tts
+
+_QUIET = 100
+"""16-bit samples up to this level are silence (-50 dBFS)."""
+
+
+class SpokenLines:
+    """Audio by text.
+
+    Have them spoken before the first call and keep them on disk in production; a caller should
+    not have to wait for it.
+    """
+
+    def __init__(self) -> None:
+        self._audio: dict[str, rtc.AudioFrame] = {}
+
+    async def learn(self, voice: tts.TTS, lines: Iterable[str]) -> None:
+        """Has lines spoken that are not known yet, and cuts the silence at their head."""
+        for line in lines:
+            if line not in self._audio:
+                spoken = [event.frame async for event in voice.synthesize(line)]
+                self._audio[line] = _without_head(rtc.combine_audio_frames(spoken))
+
+    def audio(self, line: str) -> AsyncIterator[rtc.AudioFrame] | None:
+        """What ``session.say(line, audio=…)`` takes; None if the line is not known."""
+        frame = self._audio.get(line)
+        return None if frame is None else _one(frame)
+
+
+def _without_head(frame: rtc.AudioFrame) -> rtc.AudioFrame:
+    samples = np.frombuffer(frame.data, dtype=np.int16)
+    loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > _QUIET)
+    first = int(loud[0]) // frame.num_channels * frame.num_channels if len(loud) else 0
+    kept = samples[first:]
+    channels = frame.num_channels
+    return rtc.AudioFrame(kept.tobytes(), frame.sample_rate, channels, len(kept) // channels)
+
+
+async def _one(frame: rtc.AudioFrame) -> AsyncIterator[rtc.AudioFrame]:
+    yield frame

@@ -1,0 +1,107 @@
+"""What an agent may do to its history between turns, and what that does to the prompt cache.
+
+``stable`` lets it grow, as the SDK does. ``note_in_hook`` and ``note`` renew a line about the call
+before the history on every turn, the one where most examples do it, the other just before the
+request. ``truncated`` keeps the last messages, ``summarised`` writes older ones into a digest now
+and then, while nobody waits.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterable
+from typing import Any
+
+from _handbook import handbook
+from livekit.agents import (
+    Agent,
+    AgentSession,
+    ConversationItemAddedEvent,
+    JobContext,
+    ModelSettings,
+    WorkerOptions,
+    cli,
+    llm,
+)
+from livekit.plugins import cartesia, deepgram
+from prefix_cache import language_model
+from vanilla import INSTRUCTIONS, turn_handling
+
+DIGEST = "digest"
+
+
+def add_note(chat_ctx: llm.ChatContext) -> None:
+    """Puts a line that changes every turn between the instructions and the history."""
+    said = sum(m.role == "user" for m in chat_ctx.messages())
+    note = llm.ChatMessage(role="system", content=[f"The caller has spoken {said} times so far."])
+    chat_ctx.items.insert(1, note)
+
+
+def digested(chat_ctx: llm.ChatContext, keep: int, words: int) -> llm.ChatContext:
+    """The history with all but the last messages put into one: the beginnings of what was said."""
+    talk = [m for m in chat_ctx.messages() if m.role in ("user", "assistant")]
+    older, recent = talk[:-keep], talk[-keep:]
+    lines = [m.text_content or "" for m in older if m.id == DIGEST]
+    lines += [
+        f"{'Caller' if m.role == 'user' else 'I'}: {' '.join((m.text_content or '').split()[:words])}"
+        for m in older
+        if m.id != DIGEST
+    ]
+    shorter = llm.ChatContext.empty()
+    shorter.add_message(role="assistant", content="\n".join(lines), id=DIGEST)
+    shorter.items.extend(recent)
+    return shorter
+
+
+class Desk(Agent):
+    def __init__(self, p: dict[str, Any]) -> None:
+        rules = handbook(int(p.get("agent.prompt_tokens", 0)))
+        super().__init__(instructions=f"{INSTRUCTIONS}\n{rules}".strip())
+        self._history = p.get("agent.history", "stable")
+        self._keep = int(p.get("agent.keep_messages", 6))
+        self._words = int(p.get("agent.digest_words", 12))
+        self._digesting: asyncio.Task[None] | None = None
+
+    async def on_enter(self) -> None:
+        if self._history == "summarised":
+            self.session.on("conversation_item_added", self._item_added)
+
+    async def on_user_turn_completed(
+        self, turn_ctx: llm.ChatContext, new_message: llm.ChatMessage
+    ) -> None:
+        if self._history == "note_in_hook":
+            add_note(turn_ctx)
+
+    def llm_node(
+        self, chat_ctx: llm.ChatContext, tools: list[llm.Tool], model_settings: ModelSettings
+    ) -> AsyncIterable[Any]:
+        chat_ctx = chat_ctx.copy()
+        if self._history == "note":
+            add_note(chat_ctx)
+        elif self._history == "truncated":
+            chat_ctx.truncate(max_items=self._keep)
+        return Agent.default.llm_node(self, chat_ctx, tools, model_settings)
+
+    def _item_added(self, event: ConversationItemAddedEvent) -> None:
+        """After a reply, and only every few turns, because each digest voids what was cached."""
+        talk = [m for m in self.chat_ctx.messages() if m.role in ("user", "assistant")]
+        if getattr(event.item, "role", "") == "assistant" and len(talk) >= 2 * self._keep:
+            self._digesting = asyncio.create_task(self._digest())
+
+    async def _digest(self) -> None:
+        await self.update_chat_ctx(digested(self.chat_ctx, self._keep, self._words))
+
+
+async def entrypoint(ctx: JobContext) -> None:
+    await ctx.connect()
+    p = json.loads(ctx.job.metadata or "{}")
+    session = AgentSession(
+        stt=deepgram.STT(model="nova-3"),
+        llm=language_model(p),
+        tts=cartesia.TTS(model="sonic-3"),
+        turn_handling=turn_handling(p),
+    )
+    await session.start(agent=Desk(p), room=ctx.room)
+
+
+if __name__ == "__main__":
+    cli.run_app(WorkerOptions(entrypoint_fnc=entrypoint))

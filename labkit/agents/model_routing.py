@@ -1,0 +1,152 @@
+"""Easy turns go to a small model, hard ones to a large one; three places to decide which.
+
+``llm_node`` is the one that works: it is where the request is made, whether the turn has been
+committed or the reply is prepared ahead. ``on_user_turn_completed`` comes too late for that: with
+preemptive generation, the SDK's default, the reply under way is the previous model's.
+"""
+
+import json
+import logging
+from collections.abc import AsyncIterable
+from pathlib import Path
+from typing import Any
+
+from livekit.agents import (
+    Agent,
+    JobContext,
+    JobProcess,
+    ModelSettings,
+    WorkerOptions,
+    cli,
+    llm,
+)
+from _turn_rules import HEAVY, TurnClassifier, is_acknowledgement, is_short
+from vanilla import INSTRUCTIONS, build_session, language_model
+
+from _embedder import Embedder
+
+logger = logging.getLogger("agent")
+
+
+class Router:
+    """Tells which turns the small model may answer.
+
+    Args:
+        p: ``agent.rule`` is ``classifier`` (the large model's probability stays below
+            ``agent.threshold``), ``length`` (at most ``agent.max_words`` words) or ``phrases``
+            (listed acknowledgements).
+        embedder: Needed by the classifier.
+    """
+
+    def __init__(self, p: dict[str, Any], embedder: Embedder | None) -> None:
+        self.rule = p.get("agent.rule", "classifier")
+        self._threshold = p.get("agent.threshold", 0.3)
+        self._max_words = p.get("agent.max_words", 6)
+        if self.rule not in ("classifier", "length", "phrases"):
+            raise ValueError(f"agent.rule={self.rule}: allowed are classifier, length and phrases")
+        if self.rule == "classifier":
+            if embedder is None:
+                raise ValueError("agent.rule=classifier needs an embedder")
+            self._classifier = TurnClassifier(embedder)
+
+    async def is_light(self, text: str) -> bool:
+        if self.rule == "length":
+            return is_short(text, self._max_words)
+        if self.rule == "phrases":
+            return is_acknowledgement(text)
+        return (await self._classifier.probabilities(text))[HEAVY] < self._threshold
+
+
+class RoutingAgent(Agent):
+    """An agent with two models.
+
+    Args:
+        router: Says which turns are easy.
+        light: The small model.
+        heavy: The large one; also the session's.
+        instructions: The prompt.
+    """
+
+    def __init__(
+        self, router: Router, light: llm.LLM, heavy: llm.LLM, instructions: str = INSTRUCTIONS
+    ) -> None:
+        super().__init__(instructions=instructions)
+        self.router, self.light, self.heavy = router, light, heavy
+
+    async def choose(self, text: str) -> llm.LLM:
+        chosen = self.light if await self.router.is_light(text) else self.heavy
+        logger.info("routed", extra={"turn": {"wanted_model": chosen.model}})
+        return chosen
+
+
+class RoutedInNode(RoutingAgent):
+    """Done right: the model is chosen where the request is made, for the turn that is asked."""
+
+    async def llm_node(
+        self, chat_ctx: llm.ChatContext, tools: list[llm.Tool], model_settings: ModelSettings
+    ) -> AsyncIterable[llm.ChatChunk]:
+        said = [m.text_content or "" for m in chat_ctx.messages() if m.role == "user"]
+        chosen = await self.choose(said[-1]) if said else self.heavy
+        options = self.session.conn_options.llm_conn_options
+        async with chosen.chat(
+            chat_ctx=chat_ctx,
+            tools=tools,
+            tool_choice=model_settings.tool_choice,
+            conn_options=options,
+        ) as stream:
+            async for chunk in stream:
+                yield chunk
+
+
+class RoutedByUpdate(RoutingAgent):
+    """Swaps the model with the public ``update_options``: the next request uses it."""
+
+    async def on_user_turn_completed(
+        self, turn_ctx: llm.ChatContext, new_message: llm.ChatMessage
+    ) -> None:
+        self.update_options(llm=await self.choose(new_message.text_content or ""))
+
+
+class RoutedAsPublished(RoutingAgent):
+    """As published: ``Agent.llm`` has no setter, so the hook fails and the turn is dropped."""
+
+    async def on_user_turn_completed(
+        self, turn_ctx: llm.ChatContext, new_message: llm.ChatMessage
+    ) -> None:
+        self.llm = await self.choose(new_message.text_content or "")  # type: ignore[misc]
+
+
+WHERE: dict[str, type[RoutingAgent]] = {
+    "llm_node": RoutedInNode,
+    "update_options": RoutedByUpdate,
+    "as_published": RoutedAsPublished,
+}
+
+
+def prewarm(proc: JobProcess) -> None:
+    proc.userdata["embedder"] = Embedder()
+
+
+async def entrypoint(ctx: JobContext) -> None:
+    await ctx.connect()
+    p = json.loads(ctx.job.metadata or "{}")
+    where = p.get("agent.where", "llm_node")
+    if where not in WHERE:
+        raise ValueError(f"agent.where={where}: allowed are {', '.join(WHERE)}")
+    session = build_session(p)
+    heavy = session.llm
+    light = language_model({**p, "llm.model": p.get("agent.light_model", "gpt-4.1-nano")})
+    if where == "llm_node":
+        light.prewarm()  # the session connects only to the model that it knows of
+    instructions = INSTRUCTIONS
+    if p.get("agent.long_prompt", False):  # long enough for a provider's prompt cache
+        known = json.loads(Path(__file__).with_name("known_answers.json").read_text())
+        facts = "\n".join(f"{e['tenant']}: {e['question']} {e['answer']}" for e in known)
+        instructions = f"{INSTRUCTIONS}\n\nWhat our customers ask:\n{facts}"
+    router = Router(p, ctx.proc.userdata["embedder"])
+    agent = WHERE[where](router, light, heavy, instructions)
+    await session.start(agent=agent, room=ctx.room)
+
+
+if __name__ == "__main__":
+    cli.run_app(WorkerOptions(entrypoint_fnc=entrypoint, prewarm_fnc=prewarm))

@@ -1,0 +1,58 @@
+"""Pins the recogniser and the model to hosts of a region, and shows two pins that do not work.
+
+``done_right`` gives each plugin its ``base_url``, which is all that the plugins have. Deepgram's is
+the whole address of its listening service, path included. ``as_published`` asks for
+``region=``, which neither plugin takes, and ``no_path`` drops the path of Deepgram's address.
+"""
+
+import json
+from typing import Any
+
+from livekit.agents import Agent, AgentSession, JobContext, WorkerOptions, cli
+from livekit.plugins import cartesia, deepgram, openai
+from vanilla import INSTRUCTIONS, turn_handling
+
+
+def as_published(p: dict[str, Any]) -> dict[str, Any]:
+    """Raises TypeError: there is no such argument."""
+    region = p["agent.region"]
+    return {
+        "stt": deepgram.STT(model="nova-3", region=region),
+        "llm": openai.LLM(model="gpt-4o-mini"),
+        "tts": cartesia.TTS(model="sonic-3", region=region),
+    }
+
+
+def no_path(p: dict[str, Any]) -> dict[str, Any]:
+    """Connects to ``/`` of the host, where Deepgram has nothing to offer a WebSocket."""
+    return {
+        "stt": deepgram.STT(model="nova-3", base_url=f"https://{p['agent.stt_host']}"),
+        "llm": openai.LLM(model="gpt-4o-mini"),
+        "tts": cartesia.TTS(model="sonic-3"),
+    }
+
+
+def done_right(p: dict[str, Any]) -> dict[str, Any]:
+    """Cartesia's one public host leads to the nearest site by itself, so it is left alone."""
+    stt_host = p.get("agent.stt_host", "api.deepgram.com")
+    llm_host = p.get("agent.llm_host", "api.openai.com")
+    return {
+        "stt": deepgram.STT(model="nova-3", base_url=f"https://{stt_host}/v1/listen"),
+        "llm": openai.LLM(model="gpt-4o-mini", base_url=f"https://{llm_host}/v1"),
+        "tts": cartesia.TTS(model="sonic-3"),
+    }
+
+
+VARIANTS = {"as_published": as_published, "no_path": no_path, "done_right": done_right}
+
+
+async def entrypoint(ctx: JobContext) -> None:
+    await ctx.connect()
+    p = json.loads(ctx.job.metadata or "{}")
+    models = VARIANTS[p.get("agent.variant", "done_right")](p)
+    session = AgentSession(**models, turn_handling=turn_handling(p))
+    await session.start(agent=Agent(instructions=INSTRUCTIONS), room=ctx.room)
+
+
+if __name__ == "__main__":
+    cli.run_app(WorkerOptions(entrypoint_fnc=entrypoint))

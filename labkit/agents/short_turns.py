@@ -1,0 +1,137 @@
+"""Acknowledgements ("okay", "thanks") get an answer that was spoken beforehand, or a small model's.
+
+``agent.answer`` chooses: ``canned`` plays one of two lines whose audio is kept, ``light`` asks the
+small model. ``agent.rule`` tells what an acknowledgement is: ``phrases`` (nothing but listed
+words), ``length`` (at most ``agent.max_words``) or ``classifier`` (probability from
+``agent.threshold``). A "yes" that answers the agent's own question is none: ``agent.after_question``
+lets the rule apply there all the same.
+"""
+
+import json
+import logging
+from collections.abc import AsyncIterable
+from typing import Any
+
+from _embedder import Embedder
+from _spoken_lines import SpokenLines
+from _turn_rules import ACKNOWLEDGEMENT, TurnClassifier, is_acknowledgement, is_short, words
+from livekit.agents import (
+    NOT_GIVEN,
+    Agent,
+    JobContext,
+    JobProcess,
+    ModelSettings,
+    StopResponse,
+    WorkerOptions,
+    cli,
+    llm,
+)
+from vanilla import INSTRUCTIONS, build_session, language_model
+
+WELCOME, GO_ON = "You're welcome.", "Is there anything else I can do for you?"
+CLOSING = frozenset(("thanks", "thank", "bye", "goodbye"))
+
+logger = logging.getLogger("agent")
+
+
+class ShortTurnRule:
+    """Tells which turns are acknowledgements; see the module's first lines for ``p``."""
+
+    def __init__(self, p: dict[str, Any], embedder: Embedder) -> None:
+        self._rule = p.get("agent.rule", "phrases")
+        if self._rule not in ("phrases", "length", "classifier"):
+            raise ValueError(f"agent.rule={self._rule}: allowed are phrases, length, classifier")
+        self._max_words = p.get("agent.max_words", 4)
+        self._threshold = p.get("agent.threshold", 0.7)
+        self._after_question = p.get("agent.after_question", False)
+        self._classifier = TurnClassifier(embedder)
+
+    async def applies(self, text: str, history: llm.ChatContext) -> bool:
+        replies = [m.text_content or "" for m in history.messages() if m.role == "assistant"]
+        if replies and replies[-1].rstrip().endswith("?") and not self._after_question:
+            return False
+        if self._rule == "phrases":
+            return is_acknowledgement(text)
+        if self._rule == "length":
+            return is_short(text, self._max_words)
+        found = await self._classifier.probabilities(text)
+        return found[ACKNOWLEDGEMENT] >= self._threshold
+
+
+class CannedAgent(Agent):
+    """Answers acknowledgements with audio that is already there."""
+
+    def __init__(self, rule: ShortTurnRule, lines: SpokenLines) -> None:
+        super().__init__(instructions=INSTRUCTIONS)
+        self.rule, self.lines = rule, lines
+
+    async def on_user_turn_completed(
+        self, turn_ctx: llm.ChatContext, new_message: llm.ChatMessage
+    ) -> None:
+        said = new_message.text_content or ""
+        short = await self.rule.applies(said, turn_ctx)
+        logger.info("rule", extra={"turn": {"short": short}})
+        if not short:
+            return
+        line = WELCOME if CLOSING & set(words(said)) else GO_ON
+        self.session.interrupt()  # the reply that is being prepared ahead is not wanted
+        history = self.chat_ctx.copy()
+        history.insert(new_message)  # StopResponse would leave it out
+        await self.update_chat_ctx(history)
+        self.session.say(line, audio=self.lines.audio(line) or NOT_GIVEN)
+        raise StopResponse()
+
+
+class LightAgent(Agent):
+    """Sends acknowledgements to the small model and the rest to the session's own."""
+
+    def __init__(self, rule: ShortTurnRule, light: llm.LLM) -> None:
+        super().__init__(instructions=INSTRUCTIONS)
+        self.rule, self.light = rule, light
+
+    async def llm_node(
+        self, chat_ctx: llm.ChatContext, tools: list[llm.Tool], model_settings: ModelSettings
+    ) -> AsyncIterable[llm.ChatChunk]:
+        said = [m.text_content or "" for m in chat_ctx.messages() if m.role == "user"]
+        short = bool(said) and await self.rule.applies(said[-1], chat_ctx)
+        logger.info("rule", extra={"turn": {"short": short}})
+        chosen = self.light if short else self.session.llm
+        assert isinstance(chosen, llm.LLM)
+        options = self.session.conn_options.llm_conn_options
+        async with chosen.chat(
+            chat_ctx=chat_ctx,
+            tools=tools,
+            tool_choice=model_settings.tool_choice,
+            conn_options=options,
+        ) as stream:
+            async for chunk in stream:
+                yield chunk
+
+
+def prewarm(proc: JobProcess) -> None:
+    proc.userdata["embedder"] = Embedder()
+
+
+async def entrypoint(ctx: JobContext) -> None:
+    await ctx.connect()
+    p = json.loads(ctx.job.metadata or "{}")
+    answer = p.get("agent.answer", "canned")
+    if answer not in ("canned", "light"):
+        raise ValueError(f"agent.answer={answer}: allowed are canned and light")
+    session = build_session(p)
+    rule = ShortTurnRule(p, ctx.proc.userdata["embedder"])
+    agent: Agent
+    if answer == "light":
+        light = language_model({**p, "llm.model": p.get("agent.light_model", "gpt-4.1-nano")})
+        light.prewarm()  # the session connects only to the model that it knows of
+        agent = LightAgent(rule, light)
+    else:
+        lines = SpokenLines()
+        assert session.tts is not None
+        await lines.learn(session.tts, (WELCOME, GO_ON))
+        agent = CannedAgent(rule, lines)
+    await session.start(agent=agent, room=ctx.room)
+
+
+if __name__ == "__main__":
+    cli.run_app(WorkerOptions(entrypoint_fnc=entrypoint, prewarm_fnc=prewarm))

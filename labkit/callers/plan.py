@@ -1,0 +1,101 @@
+"""Who calls and what they will say, drawn before the call begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from labkit.callers.dialogue import Dialogue, Turn
+from labkit.callers.persona import persona_of
+from labkit.callers.speech import CALLER_RATE_HZ, Clip, SpeechCorpus, Word
+from labkit.config import SettingError, Settings
+from labkit.randomness import stream, uniform
+
+BREATH_S = 0.2
+"""Between the word that stops the agent and the turn itself; shorter than any end of turn."""
+
+
+@dataclass(frozen=True)
+class PlannedTurn:
+    """A turn of the dialogue with the recording that says it.
+
+    ``interjection`` is what is said first when the turn is begun over the agent's speech.
+    """
+
+    dialogue: str
+    turn: Turn
+    variant: str
+    clip: Clip
+    interjection: Clip
+
+
+@dataclass(frozen=True)
+class CallPlan:
+    """Who calls, with which voice, what is said, and the sounds of listening."""
+
+    voice: str
+    persona: str
+    turns: tuple[PlannedTurn, ...]
+    backchannels: tuple[Clip, ...]
+    settings: Settings
+    """The caller's settings, with what the persona brings along."""
+
+
+def plan_call(
+    settings: Settings,
+    seed: int,
+    call: int,
+    n_turns: int,
+    dialogues: dict[str, Dialogue],
+    corpus: SpeechCorpus,
+) -> CallPlan:
+    """Draws a call. It depends on the seed and the call alone, so all arms hear the same callers.
+
+    Raises:
+        SettingError: the setting names a dialogue that does not exist.
+    """
+    wanted = settings.text("caller.dialogue")
+    persona = persona_of(settings, seed, call)
+    names = sorted(dialogues)
+    if wanted != "mixed" and wanted not in dialogues:
+        raise SettingError(f"caller.dialogue={wanted}: known are mixed, {', '.join(names)}")
+    order = (
+        [names[i] for i in stream(seed, "caller.dialogue", call).permutation(len(names))]
+        if wanted == "mixed"
+        else [wanted]
+    )
+    voice_luck = uniform(seed, "caller.voice", call)
+    turns: list[PlannedTurn] = []
+    first = dialogues[order[0]]
+    voices = corpus.dialogue_voices(first.name)
+    voice = voices[int(voice_luck * len(voices))]
+    while len(turns) < n_turns:
+        dialogue = dialogues[order[len({t.dialogue for t in turns}) % len(order)]]
+        spoken_by = corpus.dialogue_voices(dialogue.name)
+        speaker = voice if voice in spoken_by else spoken_by[int(voice_luck * len(spoken_by))]
+        stops = corpus.barge_ins(speaker)
+        for turn in dialogue.turns[: n_turns - len(turns)]:
+            variant = persona.variant(corpus.variants(dialogue.name, turn.id))
+            clip = corpus.clip(dialogue=dialogue.name, turn=turn.id, variant=variant, voice=speaker)
+            luck = uniform(seed, "caller.interjection", call, len(turns))
+            stop = stops[int(luck * len(stops))]
+            turns.append(PlannedTurn(dialogue.name, turn, variant, clip, stop))
+    backchannels = corpus.backchannels(voice)
+    return CallPlan(voice, persona.name, tuple(turns), backchannels, persona.settings(settings))
+
+
+def joined(first: Clip, second: Clip) -> Clip:
+    """Two clips said one after the other, a breath between them."""
+    gap = np.zeros(round(BREATH_S * CALLER_RATE_HZ), np.int16)
+    shift_s = (len(first.pcm) + len(gap)) / CALLER_RATE_HZ
+    later = tuple(Word(w.text, w.start_s + shift_s, w.end_s + shift_s) for w in second.words)
+    return replace(
+        second,
+        clip_id=f"{first.clip_id}+{second.clip_id}",
+        text=f"{first.text} {second.text}",
+        words=first.words + later,
+        speech_end_s=second.speech_end_s + shift_s,
+        pauses=tuple((a + shift_s, b + shift_s) for a, b in second.pauses),
+        pcm=np.concatenate([first.pcm, gap, second.pcm]),
+    )

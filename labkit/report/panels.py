@@ -1,0 +1,42 @@
+"""Sweeps side by side, on common axes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from labkit.report.sweeps import sweep_lines
+
+
+def sweep_panels(
+    points: pd.DataFrame, x: str, y: str, by: str | None, panel: str, **more: Any
+) -> Figure:
+    """Draws one panel of :func:`labkit.report.sweeps.sweep_lines` per value of a column.
+
+    Args:
+        points: ``x``, ``y``, ``low``, ``high``, ``by`` and ``panel``, in the units of tables.
+        x: The swept column.
+        y: The column drawn.
+        by: Column with a line for each value.
+        panel: Column with a panel for each value, which is its title.
+        **more: Passed on to ``sweep_lines``.
+
+    Returns:
+        The figure; all panels share both axes.
+    """
+    titles = list(dict.fromkeys(points[panel]))
+    figure, axes = plt.subplots(
+        1, len(titles), figsize=(4.6 * len(titles) + 1.2, 4.2), sharex=True, sharey=True,
+        squeeze=False, layout="constrained",
+    )  # fmt: skip
+    highest = 0.0
+    for ax, title in zip(axes[0], titles, strict=True):
+        sweep_lines(points[points[panel] == title], x, y, by, ax, **more)
+        ax.set_title(str(title))
+        ax.label_outer()
+        highest = max(highest, ax.get_ylim()[1])
+    axes[0, 0].set_ylim(top=highest)
+    return figure

@@ -1,0 +1,258 @@
+"""Reads a routing experiment: who served each turn, which turns deserved another model, which rule errs.
+
+A rule decides from words alone, so its errors can be counted on texts as well as in calls. Two arms
+that heard the same callers, one with each model throughout, hold the latency of every turn under
+either model: any rule's latency follows by taking each turn from the arm that the rule would choose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from labkit.study import statistics
+from labkit.study.agent_parts import load, vectors
+from labkit.study.phrasings import fit, phrasings
+
+NEEDS = ("acknowledgement", "light", "heavy")
+Rule = Callable[[Sequence[str]], np.ndarray]
+"""Texts in, whether it applies out: bool (n,)."""
+
+
+def judged(turns: pd.DataFrame, light: str) -> pd.DataFrame:
+    """The turns with what became of their routing.
+
+    Args:
+        turns: Turns of arms that served with two models.
+        light: Name of the small model.
+
+    Returns:
+        The same rows plus ``misrouted`` (the turn needed the large model and the small one served),
+        ``by_light`` (the small one served), ``late`` (another model served than the agent wanted for
+        this turn; NaN where it told nothing or nobody served), ``uncached_tokens`` (of the prompts)
+        and ``dropped`` (no reply).
+    """
+    served = turns["served_model"].fillna("")
+    told = turns["agent_wanted_model"] if "agent_wanted_model" in turns else pd.Series(
+        None, turns.index, dtype=object
+    )  # fmt: skip
+    known = told.notna() & (served != "")
+    return turns.assign(
+        by_light=served == light,
+        misrouted=turns["heavy"].astype(bool) & (served == light),
+        late=np.where(known, (served != told).astype(float), np.nan),
+        uncached_tokens=turns["llm_prompt_tokens"] - turns["llm_cached_tokens"],
+        dropped=turns["outcome"].isin(("missed", "failed")),
+    )
+
+
+def probabilities(texts: Sequence[str]) -> pd.DataFrame:
+    """What the agents' classifier makes of texts: one row each, one column per label."""
+    rules = load("_turn_rules")
+    classifier = rules.TurnClassifier(None)
+    found = classifier.of_vectors(vectors(texts))
+    return pd.DataFrame(found, columns=list(classifier.labels))
+
+
+def needs_heavy(rule: str, setting: float) -> Rule:
+    """The rule by which ``model_routing`` asks the large model.
+
+    Args:
+        rule: ``classifier``, ``length`` or ``phrases``.
+        setting: Its threshold or number of words; the phrase list has none.
+
+    Raises:
+        ValueError: an unknown rule.
+    """
+    rules = load("_turn_rules")
+    if rule == "classifier":
+        return lambda texts: (probabilities(texts)["heavy"] >= setting).to_numpy()
+    if rule == "length":
+        return lambda texts: np.array([not rules.is_short(t, int(setting)) for t in texts])
+    if rule == "phrases":
+        return lambda texts: np.array([not rules.is_acknowledgement(t) for t in texts])
+    raise ValueError(f"rule={rule}: allowed are classifier, length and phrases")
+
+
+def acknowledges(rule: str, setting: float) -> Rule:
+    """The rule by which ``short_turns`` takes a turn for an acknowledgement, by its words alone.
+
+    Raises:
+        ValueError: an unknown rule.
+    """
+    rules = load("_turn_rules")
+    if rule == "classifier":
+        return lambda texts: (probabilities(texts)["acknowledgement"] >= setting).to_numpy()
+    if rule == "length":
+        return lambda texts: np.array([rules.is_short(t, int(setting)) for t in texts])
+    if rule == "phrases":
+        return lambda texts: np.array([rules.is_acknowledgement(t) for t in texts])
+    raise ValueError(f"rule={rule}: allowed are classifier, length and phrases")
+
+
+def composed(heavy: pd.DataFrame, light: pd.DataFrame, rule: Rule) -> pd.DataFrame:
+    """The turns that a rule would have led to, each taken from the arm it chooses.
+
+    Args:
+        heavy: Turns of the arm with the large model throughout.
+        light: Turns of the arm with the small one, of the same calls.
+        rule: Tells which texts need the large model.
+
+    Returns:
+        One row per turn of both arms, with the columns that :func:`judged` adds.
+    """
+    keys = ["call", "turn"]
+    columns = [*keys, "heavy", "said", "outcome", "response_latency_s"]
+    both = heavy[columns].merge(light[columns], on=keys, suffixes=("", "_light"))
+    wanted = rule(both["said"].tolist())
+    for name in ("outcome", "response_latency_s"):
+        both[name] = both[name].where(wanted, both[f"{name}_light"])
+    both["by_light"] = ~wanted
+    both["misrouted"] = both["heavy"].astype(bool) & ~wanted
+    return both
+
+
+def frontier_arms(
+    heavy: pd.DataFrame, light: pd.DataFrame, settings: Mapping[str, Sequence[float]]
+) -> tuple[dict[str, pd.DataFrame], dict[str, str], dict[str, str]]:
+    """Composed turns of every rule and setting, with their groups and short labels.
+
+    Args:
+        heavy: Turns of the arm with the large model throughout.
+        light: Turns of the arm with the small one.
+        settings: Settings to try, by rule; see :func:`needs_heavy`.
+
+    Returns:
+        Arms, groups and labels as ``figures.frontier_points`` takes them.
+    """
+    arms, groups, labels = {}, {}, {}
+    for rule, values in settings.items():
+        for value in values:
+            name = rule if rule == "phrases" else f"{rule} {value:g}"
+            arms[name] = composed(heavy, light, needs_heavy(rule, value))
+            groups[name], labels[name] = rule, "" if rule == "phrases" else f"{value:g}"
+    return arms, groups, labels
+
+
+def classifier_errors(thresholds: Sequence[float]) -> pd.DataFrame:
+    """How the routing classifier errs on sentences it was not trained on.
+
+    Twice: on held-out wordings with the weights that the agent has, and on each business with
+    weights that were trained without any of its sentences.
+
+    Returns:
+        One row per threshold, material and error: ``threshold``, ``error``, ``share``, ``low``,
+        ``high``, ``n`` (sentences). Intervals resample businesses.
+    """
+    table = phrasings()
+    test = table[(table["split"] == "test") & ~table["seen"]].reset_index(drop=True)
+    held_out = probabilities(test["text"].tolist())["heavy"].to_numpy()
+    everyone = table[table["dialogue"] != ""].reset_index(drop=True)
+    strangers = _without_own_business(table, everyone)
+    rows: list[dict[str, Any]] = []
+    for name, material, score in (
+        ("other wordings", test, held_out),
+        ("other business", everyone, strangers),
+    ):
+        for threshold in thresholds:
+            for error, wrong, of in (
+                ("hard turn to the small model", score < threshold, material["needs"] == "heavy"),
+                ("easy turn to the large model", score >= threshold, material["needs"] != "heavy"),
+            ):
+                part = material[of].assign(call=material["dialogue"])
+                found = statistics.rate(part, pd.Series(wrong, material.index)[of])
+                rows.append({"threshold": threshold, "error": f"{error}, {name}",
+                             "share": found.value, "low": found.low, "high": found.high,
+                             "n": found.n})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _without_own_business(table: pd.DataFrame, material: pd.DataFrame) -> np.ndarray:
+    known = vectors(table["text"].tolist())
+    labels = np.array([NEEDS.index(n) for n in table["needs"]])
+    asked = vectors(material["text"].tolist())
+    score = np.empty(len(material))
+    for business in material["dialogue"].unique():
+        others = (table["dialogue"] != business).to_numpy()
+        own = (material["dialogue"] == business).to_numpy()
+        weights = fit(known[others], labels[others])
+        raw = asked[own] @ weights[:, :-1].T + weights[:, -1]
+        odds = np.exp(raw - raw.max(axis=1, keepdims=True))
+        score[own] = odds[:, NEEDS.index("heavy")] / odds.sum(axis=1)
+    return score
+
+
+def acknowledgement_errors(settings: Mapping[str, Sequence[float]]) -> pd.DataFrame:
+    """How the rules for acknowledgements err on every wording of the dialogues that no list had.
+
+    Args:
+        settings: Settings to try, by rule; see :func:`acknowledges`.
+
+    Returns:
+        One row per rule and setting: ``rule``, ``setting``, ``found`` (share of acknowledgements
+        recognised), ``wrong`` (share of other turns taken for one), each with ``_low`` and
+        ``_high``, and ``hard`` (texts that needed the large model and were taken for one).
+    """
+    table = phrasings()
+    test = table[table["split"] == "test"].assign(call=table["dialogue"]).reset_index(drop=True)
+    is_one = test["needs"] == "acknowledgement"
+    rows: list[dict[str, Any]] = []
+    for rule, values in settings.items():
+        for value in values:
+            taken = pd.Series(acknowledges(rule, value)(test["text"].tolist()))
+            found = statistics.rate(test[is_one], taken[is_one])
+            wrong = statistics.rate(test[~is_one], taken[~is_one])
+            hard = test.loc[taken & (test["needs"] == "heavy"), "text"].drop_duplicates()
+            rows.append({"rule": rule, "setting": value, "found": found.value,
+                         "found_low": found.low, "found_high": found.high, "wrong": wrong.value,
+                         "wrong_low": wrong.low, "wrong_high": wrong.high,
+                         "hard": "; ".join(hard)})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def treated(turns: pd.DataFrame) -> pd.DataFrame:
+    """The turns of a short-turn experiment with how they were treated.
+
+    Returns:
+        The same rows plus ``acknowledged`` (the caller only acknowledged or thanked),
+        ``mistreated`` (something else was taken for that) and ``overlooked`` (it was not noticed).
+    """
+    told = turns["agent_short"] if "agent_short" in turns else pd.Series(False, turns.index)
+    short = told.fillna(False).astype(bool)
+    truly = turns["intent"].isin(("acknowledge", "thank"))
+    return turns.assign(
+        acknowledged=truly, mistreated=short & ~truly, overlooked=truly & ~short
+    )
+
+
+def mistreated_words(turns: pd.DataFrame) -> pd.DataFrame:
+    """What was taken for an acknowledgement though it was none, and what the agent said to it."""
+    wrong = turns[turns["mistreated"]]
+    columns = ["arm", "said", "intent", "heavy", "replied"]
+    found = wrong.groupby(columns, sort=False).size().rename("times").reset_index()
+    return found.sort_values(["arm", "times"], ascending=[True, False], kind="stable")
+
+
+def tally(turns: pd.DataFrame) -> pd.DataFrame:
+    """Who served, arm by arm: shares of turns for printing, in per cent with 95% intervals."""
+    wanted = {
+        "served by the small model": "by_light",
+        "hard turns served by it": "misrouted",
+        "not the model wanted": "late",
+        "no reply": "dropped",
+    }
+    rows = {}
+    for arm, part in turns.groupby("arm", sort=False):
+        cells = {}
+        for name, column in wanted.items():
+            known = part[part[column].notna()]
+            if not len(known):
+                cells[f"{name} (%)"] = "–"
+                continue
+            share = statistics.rate(known, known[column])
+            cells[f"{name} (%)"] = f"{share.value:.1%} [{share.low:.1%}–{share.high:.1%}]"
+        rows[str(arm)] = {"turns": len(part), **cells}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("arm", axis="columns")

@@ -1,0 +1,67 @@
+"""Warm connections: which turns found one, and what the others paid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from labkit.study import statistics
+from labkit.study.summary import ms, percent
+
+FIRST, LATER, AFTER = "first turn", "later turns", "after a reply was cut off"
+
+
+def moment(turns: pd.DataFrame, axes: Sequence[str] = ()) -> pd.Series:
+    """Where each turn stands in its call: :data:`FIRST`, :data:`LATER` or :data:`AFTER`.
+
+    A turn is *after a reply was cut off* if the agent's reply to the turn before was.
+    """
+    key = ["arm", *axes, "call"]
+    ordered = turns.sort_values([*key, "turn"])
+    cut = ordered.groupby(key, sort=False)["reply_interrupted"].shift(1, fill_value=False)
+    place = np.where(ordered["turn"] == 0, FIRST, np.where(cut.astype(bool), AFTER, LATER))
+    return pd.Series(place, index=ordered.index).reindex(turns.index)
+
+
+def by_moment(turns: pd.DataFrame, axes: Sequence[str] = ()) -> pd.DataFrame:
+    """How often each kind of turn had to open a connection to the voice, and its latency.
+
+    Args:
+        turns: Turns of all arms.
+        axes: Swept settings that are part of a call's identity.
+    """
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for (arm, place), own in turns.assign(moment=moment(turns, axes)).groupby(
+        ["arm", "moment"], sort=False
+    ):
+        cold = statistics.rate(own, own["tts_cold"])
+        wait = statistics.mean(own, "tts_network_s")
+        rows[str(arm), str(place)] = {
+            "turns": str(len(own)),
+            "opened a connection": f"{percent(cold.value)} [{percent(cold.low)} – "
+            f"{percent(cold.high)}]",
+            "waited for the voice's network (ms)": f"{ms(wait.value)} [{ms(wait.low)} – "
+            f"{ms(wait.high)}]",
+            "median latency (ms)": ms(float(own["response_latency_s"].median())),
+        }
+    table = pd.DataFrame(rows).T
+    return table.rename_axis([None, None]).rename_axis("arm", axis="columns")
+
+
+def slope(points: pd.DataFrame, x: str, y: str = "saved_s") -> str:
+    """How much a warm connection saves per millisecond of round trip, as a sentence.
+
+    Args:
+        points: A sweep's points, one per round trip, seconds.
+        x: The column of the round trips.
+        y: The column of the savings.
+    """
+    if len(points) < 2:
+        return "One round trip alone has no slope."
+    rise, at_nought = np.polyfit(points[x], points[y], 1)
+    return (
+        f"A straight line through the points: {rise:.1f} ms saved per millisecond of round trip, "
+        f"and {ms(float(at_nought))} ms of the provider's own work without any distance."
+    )
