@@ -11,23 +11,30 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from labkit.config import SETTINGS, Settings
-    from labkit.report import anchors, figures, reading, turn_taking, verdicts
+    from labkit.report import anchors, figures, reading, stacks, turn_taking, verdicts
+    from labkit.report.explore import explore
+    from labkit.report.listen import listen
     from labkit.report.source import source
     from labkit.study import (
         answer_cache,
         claims,
         evaluation,
+        history,
         paired,
         prebuffer,
         preemption,
         prefetch,
+        prefix_cache,
+        regions,
         routing,
+        stacking,
         streaming,
         warmup,
     )
     from labkit.study.checks import check
     from labkit.study.compare import compare
     from labkit.study.experiment import Arm, Experiment
+    from labkit.study.fate import fate
     from labkit.study.run import run
     from labkit.study.sweep import sweep
     from labkit.study.tables import Results, provenance
@@ -46,16 +53,24 @@ __all__ = [
     "claims",
     "compare",
     "evaluation",
+    "explore",
+    "fate",
     "figures",
+    "history",
+    "listen",
     "paired",
     "prebuffer",
     "preemption",
     "prefetch",
+    "prefix_cache",
     "provenance",
     "reading",
+    "regions",
     "routing",
     "run",
     "source",
+    "stacking",
+    "stacks",
     "streaming",
     "sweep",
     "turn_taking",
@@ -76,16 +91,24 @@ _HOMES = {
     "claims": "labkit.study.claims",
     "compare": "labkit.study.compare",
     "evaluation": "labkit.study.evaluation",
+    "explore": "labkit.report.explore",
+    "fate": "labkit.study.fate",
     "figures": "labkit.report.figures",
+    "history": "labkit.study.history",
+    "listen": "labkit.report.listen",
     "paired": "labkit.study.paired",
     "prebuffer": "labkit.study.prebuffer",
     "preemption": "labkit.study.preemption",
     "prefetch": "labkit.study.prefetch",
+    "prefix_cache": "labkit.study.prefix_cache",
     "provenance": "labkit.study.tables",
     "reading": "labkit.report.reading",
+    "regions": "labkit.study.regions",
     "routing": "labkit.study.routing",
     "run": "labkit.study.run",
     "source": "labkit.report.source",
+    "stacking": "labkit.study.stacking",
+    "stacks": "labkit.report.stacks",
     "streaming": "labkit.study.streaming",
     "sweep": "labkit.study.sweep",
     "turn_taking": "labkit.report.turn_taking",

@@ -171,9 +171,7 @@ _GATEWAY: list[Setting] = [
         "all providers are reached through one relay that ends the agent's connections and passes "
         "each message on; links.* are then the ways from there on",
     ),
-    _number(
-        "gateway.rtt_s", 0.03, "s", "round trip between agent and gateway", source=_RTT_SOURCE
-    ),
+    _number("gateway.rtt_s", 0.03, "s", "round trip from agent to gateway", source=_RTT_SOURCE),
     _number(
         "gateway.processing_s",
         0.002,
@@ -456,6 +454,37 @@ _TUNNEL: list[Setting] = [
     ),
     _number("caller.patience_s", 8.0, "s", "how long the caller waits for a reply before going on"),
     _number("caller.start_after_s", 0.8, "s", "from joining to the caller's first word"),
+    _number(
+        "caller.echo_db",
+        None,
+        "dB",
+        "level of the agent's voice in the caller's microphone, relative to that voice, until the "
+        "device cancels it; no echo unless set",
+        low=-80.0,
+        high=0.0,
+    ),
+    _number(
+        "caller.echo_learned_s",
+        1.0,
+        "s",
+        "sound of the agent after which the caller's device cancels its echo",
+        source="assumption: an adaptive canceller converges within about a second of speech",
+    ),
+    _number(
+        "join.handshake_s",
+        None,
+        "s",
+        "from the caller's opening the microphone, with which the call begins, to the start of the "
+        "agent's job; unless set the caller waits for the agent before the call begins",
+    ),
+    Setting(
+        "join.preconnect",
+        "flag",
+        False,
+        "",
+        "the caller's app records until the agent has joined, and sends the recording then; takes "
+        "effect with join.handshake_s",
+    ),
     _number(
         "compute.vad_window_s",
         0.000027,

@@ -11,15 +11,18 @@ from dataclasses import dataclass
 import numpy as np
 from _embedder import Embedder
 
-_DETAILS = frozenset(
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-    "sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety "
-    "hundred thousand half first second third last next "
-    "monday tuesday wednesday thursday friday saturday sunday weekend today tomorrow yesterday "
-    "tonight morning noon afternoon evening night midnight day week month year "
-    "january february march april may june july august september october november december "
-    "no not never without nobody nothing none neither".split()
-)
+_NUMBERS = """
+zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen
+sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand
+half first second third last next
+"""
+_DATES = """
+monday tuesday wednesday thursday friday saturday sunday weekend today tomorrow yesterday tonight
+morning noon afternoon evening night midnight day week month year january february march april may
+june july august september october november december
+"""
+_NEGATIONS = "no not never without nobody nothing none neither"
+_DETAILS = frozenset(f"{_NUMBERS} {_DATES} {_NEGATIONS}".split())
 _OPPOSITES = (
     ("open", "close"), ("in", "out"), ("arrive", "leave"), ("start", "end"), ("buy", "sell"),
     ("cheap", "expensive"), ("up", "down"), ("with", "without"), ("before", "after"),
@@ -83,9 +86,7 @@ class AnswerCache:
             answers with another's opening hours.
     """
 
-    def __init__(
-        self, embedder: Embedder, entries: list[Entry], *, by_tenant: bool = True
-    ) -> None:
+    def __init__(self, embedder: Embedder, entries: list[Entry], *, by_tenant: bool = True) -> None:
         self._embedder, self._by_tenant = embedder, by_tenant
         self.entries = list(entries)
         self._vectors = embedder.embed([e.question for e in entries]) if entries else None

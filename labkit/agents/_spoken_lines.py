@@ -1,4 +1,4 @@
-"""Sentences spoken once with the session's own voice and kept, to be played without waiting for it."""
+"""Sentences spoken once with the session's voice and kept, to be played without waiting for it."""
 
 from collections.abc import AsyncIterator, Iterable
 

@@ -1,4 +1,4 @@
-"""What a caller's turn needs, told from its words alone: by length, by phrase list, by a classifier.
+"""What a caller's turn needs, told from its words: by length, by phrase list, by a classifier.
 
 The classifier is a softmax regression on sentence embeddings. Its weights lie beside this file;
 train your own on your own callers' sentences, since it knows little of a business it has not seen.
@@ -14,11 +14,12 @@ from _embedder import Embedder
 ACKNOWLEDGEMENT, LIGHT, HEAVY = LABELS = ("acknowledgement", "light", "heavy")
 """Nothing new was said; a small model will do; the large model is needed."""
 
-ACKNOWLEDGEMENTS = frozenset(
-    "alright|all right|bye|cool|exactly|fine|good|goodbye|got it|great|i see|lovely|mhm|of course|"
-    "okay|perfect|right|sure|thank you|thank you so much|thank you very much|thanks|thanks a lot|"
-    "that's fine|that's great|that's right|uh huh|understood|wonderful|yeah|yep|yes".split("|")
-)
+_PHRASES = """
+alright, all right, bye, cool, exactly, fine, good, goodbye, got it, great, i see, lovely, mhm,
+of course, okay, perfect, right, sure, thank you, thank you so much, thank you very much, thanks,
+thanks a lot, that's fine, that's great, that's right, uh huh, understood, wonderful, yeah, yep, yes
+"""
+ACKNOWLEDGEMENTS = frozenset(phrase.strip() for phrase in _PHRASES.split(","))
 
 
 def words(text: str) -> list[str]:

@@ -41,11 +41,10 @@ def digested(chat_ctx: llm.ChatContext, keep: int, words: int) -> llm.ChatContex
     talk = [m for m in chat_ctx.messages() if m.role in ("user", "assistant")]
     older, recent = talk[:-keep], talk[-keep:]
     lines = [m.text_content or "" for m in older if m.id == DIGEST]
-    lines += [
-        f"{'Caller' if m.role == 'user' else 'I'}: {' '.join((m.text_content or '').split()[:words])}"
-        for m in older
-        if m.id != DIGEST
-    ]
+    for m in older:
+        if m.id != DIGEST:
+            who = "Caller" if m.role == "user" else "I"
+            lines.append(f"{who}: {' '.join((m.text_content or '').split()[:words])}")
     shorter = llm.ChatContext.empty()
     shorter.add_message(role="assistant", content="\n".join(lines), id=DIGEST)
     shorter.items.extend(recent)

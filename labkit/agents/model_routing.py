@@ -8,9 +8,11 @@ preemptive generation, the SDK's default, the reply under way is the previous mo
 import json
 import logging
 from collections.abc import AsyncIterable
-from pathlib import Path
 from typing import Any
 
+from _embedder import Embedder
+from _handbook import handbook
+from _turn_rules import HEAVY, TurnClassifier, is_acknowledgement, is_short
 from livekit.agents import (
     Agent,
     JobContext,
@@ -20,10 +22,7 @@ from livekit.agents import (
     cli,
     llm,
 )
-from _turn_rules import HEAVY, TurnClassifier, is_acknowledgement, is_short
 from vanilla import INSTRUCTIONS, build_session, language_model
-
-from _embedder import Embedder
 
 logger = logging.getLogger("agent")
 
@@ -33,23 +32,23 @@ class Router:
 
     Args:
         p: ``agent.rule`` is ``classifier`` (the large model's probability stays below
-            ``agent.threshold``), ``length`` (at most ``agent.max_words`` words) or ``phrases``
-            (listed acknowledgements).
-        embedder: Needed by the classifier.
+            ``agent.threshold``), ``length`` (at most ``agent.max_words`` words), ``phrases``
+            (listed acknowledgements), ``always`` or ``never``.
+        embedder: For the classifier.
     """
 
-    def __init__(self, p: dict[str, Any], embedder: Embedder | None) -> None:
+    def __init__(self, p: dict[str, Any], embedder: Embedder) -> None:
         self.rule = p.get("agent.rule", "classifier")
         self._threshold = p.get("agent.threshold", 0.3)
         self._max_words = p.get("agent.max_words", 6)
-        if self.rule not in ("classifier", "length", "phrases"):
-            raise ValueError(f"agent.rule={self.rule}: allowed are classifier, length and phrases")
-        if self.rule == "classifier":
-            if embedder is None:
-                raise ValueError("agent.rule=classifier needs an embedder")
-            self._classifier = TurnClassifier(embedder)
+        known = ("classifier", "length", "phrases", "always", "never")
+        if self.rule not in known:
+            raise ValueError(f"agent.rule={self.rule}: allowed are {', '.join(known)}")
+        self._classifier = TurnClassifier(embedder)
 
     async def is_light(self, text: str) -> bool:
+        if self.rule in ("always", "never"):
+            return self.rule == "always"
         if self.rule == "length":
             return is_short(text, self._max_words)
         if self.rule == "phrases":
@@ -138,11 +137,8 @@ async def entrypoint(ctx: JobContext) -> None:
     light = language_model({**p, "llm.model": p.get("agent.light_model", "gpt-4.1-nano")})
     if where == "llm_node":
         light.prewarm()  # the session connects only to the model that it knows of
-    instructions = INSTRUCTIONS
-    if p.get("agent.long_prompt", False):  # long enough for a provider's prompt cache
-        known = json.loads(Path(__file__).with_name("known_answers.json").read_text())
-        facts = "\n".join(f"{e['tenant']}: {e['question']} {e['answer']}" for e in known)
-        instructions = f"{INSTRUCTIONS}\n\nWhat our customers ask:\n{facts}"
+    rules = handbook(int(p.get("agent.prompt_tokens", 0)))
+    instructions = f"{INSTRUCTIONS}\n{rules}".strip()
     router = Router(p, ctx.proc.userdata["embedder"])
     agent = WHERE[where](router, light, heavy, instructions)
     await session.start(agent=agent, room=ctx.room)

@@ -58,7 +58,7 @@ class Clerk(Agent):
 
 
 async def warm_up(model: llm.LLM, agent: Agent) -> None:
-    """Has the instructions in the cache before the caller's first words, for the price of a call."""
+    """Has the instructions cached before the caller's first words, for the price of a call."""
     chat_ctx = llm.ChatContext.empty()
     chat_ctx.add_message(role="system", content=agent.instructions)
     chat_ctx.add_message(role="user", content="Hello.")

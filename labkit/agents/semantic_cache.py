@@ -55,7 +55,10 @@ class CachingAgent(Agent):
         found = await self.cache.find(question, self.tenant)
         near = found is not None and found.similarity >= self._threshold
         hit = found if found and near and (found.agrees or not self._guard) else None
-        facts: dict[str, Any] = {"hit": hit is not None, "similarity": found.similarity if found else 0.0}
+        facts: dict[str, Any] = {
+            "hit": hit is not None,
+            "similarity": found.similarity if found else 0.0,
+        }
         if hit:
             facts |= {"hit_tenant": hit.entry.tenant, "hit_question": hit.entry.question}
         logger.info("cache", extra={"turn": facts})

@@ -1,10 +1,10 @@
 """Acknowledgements ("okay", "thanks") get an answer that was spoken beforehand, or a small model's.
 
 ``agent.answer`` chooses: ``canned`` plays one of two lines whose audio is kept, ``light`` asks the
-small model. ``agent.rule`` tells what an acknowledgement is: ``phrases`` (nothing but listed
-words), ``length`` (at most ``agent.max_words``) or ``classifier`` (probability from
-``agent.threshold``). A "yes" that answers the agent's own question is none: ``agent.after_question``
-lets the rule apply there all the same.
+small model, ``as_published`` tries to, in a way that drops the turn. ``agent.rule`` tells what an
+acknowledgement is: ``phrases`` (nothing but listed words), ``length`` (at most ``agent.max_words``)
+or ``classifier`` (probability from ``agent.threshold``). A "yes" that answers the agent's own
+question is none: ``agent.after_question`` lets the rule apply there all the same.
 """
 
 import json
@@ -108,6 +108,22 @@ class LightAgent(Agent):
                 yield chunk
 
 
+class AsPublished(Agent):
+    """As published: ``Agent.llm`` has no setter, so the hook fails and the turn is dropped."""
+
+    def __init__(self, rule: ShortTurnRule, light: llm.LLM) -> None:
+        super().__init__(instructions=INSTRUCTIONS)
+        self.rule, self.light = rule, light
+
+    async def on_user_turn_completed(
+        self, turn_ctx: llm.ChatContext, new_message: llm.ChatMessage
+    ) -> None:
+        short = await self.rule.applies(new_message.text_content or "", turn_ctx)
+        logger.info("rule", extra={"turn": {"short": short}})
+        if short:
+            self.llm = self.light  # type: ignore[misc]
+
+
 def prewarm(proc: JobProcess) -> None:
     proc.userdata["embedder"] = Embedder()
 
@@ -116,20 +132,20 @@ async def entrypoint(ctx: JobContext) -> None:
     await ctx.connect()
     p = json.loads(ctx.job.metadata or "{}")
     answer = p.get("agent.answer", "canned")
-    if answer not in ("canned", "light"):
-        raise ValueError(f"agent.answer={answer}: allowed are canned and light")
+    if answer not in ("canned", "light", "as_published"):
+        raise ValueError(f"agent.answer={answer}: allowed are canned, light and as_published")
     session = build_session(p)
     rule = ShortTurnRule(p, ctx.proc.userdata["embedder"])
     agent: Agent
-    if answer == "light":
-        light = language_model({**p, "llm.model": p.get("agent.light_model", "gpt-4.1-nano")})
-        light.prewarm()  # the session connects only to the model that it knows of
-        agent = LightAgent(rule, light)
-    else:
+    if answer == "canned":
         lines = SpokenLines()
         assert session.tts is not None
         await lines.learn(session.tts, (WELCOME, GO_ON))
         agent = CannedAgent(rule, lines)
+    else:
+        light = language_model({**p, "llm.model": p.get("agent.light_model", "gpt-4.1-nano")})
+        light.prewarm()  # the session connects only to the model that it knows of
+        agent = LightAgent(rule, light) if answer == "light" else AsPublished(rule, light)
     await session.start(agent=agent, room=ctx.room)
 
 

@@ -202,7 +202,10 @@ class ChatEmulator(Emulator):
             if body:
                 await response.write(body)
 
-        await self.play(job, write)
+        try:
+            await self.play(job, write)
+        except ConnectionError:
+            return response  # the client is gone; the log says so
         await response.write_eof()
         return response
 

@@ -27,8 +27,15 @@ from labkit.report.palette import (
     ms_axis,
     use_style,
 )
-from labkit.report.panels import sweep_panels
+from labkit.report.panels import panel_points, sweep_panels
+from labkit.report.rules import rule_errors
 from labkit.report.saving import figures_dir, save
+from labkit.report.stacks import (
+    interaction_matrix,
+    levels_against_band,
+    predicted_against_measured,
+    short_and_long,
+)
 from labkit.report.stages import (
     difference_by_stage,
     difference_means,
@@ -60,11 +67,17 @@ __all__ = [
     "frontier_points",
     "harm_bars",
     "harm_changes",
+    "interaction_matrix",
     "latency_distribution",
+    "levels_against_band",
     "looks",
     "one_turn",
+    "predicted_against_measured",
+    "rule_errors",
+    "panel_points",
     "save",
     "sdk_difference",
+    "short_and_long",
     "stage_bars",
     "stage_means",
     "sweep_lines",

@@ -8,7 +8,18 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from labkit.report.sweeps import sweep_lines
+from labkit.report.sweeps import sweep_lines, sweep_points
+
+
+def panel_points(
+    turns: pd.DataFrame, x: str, y: str, by: str | None, panel: str, q: float | None = 0.5
+) -> pd.DataFrame:
+    """The numbers of :func:`sweep_panels`: :func:`labkit.report.sweeps.sweep_points`, by panel."""
+    parts = [
+        sweep_points(part, x, y, by, q=q).assign(**{panel: name})
+        for name, part in turns.groupby(panel, sort=False)
+    ]
+    return pd.concat(parts, ignore_index=True)
 
 
 def sweep_panels(

@@ -13,11 +13,13 @@ from matplotlib.figure import Figure
 
 from labkit.report.anchors import Anchor
 from labkit.report.arms import frontier, frontier_points
+from labkit.report.claimed import Claimed
 from labkit.report.labels import Label, Obstacles, place
 from labkit.report.palette import ACCENT, INK, MAIN, SOFT, axes_or_new, looks, ms_axis
 from labkit.report.saving import records
 from labkit.report.sweeps import sweep_lines
 from labkit.report.units import Unit, unit_axis
+from labkit.report.verdicts import latency_claim
 from labkit.study.tables import Results
 from labkit.study.turn_taking import (
     FLOOR,
@@ -26,6 +28,7 @@ from labkit.study.turn_taking import (
     floor_points,
     group_and_label,
     pause_points,
+    release_table,
     shares,
     table,
     waits,
@@ -41,9 +44,11 @@ __all__ = [
     "floor_points",
     "frontier_table",
     "frontiers",
+    "handover_verdicts",
     "heat_map",
     "pause_points",
     "pauses",
+    "release_table",
     "shares",
     "table",
     "waits",
@@ -68,7 +73,7 @@ def frontier_table(results: Results, harm: str = "cut_in", q: float = 0.5) -> pd
 
 
 def frontiers(points: pd.DataFrame, harm_name: str, limit: float | None = None) -> Figure:
-    """Latency against harm, one panel per persona; the axes are shared.
+    """Latency against harm, one panel per persona, each with axes of its own.
 
     Args:
         points: What :func:`frontier_table` returned.
@@ -112,8 +117,15 @@ def pauses(points: pd.DataFrame, anchors: Sequence[Anchor], ax: Axes | None = No
                 obstacles.line(x[k - 1], y[k - 1], x[k], y[k])
     for k, anchor in enumerate(anchors):
         at, share = 1000 * (anchor.value_s or anchor.low_s), 100 * (anchor.share or 0.0)
-        ax.plot([at], [share], "X", color=SOFT, markersize=8, label=None if k else "published")
-        labels.append(Label(at, share, anchor.name, SOFT))
+        ax.plot(
+            [at],
+            [share],
+            "X",
+            color=SOFT,
+            markersize=8,
+            label=None if k else "published, eot-bench",
+        )
+        labels.append(Label(at, share, anchor.name.rpartition(": ")[2], SOFT))
     ax.set_ylim(bottom=0)
     ax.set_xlim(left=0)
     ms_axis(ax, "median delay from the last sound to the decision")
@@ -139,8 +151,10 @@ def commit_curves(steps: pd.DataFrame, by: str, ax: Axes | None = None) -> Axes:
     ax = axes_or_new(ax, 8.0, 4.4)
     for i, (value, own) in enumerate(steps.groupby(by)):
         look = looks(i)
-        ax.step(1000 * own["end_of_turn_s"], 100 * own["share"], where="post", color=look.colour,
-                linestyle=look.dash, linewidth=1.8, label=f"{value:g} s")  # fmt: skip
+        at, share = own["end_of_turn_s"].to_numpy(), own["share"].to_numpy()
+        ax.step(1000 * np.array([at[0], *at]), 100 * np.array([0.0, *share]), where="post",
+                color=look.colour, linestyle=look.dash, linewidth=1.8,
+                label=f"{value:g} s")  # fmt: skip
         ax.axvline(1000 * float(value), color=look.colour, linewidth=0.8, linestyle=":")  # type: ignore[arg-type]
     ax.set_ylim(0, 102)
     ax.set_xlim(left=0)
@@ -149,6 +163,15 @@ def commit_curves(steps: pd.DataFrame, by: str, ax: Axes | None = None) -> Axes:
     ax.grid(True, axis="both")
     ax.legend(title=by, loc="lower right")
     return ax
+
+
+def handover_verdicts(results: Results, claim: Claimed) -> pd.DataFrame:
+    """Each arm's handover, over all release times, held against a claimed band."""
+    rows = [
+        latency_claim(arm.turns, claim, arm=name, column="handover_s")
+        for name, arm in results.arms.items()
+    ]
+    return pd.concat(rows, ignore_index=True)
 
 
 def heat_map(cells: pd.DataFrame, x: str, y: str, ax: Axes | None = None, name: str = "") -> Axes:

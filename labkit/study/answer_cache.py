@@ -36,12 +36,13 @@ def judged(turns: pd.DataFrame) -> pd.DataFrame:
     """The turns with what the cache did to them.
 
     Args:
-        turns: Turns of arms with and without a cache.
+        turns: Turns of arms with and without a cache. Those of several personas may be among them;
+            their calls are numbered apart.
 
     Returns:
         The same rows plus ``hit``, ``wrong`` (a hit with another than the right answer), ``leaked``
-        (a hit with the answer of another business) and ``twice`` (a hit after which the agent spoke
-        once more in the same turn).
+        (a hit with the answer of another business), ``twice`` (a hit after which the agent spoke
+        once more in the same turn) and ``harmed`` (wrong or twice).
     """
     dialogues, answers = load_dialogues(), known()
     rows = []
@@ -54,21 +55,91 @@ def judged(turns: pd.DataFrame) -> pd.DataFrame:
             right = dialogue.turn(str(row["turn_id"])).right_reply(str(row["variant"]))
             wrong, leaked = answers[owner, question] != right, owner != dialogue.tenant
         twice = hit and row["n_agent_messages"] > 1
-        rows.append({"hit": hit, "wrong": wrong, "leaked": leaked, "twice": twice})
-    return pd.concat([turns, pd.DataFrame(rows, index=turns.index)], axis=1)
+        rows.append({"hit": hit, "wrong": wrong, "leaked": leaked, "twice": twice,
+                     "harmed": wrong or twice})  # fmt: skip
+    persona = pd.factorize(turns["persona"])[0]
+    call = turns["call"] + 10_000 * persona
+    return pd.concat([turns.assign(call=call), pd.DataFrame(rows, index=turns.index)], axis=1)
 
 
-def on_hits(turns: pd.DataFrame, arm: str) -> pd.DataFrame:
-    """The turns, of all arms, that were hits in one of them: the same callers say the same there.
+def hit_in(turns: pd.DataFrame, arm: str) -> pd.Series:
+    """Which turns, of all arms, were hits in one of them: callers say the same in each.
 
     Args:
         turns: What :func:`judged` returned.
         arm: The arm whose hits are meant.
     """
-    keys = ["dialogue", "turn_id", "variant"]
-    hits = turns.loc[(turns["arm"] == arm) & turns["hit"], keys].drop_duplicates()
-    wanted = pd.MultiIndex.from_frame(hits)
-    return turns[pd.MultiIndex.from_frame(turns[keys]).isin(wanted)].reset_index(drop=True)
+    keys = ["call", "turn"]
+    hits = pd.MultiIndex.from_frame(turns.loc[(turns["arm"] == arm) & turns["hit"], keys])
+    return pd.Series(pd.MultiIndex.from_frame(turns[keys]).isin(hits), turns.index)
+
+
+def on_hits(turns: pd.DataFrame, arm: str) -> pd.DataFrame:
+    """The turns with the latency of all but one arm's hits blanked: savings are then those on hits,
+    harms still those on all turns."""
+    latency = turns["response_latency_s"].where(hit_in(turns, arm))
+    return turns.assign(response_latency_s=latency)
+
+
+def by_share(turns: pd.DataFrame, baseline: str, arm: str) -> pd.DataFrame:
+    """What a cache saves in the mean over all turns, persona by persona: the more hits, the more.
+
+    Returns:
+        Per persona, for printing: the share of hits, the saving on hits, on misses, and on all.
+    """
+    hits = hit_in(turns, arm)
+    rows = {}
+    for persona, part in turns.groupby("persona", sort=False):
+        own = hits[part.index]
+        sides = {name: part[part["arm"] == name] for name in (baseline, arm)}
+        share = statistics.rate(sides[arm], sides[arm]["hit"])
+        row = {"hits (%)": f"{share.value:.1%} [{share.low:.1%}–{share.high:.1%}]"}
+        for name, which in (("hits", own), ("misses", ~own), ("all turns", own | ~own)):
+            before, after = (side[which[side.index]] for side in (sides[baseline], sides[arm]))
+            both = len(before) and len(after)
+            saved = statistics.difference(after, before, q=None) if both else None
+            row[f"mean saving on {name} (ms)"] = _ms(saved)
+        rows[str(persona)] = row
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("callers", axis="columns")
+
+
+def _ms(found: statistics.Estimate | None) -> str:
+    if found is None:
+        return "–"
+    value, low, high = (1000 * v for v in (found.value, found.low, found.high))
+    return f"{value:,.0f} [{low:,.0f} – {high:,.0f}]"
+
+
+FATES = (
+    "heard after the cached one",
+    "cuts into the caller's next turn",
+    "never heard, but paid for",
+)
+
+
+def second_answers(turns: pd.DataFrame, by: str) -> pd.DataFrame:
+    """What becomes of the model's answer that follows a cached one.
+
+    Args:
+        turns: Turns of an arm that lets both be spoken, as :func:`judged` returned them.
+        by: A swept column.
+
+    Returns:
+        One row per value and fate: ``by``, ``fate``, ``hit_share`` (of hits with a turn after
+        them), ``low``, ``high``, ``n``.
+    """
+    rows: list[dict[str, Any]] = []
+    for value, part in turns.groupby(by):
+        later = part.sort_values(["call", "turn"])
+        next_cut = (later["outcome"] == "cut_in").groupby(later["call"]).shift(-1)
+        hits = later.assign(next_cut=next_cut)[later["hit"] & next_cut.notna()]
+        cut = hits["next_cut"].astype(bool)
+        happened = dict(zip(FATES, (hits["twice"] & ~cut, cut, ~hits["twice"] & ~cut), strict=True))
+        for fate, which in happened.items():
+            found = statistics.rate(hits, which)
+            rows.append({by: value, "fate": fate, "hit_share": found.value, "low": found.low,
+                         "high": found.high, "n": found.n})  # fmt: skip
+    return pd.DataFrame(rows)
 
 
 def material() -> pd.DataFrame:
@@ -118,8 +189,8 @@ def lookups(asked: pd.DataFrame, *, by_tenant: bool = True) -> pd.DataFrame:
             "similarity": found.similarity if found else -1.0,
             "agrees": bool(found and found.agrees),
             "found": entry.question if entry else "",
-            "wrong": bool(entry) and entry.answer != row["right_reply"],
-            "leaked": bool(entry) and entry.tenant != row["tenant"],
+            "wrong": entry is not None and entry.answer != row["right_reply"],
+            "leaked": entry is not None and entry.tenant != row["tenant"],
         })  # fmt: skip
     return pd.concat([asked, pd.DataFrame(rows, index=asked.index)], axis=1)
 
@@ -129,8 +200,8 @@ def curves(thresholds: Sequence[float]) -> pd.DataFrame:
 
     Returns:
         One row per threshold, cache and measure: ``threshold``, ``cache`` (how it is built),
-        ``measure``, ``share``, ``low``, ``high``, ``n`` (wordings). A share is taken of the wordings
-        that the measure speaks of. Intervals resample businesses.
+        ``measure``, ``asked_share``, ``low``, ``high``, ``n`` (wordings). A share is taken of the
+        wordings that the measure speaks of. Intervals resample businesses.
     """
     asked = material()
     keyed, shared = lookups(asked), lookups(asked, by_tenant=False)
@@ -153,7 +224,7 @@ def curves(thresholds: Sequence[float]) -> pd.DataFrame:
                 of = table["kind"] == kind if kind else table["kind"].isin(KINDS)
                 found = statistics.rate(table[of], happened[of])
                 rows.append({"threshold": threshold, "cache": cache, "measure": measure,
-                             "share": found.value, "low": found.low, "high": found.high,
+                             "asked_share": found.value, "low": found.low, "high": found.high,
                              "n": found.n})  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -164,24 +235,6 @@ def slips(threshold: float) -> pd.DataFrame:
     wrong = table[(table["similarity"] >= threshold) & table["agrees"] & table["wrong"]]
     shown = wrong[["tenant", "text", "found", "similarity"]].sort_values("similarity")
     return shown.iloc[::-1].reset_index(drop=True)
-
-
-def by_hit(turns: pd.DataFrame) -> pd.DataFrame:
-    """Median latency of each arm where the cache answered and where it did not.
-
-    Args:
-        turns: What :func:`judged` returned, with ``group`` (``hit`` or ``miss``), the same for a
-            turn in all arms.
-
-    Returns:
-        One row per arm and group: ``arm``, ``group``, ``p50_s``, ``low_s``, ``high_s``, ``n_turns``.
-    """
-    rows = []
-    for (arm, group), part in turns.groupby(["arm", "group"], sort=False):
-        found = statistics.quantile(part, 0.5)
-        rows.append({"arm": arm, "group": group, "p50_s": found.value, "low_s": found.low,
-                     "high_s": found.high, "n_turns": len(part)})  # fmt: skip
-    return pd.DataFrame(rows)
 
 
 class _Vectors:

@@ -48,7 +48,7 @@ def compare(
     for name, arm in arms.items():
         if arm is baseline:
             continue
-        turns = _turns(arm)
+        turns = _turns(arm) if len(_turns(arm)) else base.iloc[:0]
         quantiles = sorted({0.5, 0.95, q})
         saved = {p: statistics.difference(turns, base, q=p) for p in quantiles}
         before, after = _with_harm(base, harm), _with_harm(turns, harm)

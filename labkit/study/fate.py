@@ -20,11 +20,12 @@ def fate(results: Results) -> pd.DataFrame:
     rows = {}
     for name, arm in results.arms.items():
         failed = arm.calls[arm.calls["status"] != "ok"]
+        heard = arm.turns["response_latency_s"].notna() if len(arm.turns) else pd.Series(dtype=bool)
         rows[name] = {
             "calls": len(arm.calls),
             "calls that failed": len(failed),
             "turns spoken": len(arm.turns),
-            "turns answered": int(arm.turns["response_latency_s"].notna().sum()),
+            "turns answered": int(heard.sum()),
             "error": str(failed["error"].iloc[0]).partition("\n")[0] if len(failed) else "",
         }
     return pd.DataFrame(rows).T.rename_axis("arm", axis="columns")

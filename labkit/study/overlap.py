@@ -38,15 +38,18 @@ def parts(turns: pd.DataFrame) -> pd.DataFrame:
         One row per turn, indexed by ``call`` and ``turn``, with the columns of :data:`PARTS`.
     """
     t = turns[turns["outcome"] == "answered"].set_index(_KEY)
+    at = t[["at_hook_done_s", "at_llm_first_token_s", "at_tts_text_s"]]
+    # a reply that no model was asked for, or whose audio was there, has parts that took no time
+    at = at.where(t["served_model"] != "", at.ffill(axis=1))
     stopped = t["at_caller_stopped_s"]
     found = pd.DataFrame(
         {
             "transcript_s": t["at_transcript_s"] - stopped,
             "commit_s": t["at_committed_s"] - stopped,
-            "hook_s": t["at_hook_done_s"] - t["at_committed_s"],
-            "llm_s": t["at_llm_first_token_s"] - t["at_hook_done_s"],
-            "sentence_s": t["at_tts_text_s"] - t["at_llm_first_token_s"],
-            "voice_s": t["at_agent_audio_left_s"] - t["at_tts_text_s"],
+            "hook_s": at["at_hook_done_s"] - t["at_committed_s"],
+            "llm_s": at["at_llm_first_token_s"] - at["at_hook_done_s"],
+            "sentence_s": at["at_tts_text_s"] - at["at_llm_first_token_s"],
+            "voice_s": t["at_agent_audio_left_s"] - at["at_tts_text_s"],
             "rest_s": t["at_reply_heard_s"] - t["at_agent_audio_left_s"],
         }
     )

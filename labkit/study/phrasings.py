@@ -1,9 +1,9 @@
-"""Every sentence of the dialogues with what it deserves: material to train and test small models on.
+"""Every sentence of the dialogues with what it needs: material to train and test small models on.
 
-Callers speak the fluent, hesitant and terse wordings and the first paraphrase, so a model is trained
-on the other paraphrases and tested on those. Acknowledgements have no paraphrases: ordinary ones
-that anyone would list stand in, and a spoken one that is among them is no fair test, which
-``seen`` tells.
+Callers speak the fluent, hesitant and terse wordings and the first paraphrase, so a model is
+trained on the other paraphrases and tested on those. Acknowledgements have no paraphrases: ordinary
+ones that anyone would list stand in; a spoken one that is among them is no fair test, and is
+``seen``.
 """
 
 from __future__ import annotations

@@ -126,9 +126,9 @@ def tally(turns: pd.DataFrame) -> pd.DataFrame:
 def savings_by_preemption(turns: pd.DataFrame) -> pd.DataFrame:
     """:func:`savings` with and without preemptive generation, told apart by ``preemption``."""
     parts = []
-    for on, part in turns.groupby("preemptive.enabled", sort=False):
-        name = f"preemptive generation {'on, the default' if on else 'off'}"
-        parts.append(savings(part).assign(preemption=name))
+    for on, name in ((True, "on, the default"), (False, "off")):
+        part = turns[turns["preemptive.enabled"] == on]
+        parts.append(savings(part).assign(preemption=f"preemptive generation {name}"))
     return pd.concat(parts, ignore_index=True)
 
 

@@ -34,7 +34,8 @@ def near(rtt_s: float) -> dict[str, object]:
 
 def points(rtts_s: Sequence[float]) -> list[dict[str, object]]:
     """Places of an experiment's grid: the base, then one hop at a time at each distance."""
-    return [{}, *({column: rtt_s} for column in HOPS.values() for rtt_s in rtts_s)]
+    places: list[dict[str, object]] = [{}]
+    return places + [{column: rtt_s} for column in HOPS.values() for rtt_s in rtts_s]
 
 
 def added(turns: pd.DataFrame) -> pd.DataFrame:
@@ -52,22 +53,20 @@ def added(turns: pd.DataFrame) -> pd.DataFrame:
         ValueError: the turns of the base, or of any other place, are missing.
     """
     base, far = _places(turns)
-    rows = []
+    found = {}
     for hop, rtt_s, part in far:
-        found = statistics.difference(base, part, q=None)
-        rows.append({"hop": hop, "added_rtt_s": rtt_s, "added_s": found.value, "low": found.low,
-                     "high": found.high, "ms_per_ms": found.value / rtt_s})  # fmt: skip
-    steps = sorted({row["added_rtt_s"] for row in rows})
-    for rtt_s in steps:
-        rows.append({"hop": NOTHING_HIDDEN, "added_rtt_s": rtt_s, "added_s": rtt_s, "low": rtt_s,
-                     "high": rtt_s, "ms_per_ms": 1.0})  # fmt: skip
-    nought = {"added_rtt_s": 0.0, "added_s": 0.0, "low": 0.0, "high": 0.0, "ms_per_ms": float("nan")}
-    rows += [{"hop": hop, **nought} for hop in dict.fromkeys(str(row["hop"]) for row in rows)]
-    table = pd.DataFrame(rows)
-    order = {hop: i for i, hop in enumerate([*HOPS, NOTHING_HIDDEN])}
-    return table.sort_values(
-        ["hop", "added_rtt_s"], key=lambda c: c.map(order) if c.name == "hop" else c
-    ).reset_index(drop=True)
+        more = statistics.difference(base, part, q=None)
+        found[hop, rtt_s] = (more.value, more.low, more.high)
+    steps = sorted({rtt_s for _, rtt_s in found})
+    found |= {(NOTHING_HIDDEN, rtt_s): (rtt_s, rtt_s, rtt_s) for rtt_s in steps}
+    rows = []
+    for hop in (*HOPS, NOTHING_HIDDEN):
+        for rtt_s in (0.0, *steps):
+            value, low, high = found.get((hop, rtt_s), (0.0, 0.0, 0.0))
+            share = value / rtt_s if rtt_s else float("nan")
+            rows.append({"hop": hop, "added_rtt_s": rtt_s, "added_s": value, "low": low,
+                         "high": high, "ms_per_ms": share})  # fmt: skip
+    return pd.DataFrame(rows)
 
 
 def by_stage(turns: pd.DataFrame) -> pd.DataFrame:

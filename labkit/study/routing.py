@@ -1,8 +1,8 @@
-"""Reads a routing experiment: who served each turn, which turns deserved another model, which rule errs.
+"""Reads a routing experiment: who served each turn, which deserved another model, which rule errs.
 
 A rule decides from words alone, so its errors can be counted on texts as well as in calls. Two arms
 that heard the same callers, one with each model throughout, hold the latency of every turn under
-either model: any rule's latency follows by taking each turn from the arm that the rule would choose.
+either model: any rule's latency follows by taking each turn from the arm that the rule chooses.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from labkit.providers.profile import load_profiles
 from labkit.study import statistics
 from labkit.study.agent_parts import load, vectors
 from labkit.study.phrasings import fit, phrasings
@@ -30,23 +31,56 @@ def judged(turns: pd.DataFrame, light: str) -> pd.DataFrame:
         light: Name of the small model.
 
     Returns:
-        The same rows plus ``misrouted`` (the turn needed the large model and the small one served),
-        ``by_light`` (the small one served), ``late`` (another model served than the agent wanted for
-        this turn; NaN where it told nothing or nobody served), ``uncached_tokens`` (of the prompts)
-        and ``dropped`` (no reply).
+        The same rows plus ``misrouted`` (the turn needed the large model, the small one served),
+        ``by_light`` (the small one served), ``late`` (another model served than the agent wanted
+        for this turn; NaN where it told nothing or nobody served), ``uncached_tokens`` (of the
+        prompts), ``cache_missed`` (asked, and no prompt token came from the cache),
+        ``dropped`` (no reply) and ``harmed`` (misrouted or dropped).
     """
     served = turns["served_model"].fillna("")
     told = turns["agent_wanted_model"] if "agent_wanted_model" in turns else pd.Series(
         None, turns.index, dtype=object
     )  # fmt: skip
     known = told.notna() & (served != "")
+    misrouted = turns["heavy"].astype(bool) & (served == light)
+    dropped = turns["outcome"].isin(("missed", "failed"))
     return turns.assign(
         by_light=served == light,
-        misrouted=turns["heavy"].astype(bool) & (served == light),
+        misrouted=misrouted,
         late=np.where(known, (served != told).astype(float), np.nan),
         uncached_tokens=turns["llm_prompt_tokens"] - turns["llm_cached_tokens"],
-        dropped=turns["outcome"].isin(("missed", "failed")),
+        cache_missed=(turns["llm_calls"] > 0) & (turns["llm_cached_tokens"] == 0),
+        dropped=dropped,
+        harmed=misrouted | dropped,
     )
+
+
+def easy(turns: pd.DataFrame) -> pd.DataFrame:
+    """The turns with the latency of hard ones blanked: savings are then those on easy turns, harms
+    still those on all."""
+    hard = turns["heavy"].astype(bool)
+    return turns.assign(response_latency_s=turns["response_latency_s"].mask(hard))
+
+
+def first_tokens(models: Sequence[str]) -> pd.DataFrame:
+    """Published time to the first token of models, from the provider profiles, for printing.
+
+    Raises:
+        KeyError: a model that no profile has.
+    """
+    known = {
+        name: table["first_token"]
+        for profile in load_profiles().values()
+        for name, table in profile.table.get("models", {}).items()
+        if "first_token" in table
+    }
+    rows = []
+    for model in models:
+        found = known[model]
+        rows.append({"model": model, "first token p50 (ms)": round(1000 * found["median_s"]),
+                     "p95 (ms)": round(1000 * found["p95_s"]), "source": found["source"],
+                     "date": found["date"]})  # fmt: skip
+    return pd.DataFrame(rows).set_index("model").rename_axis("model", axis="columns")
 
 
 def probabilities(texts: Sequence[str]) -> pd.DataFrame:
@@ -144,8 +178,8 @@ def classifier_errors(thresholds: Sequence[float]) -> pd.DataFrame:
     weights that were trained without any of its sentences.
 
     Returns:
-        One row per threshold, material and error: ``threshold``, ``error``, ``share``, ``low``,
-        ``high``, ``n`` (sentences). Intervals resample businesses.
+        One row per threshold, material and error: ``threshold``, ``error``, ``tested_on``,
+        ``error_share``, ``low``, ``high``, ``n`` (sentences). Intervals resample businesses.
     """
     table = phrasings()
     test = table[(table["split"] == "test") & ~table["seen"]].reset_index(drop=True)
@@ -154,18 +188,18 @@ def classifier_errors(thresholds: Sequence[float]) -> pd.DataFrame:
     strangers = _without_own_business(table, everyone)
     rows: list[dict[str, Any]] = []
     for name, material, score in (
-        ("other wordings", test, held_out),
-        ("other business", everyone, strangers),
+        ("the same businesses, other words", test, held_out),
+        ("another business", everyone, strangers),
     ):
         for threshold in thresholds:
             for error, wrong, of in (
-                ("hard turn to the small model", score < threshold, material["needs"] == "heavy"),
-                ("easy turn to the large model", score >= threshold, material["needs"] != "heavy"),
+                ("hard turn, small model", score < threshold, material["needs"] == "heavy"),
+                ("easy turn, large model", score >= threshold, material["needs"] != "heavy"),
             ):
                 part = material[of].assign(call=material["dialogue"])
                 found = statistics.rate(part, pd.Series(wrong, material.index)[of])
-                rows.append({"threshold": threshold, "error": f"{error}, {name}",
-                             "share": found.value, "low": found.low, "high": found.high,
+                rows.append({"threshold": threshold, "error": error, "tested_on": name,
+                             "error_share": found.value, "low": found.low, "high": found.high,
                              "n": found.n})  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -186,7 +220,7 @@ def _without_own_business(table: pd.DataFrame, material: pd.DataFrame) -> np.nda
 
 
 def acknowledgement_errors(settings: Mapping[str, Sequence[float]]) -> pd.DataFrame:
-    """How the rules for acknowledgements err on every wording of the dialogues that no list had.
+    """How the rules for acknowledgements err on what callers may say, by the words alone.
 
     Args:
         settings: Settings to try, by rule; see :func:`acknowledges`.
@@ -218,14 +252,31 @@ def treated(turns: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         The same rows plus ``acknowledged`` (the caller only acknowledged or thanked),
-        ``mistreated`` (something else was taken for that) and ``overlooked`` (it was not noticed).
+        ``mistreated`` (something else was taken for that), ``overlooked`` (it was not noticed),
+        ``dropped`` (no reply) and ``harmed`` (mistreated or dropped).
     """
     told = turns["agent_short"] if "agent_short" in turns else pd.Series(False, turns.index)
     short = told.fillna(False).astype(bool)
     truly = turns["intent"].isin(("acknowledge", "thank"))
+    mistreated, dropped = short & ~truly, turns["outcome"].isin(("missed", "failed"))
     return turns.assign(
-        acknowledged=truly, mistreated=short & ~truly, overlooked=truly & ~short
+        acknowledged=truly,
+        mistreated=mistreated,
+        overlooked=truly & ~short,
+        dropped=dropped,
+        harmed=mistreated | dropped,
     )
+
+
+def acknowledgements(turns: pd.DataFrame) -> pd.DataFrame:
+    """The turns with the latency of all but acknowledgements blanked: savings are then those on
+    acknowledgements, harms still those on all turns."""
+    return turns.assign(response_latency_s=turns["response_latency_s"].where(turns["acknowledged"]))
+
+
+def nothing_treated(turns: pd.DataFrame) -> pd.DataFrame:
+    """A baseline that treats no turn apart has nothing to overlook either."""
+    return turns.assign(overlooked=False)
 
 
 def mistreated_words(turns: pd.DataFrame) -> pd.DataFrame:
@@ -256,3 +307,16 @@ def tally(turns: pd.DataFrame) -> pd.DataFrame:
             cells[f"{name} (%)"] = f"{share.value:.1%} [{share.low:.1%}–{share.high:.1%}]"
         rows[str(arm)] = {"turns": len(part), **cells}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("arm", axis="columns")
+
+
+def together(tables: Mapping[str, pd.DataFrame], column: str = "arm") -> pd.DataFrame:
+    """Tables below each other, the key of each written behind its arms' names.
+
+    Args:
+        tables: By key; an empty key leaves the names as they are.
+        column: Where the names are.
+    """
+    named = [
+        t.assign(**{column: t[column] + (f" ({key})" if key else "")}) for key, t in tables.items()
+    ]
+    return pd.concat(named, ignore_index=True)

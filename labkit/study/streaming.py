@@ -11,6 +11,8 @@ from labkit.study.summary import ms, percent
 
 BOUND = "no wait for a sentence (bound)"
 
+_PREEMPTION = "preemptive.enabled"
+
 
 def bound(turns: pd.DataFrame, baseline: str, axes: Sequence[str], mode: str) -> pd.DataFrame:
     """What each turn would save if its first sentence were complete with its first token.
@@ -32,6 +34,35 @@ def bound(turns: pd.DataFrame, baseline: str, axes: Sequence[str], mode: str) ->
         own = saved_s.rename("saved_s").reset_index()
         found.append(own.assign(arm=BOUND, **place))
     return pd.concat(found, ignore_index=True)
+
+
+def against(turns: pd.DataFrame, baseline: str, x: str) -> pd.DataFrame:
+    """Mean savings at each value of a swept setting, with and without preemption.
+
+    Args:
+        turns: Turns of all arms, swept over ``preemptive.enabled`` and ``x``.
+        baseline: The arm that is compared with.
+        x: The swept setting.
+
+    Returns:
+        One row per ``preemption``, arm and value: ``saved_s``, ``low``, ``high``, ``n_turns``; the
+        last arm is :data:`BOUND`.
+    """
+    axes = [_PREEMPTION, x]
+    late = turns[~turns[_PREEMPTION].astype(bool)]
+    both = pd.concat(
+        [
+            paired.savings(turns, baseline, axes),
+            bound(late, baseline, axes, "off"),
+            bound(late, baseline, axes, "llm").assign(**{_PREEMPTION: True}),
+        ]
+    )
+    rows = []
+    for (on, arm, value), own in both.groupby([_PREEMPTION, "arm", x], sort=False):
+        e = statistics.mean(own, "saved_s")
+        rows.append({"preemption": f"preemption {'on' if bool(on) else 'off'}", "arm": arm, x: value,
+                     "saved_s": e.value, "low": e.low, "high": e.high, "n_turns": e.n})  # fmt: skip
+    return pd.DataFrame(rows)
 
 
 def gaps(turns: pd.DataFrame, long_s: float) -> pd.DataFrame:

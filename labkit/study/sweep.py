@@ -10,7 +10,7 @@ import json
 import queue
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, replace
 from typing import Any
@@ -72,7 +72,7 @@ def sweep(
     points = experiment.runs()
     if workers < 1:
         raise UsageError(f"workers={workers}: must be at least 1")
-    jobs = _jobs(experiment, points)
+    jobs = jobs_of(experiment, points)
     kept = store.CallStore() if experiment.clock == "virtual" else None
     known = kept.find(j.key for j in jobs) if kept and not fresh else {}
     missing = list({j.key: j for j in jobs if j.key not in known}.values())
@@ -80,7 +80,7 @@ def sweep(
     if progress is not None:
         progress(done, len(jobs))
     try:
-        for job, rows in collect(missing, workers, scheduler, kept):
+        for job, rows in collect(missing, workers, scheduler, kept) if missing else ():
             known[job.key] = rows
             done += 1
             if progress is not None:
@@ -108,7 +108,7 @@ def plan(experiment: Experiment, *, workers: int = 1) -> pd.DataFrame:
         UsageError, SettingError, AgentFileError, ProfileError: it could not be run.
     """
     points = experiment.runs()
-    jobs = _jobs(experiment, points)
+    jobs = jobs_of(experiment, points)
     kept = store.CallStore()
     try:
         known = kept.find(j.key for j in jobs) if experiment.clock == "virtual" else {}
@@ -136,7 +136,7 @@ def _turn_s(calls: Iterable[Rows]) -> float:
     return float(pd.Series(speeds, dtype=float).median())
 
 
-def _jobs(experiment: Experiment, points: list[Point]) -> list[Job]:
+def jobs_of(experiment: Experiment, points: list[Point]) -> list[Job]:
     """Every call, the first of all points before the second of any."""
     if experiment.calls < 1:
         raise UsageError(f"calls={experiment.calls}: must be at least 1")
@@ -159,15 +159,12 @@ def collect(
     """Runs calls and yields each with its rows as it ends.
 
     Args:
-        jobs: What to run, in this order.
+        jobs: What to run, in this order; asked for the next one when there is a worker for it.
         n_workers: Worker processes of this machine.
         scheduler: Address of a Dask scheduler, to run there instead.
         kept: Where the rows of good calls are kept. Failed ones are not, as what made them fail
             may have been a full disk or want of memory.
     """
-    jobs = list(jobs)
-    if not jobs:
-        return
     there = connect(n_workers, scheduler)
     try:
         for job, blob in _run(jobs, there):
@@ -181,13 +178,13 @@ def collect(
     there.close()
 
 
-def _run(jobs: list[Job], there: Workers) -> Iterator[tuple[Job, bytes]]:
+def _run(jobs: Iterable[Job], there: Workers) -> Iterator[tuple[Job, bytes]]:
     """Each job with its encoded rows, as they come.
 
     Nobody can tell which call was to blame for a worker's death, and all that were under way die
     with it. Those are run again at the end, each alone, so that only the guilty one is given up.
     """
-    fresh, suspects = deque(jobs), deque[Job]()
+    fresh, suspects = iter(jobs), deque[Job]()
     deaths: Counter[str] = Counter()
     running: dict[Future[bytes], Job] = {}
     ended: queue.SimpleQueue[Future[bytes]] = queue.SimpleQueue()
@@ -197,10 +194,12 @@ def _run(jobs: list[Job], there: Workers) -> Iterator[tuple[Job, bytes]]:
         running[future] = job
         future.add_done_callback(ended.put)
 
-    while fresh or suspects or running:
-        while fresh and len(running) < there.crowd:
-            begin(fresh.popleft())
+    while True:
+        while len(running) < there.crowd and (job := next(fresh, None)):
+            begin(job)
         if not running:
+            if not suspects:
+                return
             begin(suspects.popleft())
         future = ended.get()
         job = running.pop(future)
@@ -240,17 +239,9 @@ def tabulate(
     experiment: Experiment,
     points: list[Point],
     jobs: list[Job],
-    known: dict[str, Rows],
+    known: Mapping[str, Rows],
 ) -> tables.Results:
     """The tables of the calls that are known, in the order of points and calls."""
-    heads = [{**identity(p.spec, p.arm), **p.swept} for p in points]
-    turns: list[dict[str, Any]] = []
-    calls: list[dict[str, Any]] = []
-    for job in sorted(jobs, key=lambda j: (j.point, j.spec.call)):
-        if job.key in known:
-            turns += [{**heads[job.point], **row} for row in known[job.key]["turns"]]
-            replay = {"replay": replay_command(job.spec)}
-            calls.append({**heads[job.point], **known[job.key]["call"], **replay})
     terms = {
         "arms": {p.arm: p.spec.agent for p in points},
         "points": [{"arm": p.arm, **p.spec.settings} for p in points],
@@ -261,4 +252,19 @@ def tabulate(
         "clock": experiment.clock,
     }
     provenance = tables.provenance(**json.loads(json.dumps(terms, default=str)))
-    return tables.Results(pd.DataFrame(turns), pd.DataFrame(calls), provenance)
+    return tables.Results(*frames(points, jobs, known), provenance)
+
+
+def frames(
+    points: Sequence[Point], jobs: Iterable[Job], known: Mapping[str, Rows]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The tables of turns and of calls."""
+    heads = [{**identity(p.spec, p.arm), **p.swept} for p in points]
+    turns: list[dict[str, Any]] = []
+    calls: list[dict[str, Any]] = []
+    for job in sorted(jobs, key=lambda j: (j.point, j.spec.call)):
+        if job.key in known:
+            turns += [{**heads[job.point], **row} for row in known[job.key]["turns"]]
+            replay = {"replay": replay_command(job.spec)}
+            calls.append({**heads[job.point], **known[job.key]["call"], **replay})
+    return pd.DataFrame(turns), pd.DataFrame(calls)

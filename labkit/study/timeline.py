@@ -12,6 +12,7 @@ is large when a milestone was matched to the wrong event.
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -100,7 +101,14 @@ def call_row(record: CallRecord) -> dict[str, Any]:
         "n_turns": len(record.turns),
         "simulated_s": record.simulated_s,
         "wall_s": record.wall_s,
+        "spans": _spans(record),
     }
+
+
+def _spans(record: CallRecord) -> str:
+    """What a trace collector was sent, as JSON; empty if nothing was."""
+    sent = [r["spans"] for r in record.providers if r["provider"] == "collector"]
+    return json.dumps([span for batch in sent for span in batch]) if sent else ""
 
 
 def _words(text: str) -> str:

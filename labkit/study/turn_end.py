@@ -44,7 +44,13 @@ def _row(record: CallRecord, i: int) -> dict[str, Any]:
     turn = record.turns[i]
     until_s = record.turns[i + 1].started_s if i + 1 < len(record.turns) else math.inf
     heard_s = turn.stopped_s + record.line_delay_s
-    decided = commits(record, turn.started_s, until_s)
+    replies = [
+        s.left_s
+        for s in record.segments
+        if turn.started_s <= s.left_s < until_s and s.last_voiced_s > turn.stopped_s
+    ]
+    # what is committed once the reply has begun is something else: a hum, or hanging up
+    decided = commits(record, turn.started_s, min(replies, default=until_s))
     last_s = max(decided, default=NAN)
     asked = [
         (r["t_s"], r["probability"])

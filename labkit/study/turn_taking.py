@@ -122,6 +122,22 @@ def shares(turns: pd.DataFrame, by: str, x: str, harms: list[str]) -> pd.DataFra
     return pd.DataFrame(rows)
 
 
+def release_table(results: Results, release: str = "caller.release_after_s") -> pd.DataFrame:
+    """What each arm makes of each release time, with 95% intervals, ready to be shown."""
+    rows = []
+    for (arm, at), turns in results.turns.groupby(["arm", release], sort=False):
+        rows.append({
+            "arm": arm, "release (ms)": round(1000 * float(str(at))), "turns": len(turns),
+            "handover p50 (ms)": _ms(statistics.quantile(turns, 0.5, "handover_s")),
+            "response p50 (ms)": _ms(statistics.quantile(waits(turns), 0.5)),
+            "response p95 (ms)": _ms(statistics.quantile(waits(turns), 0.95)),
+            "last words lost": _percent(statistics.rate(turns, turns["last_words_lost"] > 0)),
+            "right replies": _percent(statistics.mean(turns, "reply_right")),
+            "unanswered": _percent(statistics.rate(turns, turns["unanswered"])),
+        })  # fmt: skip
+    return pd.DataFrame(rows).set_index(["arm", "release (ms)"])
+
+
 def _ms(found: Estimate) -> str:
     return f"{1000 * found.value:,.0f} [{1000 * found.low:,.0f}, {1000 * found.high:,.0f}]"
 

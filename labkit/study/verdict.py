@@ -8,8 +8,6 @@ from typing import Any
 
 from labkit.study.statistics import Estimate
 
-_ROUNDING_S = 1e-6
-"""Arms that do the same differ by less, from the sums behind their latencies."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +54,14 @@ def decide(saving: Estimate, harm: Estimate, rules: Rules) -> Verdict:
         return Verdict("reject", "no turn was answered, so there is nothing to save")
     if harm.low > limit:
         return Verdict("reject", f"harm rises by at least {harm.low:.1%}, over the {limit:.1%} set")
-    if saving.high < -_ROUNDING_S:
+    if -worth < saving.low and saving.high < worth:
+        return Verdict("no practical difference", f"the whole interval lies within ±{_ms(worth)}")
+    if saving.high <= 0:
         return Verdict("reject", f"it is slower, by at least {_ms(-saving.high)}")
     if saving.low >= worth and harm.high <= limit:
         return Verdict(
             "adopt", f"saves at least {_ms(saving.low)}; harm rises {harm.high:.1%} at most"
         )
-    if -worth < saving.low and saving.high < worth:
-        return Verdict("no practical difference", f"the whole interval lies within ±{_ms(worth)}")
     return Verdict(
         "not enough evidence",
         f"the interval {_ms(saving.low)} to {_ms(saving.high)} reaches across the {_ms(worth)} set"

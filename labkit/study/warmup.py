@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from labkit.study import statistics
+from labkit.study import paired, statistics
 from labkit.study.summary import ms, percent
 
 FIRST, LATER, AFTER = "first turn", "later turns", "after a reply was cut off"
@@ -48,6 +48,49 @@ def by_moment(turns: pd.DataFrame, axes: Sequence[str] = ()) -> pd.DataFrame:
         }
     table = pd.DataFrame(rows).T
     return table.rename_axis([None, None]).rename_axis("arm", axis="columns")
+
+
+def against(turns: pd.DataFrame, baseline: str, x: str) -> pd.DataFrame:
+    """Mean savings at each value of a swept setting.
+
+    Args:
+        turns: Turns of all arms.
+        baseline: The cold arm.
+        x: The swept setting.
+
+    Returns:
+        One row per arm and value: ``saved_s``, ``low``, ``high``, ``n_turns``.
+    """
+    rows = []
+    for (arm, value), own in paired.savings(turns, baseline, [x]).groupby(["arm", x], sort=False):
+        e = statistics.mean(own, "saved_s")
+        rows.append({"arm": arm, x: value, "saved_s": e.value, "low": e.low, "high": e.high,
+                     "n_turns": e.n})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def by_idle(turns: pd.DataFrame, baseline: str, x: str) -> pd.DataFrame:
+    """How a first turn fared after each idle time.
+
+    Args:
+        turns: First turns of all arms.
+        baseline: The cold arm.
+        x: The setting of the idle time, seconds.
+    """
+    saved = paired.savings(turns, baseline, [x])
+    rows = {}
+    for (arm, value), own in turns.groupby(["arm", x], sort=False):
+        part = saved[(saved["arm"] == arm) & (saved[x] == value)]
+        e = statistics.mean(part, "saved_s")
+        rows[f"{arm}, idle for {value:g} s"] = {
+            "turns": str(len(own)),
+            "opened a connection": percent(float(own["tts_cold"].mean())),
+            f"saved against {baseline} (ms)": f"{ms(e.value)} [{ms(e.low)} – {ms(e.high)}]"
+            if e.n
+            else "–",
+        }
+    table = pd.DataFrame(rows).T
+    return table.rename_axis(None).rename_axis("arm", axis="columns")
 
 
 def slope(points: pd.DataFrame, x: str, y: str = "saved_s") -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import multiprocessing
 import os
+import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future
@@ -21,6 +22,7 @@ _T = TypeVar("_T")
 _IDLE_S = 900
 _ALONE_S = 1.0
 _CONNECT_S = 10
+_ADDRESS = re.compile(r"(tcp|tls|ws|wss)://[^/\s]+:\d+")
 
 _born = ""
 
@@ -129,6 +131,8 @@ class Cluster:
     def __init__(self, address: str) -> None:
         from labkit.study.run import UsageError
 
+        if not _ADDRESS.fullmatch(address):
+            raise UsageError(f"scheduler={address}: write it as tcp://HOST:PORT")
         try:
             distributed: Any = importlib.import_module("distributed")  # the optional extra
         except ImportError:

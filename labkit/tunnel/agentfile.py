@@ -42,7 +42,7 @@ def find_agent(name: str) -> tuple[Path, str]:
         if not path.is_file():
             raise AgentFileError(f"no agent file {text}; give a path to a .py file that exists")
         return path, wanted
-    path = agents_dir() / f"{text}.py"
+    path = agents_dir() / f"{text.replace('-', '_')}.py"
     if text.startswith("_") or not path.is_file():
         known = builtin_agents()
         match = difflib.get_close_matches(text, known, n=1)
@@ -84,6 +84,8 @@ def _code(path: Path) -> tuple[types.CodeType, str]:
 
 _folder: Path | None = None
 """Where the agent loaded last lives; it stays on the path, as entrypoints import things too."""
+_shared: set[str] = set()
+"""Modules that are known not to be an agent's own."""
 
 
 def _enter(folder: Path) -> None:
@@ -93,15 +95,17 @@ def _enter(folder: Path) -> None:
     answer for another agent's of the same name.
     """
     global _folder
-    if _folder is not None:
-        for name, module in list(sys.modules.items()):
-            file = getattr(module, "__file__", None) or ""
-            # an environment inside the folder is not the agent's own, nor is labkit's checkout
-            if file.startswith(f"{_folder}{os.sep}") and "site-packages" not in file:
-                if name.partition(".")[0] not in ("__main__", "labkit"):
-                    del sys.modules[name]
-        if str(_folder) in sys.path:
-            sys.path.remove(str(_folder))
+    if _folder is not None and str(_folder) in sys.path:
+        sys.path.remove(str(_folder))
+    for name in sys.modules.keys() - _shared:
+        file = getattr(sys.modules[name], "__file__", None) or ""
+        inside = _folder is not None and file.startswith(f"{_folder}{os.sep}")
+        # an environment inside the folder is not the agent's own, nor is labkit's checkout
+        foreign = "site-packages" in file.removeprefix(str(_folder))
+        if inside and not foreign and name.partition(".")[0] not in ("__main__", "labkit"):
+            del sys.modules[name]
+        else:
+            _shared.add(name)
     _folder = folder
     sys.path.insert(0, str(folder))
 

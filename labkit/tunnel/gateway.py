@@ -2,8 +2,8 @@
 
 It ends the agent's TLS, reads every message and passes it on over a connection of its own. What the
 extra hop costs is therefore what it does: a handshake with the gateway and another from there to
-the provider, one more round trip for each exchange, and time for each message: a request, a piece of
-a streamed answer, a WebSocket message. Messages of one stream are handled one after another.
+the provider, one more round trip for each exchange, and time for each message: a request, a piece
+of a streamed answer, a WebSocket message. Messages of one stream are handled one after another.
 
 Not modelled: connections to the providers that are shared between calls, and provider accounts with
 better limits than one's own.
@@ -84,7 +84,10 @@ class Gateway:
 
     async def close(self) -> None:
         """Closes its connections."""
+        if self._session.connector is not None:
+            await self._session.connector.close(abort_ssl=True)  # no farewells: the call is over
         await self._session.close()
+        await asyncio.sleep(0)  # for the transports to let go of their sockets
 
     def stand_before(self, host: Host) -> Host:
         """Takes a host's name and leaves the provider where only the gateway finds it.
@@ -145,32 +148,36 @@ class Gateway:
         except aiohttp.WSServerHandshakeError as refused:
             return web.Response(status=refused.status, text=refused.message)
         here = web.WebSocketResponse(compress=False, max_msg_size=0)
+        code: int = aiohttp.WSCloseCode.GOING_AWAY
         try:
             await here.prepare(request)
-            ways = [
-                asyncio.create_task(self._pump(here, there)),
-                asyncio.create_task(self._pump(there, here)),
-            ]
-            try:
-                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for way in ways:
-                    way.cancel()
-                await asyncio.gather(*ways, return_exceptions=True)
+            code = await self._pass_on_both_ways(here, there)
         finally:
-            await there.close()
-        await here.close()
+            await there.close(code=code)
+        await here.close(code=code)
         return here
 
+    async def _pass_on_both_ways(self, here: Any, there: Any) -> int:
+        """Passes messages on until one side is closed; returns the code it was closed with."""
+        ways = {
+            asyncio.create_task(self._pump(here, there)): here,
+            asyncio.create_task(self._pump(there, here)): there,
+        }
+        try:
+            done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+        return ways[done.pop()].close_code or aiohttp.WSCloseCode.OK
+
     async def _pump(self, source: Any, sink: Any) -> None:
-        """Passes messages on until one side is closed, then closes the other the same way."""
         async for message in source:
             await self._work()
             if message.type is aiohttp.WSMsgType.TEXT:
                 await sink.send_str(message.data)
             elif message.type is aiohttp.WSMsgType.BINARY:
                 await sink.send_bytes(message.data)
-        await sink.close(code=source.close_code or aiohttp.WSCloseCode.GOING_AWAY)
 
 
 def _passed_on(headers: Mapping[str, str]) -> dict[str, str]:

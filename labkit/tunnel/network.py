@@ -271,6 +271,7 @@ class Authority:
 
     def __init__(self) -> None:
         self._ca = trustme.CA()
+        self._contexts: dict[tuple[str, ...], ssl.SSLContext] = {}
         self._folder = tempfile.TemporaryDirectory(prefix="labkit-ca-")
         self.file = Path(self._folder.name) / "ca.pem"
         self._ca.cert_pem.write_to_path(str(self.file))
@@ -285,9 +286,11 @@ class Authority:
         return ssl.create_default_context(cafile=str(self.file))
 
     def server_context(self, *names: str) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._ca.issue_cert(*names).configure_cert(context)
-        return context
+        """The certificate of a host, made once."""
+        if names not in self._contexts:
+            self._contexts[names] = context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._ca.issue_cert(*names).configure_cert(context)
+        return self._contexts[names]
 
 
 async def listen(host: Host, app: web.Application, authority: Authority) -> web.AppRunner:

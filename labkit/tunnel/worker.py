@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from labkit.providers.server import Emulator
     from labkit.tunnel.clock import JobRule
     from labkit.tunnel.memo import AnswerMemo
+    from labkit.tunnel.preconnect import EarlyMicrophone
 
 _TURN_LIMIT_S = 60.0
 _CALL_LIMIT_S = 60.0
@@ -238,6 +239,7 @@ class _Call:
     ) -> None:
         from labkit.callers.caller import Caller, Mouth
         from labkit.callers.ear import Ear
+        from labkit.callers.echo import EchoingMouth
         from labkit.callers.line import Line
         from labkit.callers.noise import background
         from labkit.callers.plan import plan_call
@@ -245,6 +247,7 @@ class _Call:
         from labkit.tunnel.audio import Captions, Microphone, Speaker
         from labkit.tunnel.events import SessionLog
         from labkit.tunnel.job import Console
+        from labkit.tunnel.preconnect import EarlyMicrophone
 
         self.worker, self.spec, self.settings = worker, spec, settings
         self.emulators, self.network, self.loop = emulators, network, loop
@@ -266,13 +269,30 @@ class _Call:
         self.line = Line.of(plan.settings, spec.seed, spec.call)
         self.ear = Ear()
         clips = [turn.clip for turn in plan.turns]
-        self.mouth = Mouth(self.scene, background(plan.settings, clips, spec.seed, spec.call))
+        tone = background(plan.settings, clips, spec.seed, spec.call)
+        echo_db = settings["caller.echo_db"]
+        self.mouth = (
+            Mouth(self.scene, tone)
+            if echo_db is None
+            else EchoingMouth(
+                self.scene,
+                tone,
+                self.ear,
+                float(echo_db),
+                settings.number("caller.echo_learned_s"),
+            )
+        )
         self.tenant = worker.dialogues[plan.turns[0].dialogue].tenant
         self.caller = Caller(plan, self.scene, self.mouth, self.ear, self.now, self._button)
         self.log = SessionLog(self.now)
         worker.eot_memo.tell = lambda value: self.log.add("eot", probability=value)
+        self.early: EarlyMicrophone | None = None
+        if settings["join.handshake_s"] is not None:
+            buffered = bool(settings["join.preconnect"])
+            self.early = EarlyMicrophone(self.mouth, self.line, self.now, buffered)
+        self.talk: asyncio.Task[None] | None = None
         self.console = Console(
-            Microphone(self.mouth, self.line, self.now),
+            self.early or Microphone(self.mouth, self.line, self.now),
             Speaker(self.ear, Captions(), self.line, self.now),
             self.log,
             settings,
@@ -294,10 +314,9 @@ class _Call:
         self.log.listen_to_logging()
         runners = await self._listen()
         hang_up = asyncio.Event()
+        await self._join()
         job = asyncio.create_task(
-            run_job(
-                self.agent, self.console, self.settings, self.spec.call, hang_up, self.tenant
-            ),
+            run_job(self.agent, self.console, self.settings, self.spec.call, hang_up, self.tenant),
             name="job",
         )
         status, error = "ok", ""
@@ -323,6 +342,8 @@ class _Call:
         finally:
             job.cancel()
             await asyncio.gather(job, return_exceptions=True)
+            if self.early is not None:
+                self.early.close()
             self.log.stop_listening()
             if self.gateway is not None:
                 await self.gateway.close()
@@ -358,6 +379,13 @@ class _Call:
         beyond = self.gateway.beyond_s if self.gateway else {}
         return {h.provider: h.link.rtt_s / 2 + beyond.get(h.name, 0.0) for h in hosts}
 
+    async def _join(self) -> None:
+        """Lets the caller talk while the agent is still on its way, if it is to take a while."""
+        if self.early is not None:
+            self.early.open()
+            self.talk = asyncio.create_task(self.caller.run(), name="caller")
+            await asyncio.sleep(self.settings.number("join.handshake_s"))
+
     async def _talk(self, job: asyncio.Task[None]) -> None:
         """Waits for the session to have its audio, then lets the caller talk to the end."""
         started = asyncio.create_task(self.console.started.wait())
@@ -368,7 +396,7 @@ class _Call:
             raise RuntimeError(
                 f"{self.agent.path.name} ended without starting an AgentSession with a room"
             )
-        talk = asyncio.create_task(self.caller.run(), name="caller")
+        talk = self.talk or asyncio.create_task(self.caller.run(), name="caller")
         await asyncio.wait({talk, job}, return_when=asyncio.FIRST_COMPLETED)
         if not talk.done():
             talk.cancel()

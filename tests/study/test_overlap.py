@@ -49,11 +49,26 @@ def test_parts_of_a_plain_turn() -> None:
         "caller_stopped": 10.0, "transcript": 10.3, "committed": 10.5, "hook_done": 10.6,
         "llm_first_token": 11.2, "tts_text": 11.4, "agent_audio_left": 11.6, "reply_heard": 11.9,
     }  # fmt: skip
-    row = {"call": 3, "turn": 1, "outcome": "answered", **{f"at_{k}_s": v for k, v in at.items()}}
+    row = {"call": 3, "turn": 1, "outcome": "answered", "served_model": "m"}
+    row |= {f"at_{k}_s": v for k, v in at.items()}
     found = overlap.parts(pd.DataFrame([row, {**row, "turn": 2, "outcome": "missed"}]))
     assert found.index.tolist() == [(3, 1)]
     assert found.loc[(3, 1)].tolist() == pytest.approx([0.3, 0.5, 0.1, 0.6, 0.2, 0.2, 0.3])
     assert overlap.predict(found, "off").tolist() == pytest.approx([1.9])
+
+
+def test_a_cached_answer_has_no_model_and_no_voice_to_wait_for() -> None:
+    nan = float("nan")
+    at = {
+        "caller_stopped": 10.0, "transcript": 10.3, "committed": 10.5, "hook_done": 10.5,
+        "llm_first_token": nan, "tts_text": nan, "agent_audio_left": 10.5, "reply_heard": 10.6,
+    }  # fmt: skip
+    row = {"call": 3, "turn": 1, "outcome": "answered", "served_model": ""}
+    row |= {f"at_{k}_s": v for k, v in at.items()}
+    found = overlap.parts(pd.DataFrame([row]))
+    assert found.loc[(3, 1)].tolist() == pytest.approx([0.3, 0.5, 0, 0, 0, 0, 0.1])
+    # the same holes in a reply of a model are not guessed at
+    assert overlap.parts(pd.DataFrame([{**row, "served_model": "m"}])).empty
 
 
 def test_an_unknown_mode_is_refused() -> None:

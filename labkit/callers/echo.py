@@ -1,0 +1,59 @@
+"""The agent's voice in the caller's own microphone, as from a loudspeaker.
+
+A phone or browser cancels it, but has to hear it for a while first. Until then the agent hears its
+own voice, softer, mixed with whatever the caller says.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from labkit.callers.caller import Mouth
+from labkit.callers.ear import VOICED_LEVEL, Ear
+from labkit.providers.scene import SAMPLE_RATE_HZ, Scene
+
+
+class EchoingMouth(Mouth):
+    """A mouth beside a loudspeaker.
+
+    Args:
+        scene: The call's scene; the echo is on its track, but holds no words.
+        background: As for :class:`Mouth`.
+        ear: What the loudspeaker plays.
+        level_db: Level of the echo in the microphone, relative to the agent's voice; negative.
+        learned_s: Seconds of the agent's sound after which the device cancels it.
+    """
+
+    def __init__(
+        self, scene: Scene, background: np.ndarray, ear: Ear, level_db: float, learned_s: float
+    ) -> None:
+        super().__init__(scene, background)
+        self._ear, self._gain, self._left_s = ear, 10 ** (level_db / 20), learned_s
+
+    def emit(self, n_samples: int) -> np.ndarray:
+        first = self._sent
+        out = super().emit(n_samples)
+        if self._left_s <= 0:
+            return out
+        played = self._played(first, n_samples)
+        loud = int(np.count_nonzero(np.abs(played) > VOICED_LEVEL))
+        if not loud:
+            return out
+        self._left_s -= loud / SAMPLE_RATE_HZ
+        mixed: np.ndarray = np.clip(out + self._gain * played, -32768, 32767).astype(np.int16)
+        self.scene.track.pcm[-2 * n_samples :] = mixed.tobytes()
+        return mixed
+
+    def _played(self, first: int, n_samples: int) -> np.ndarray:
+        """What the loudspeaker plays during these samples of the microphone."""
+        at_s = (first + np.arange(n_samples)) / SAMPLE_RATE_HZ
+        played = np.zeros(n_samples)
+        for segment in reversed(self._ear.segments):
+            for heard in reversed(segment.heard):
+                if heard.end_s <= at_s[0]:
+                    return played
+                if heard.start_s < at_s[-1]:
+                    index = np.round((at_s - heard.start_s) * heard.rate_hz).astype(int)
+                    inside = (index >= 0) & (index < len(heard.pcm))
+                    played[inside] += heard.pcm[index[inside]]
+        return played
