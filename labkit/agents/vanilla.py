@@ -68,7 +68,7 @@ def build_session(p: dict[str, Any]) -> AgentSession:
     llm = language_model(p)
     tts = cartesia.TTS(model=p.get("tts.model", "sonic-3"))
     if not p.get("prewarm.llm", True):
-        llm.prewarm = lambda: None
+        llm.prewarm = lambda **_: None
     if not p.get("prewarm.tts", True):
         tts.prewarm = lambda: None  # type: ignore[method-assign]
     options: dict[str, Any] = {"turn_handling": turn_handling(p)}

@@ -11,6 +11,7 @@ import json
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import ipywidgets
@@ -27,9 +28,11 @@ from labkit.report.tuning import (
     stage_table,
     waterfall_png,
 )
-from labkit.study.compare import compare, harmed
+from labkit.study.compare import harmed
 from labkit.study.refine import Progress, Refiner
 from labkit.study.run import UsageError
+from labkit.study.sweep import sweep
+from labkit.study.tables import Results
 from labkit.study.verdict import Rules
 
 _RTT_S = (0.005, 0.03, 0.06, 0.1, 0.2)
@@ -198,10 +201,10 @@ class Explorer:
         assert now is not None
         return now
 
-    def comparison(self) -> pd.DataFrame:
-        """What is known so far, as ``lab.compare`` gives it: one row, ``chosen``."""
-        now = self.wait(1)
-        return compare(now.baseline, {"chosen": now.chosen}, rules=self._rules)
+    def results(self) -> Results:
+        """The tables of what is known so far, of both arms, with their provenance."""
+        experiment, now = self._refiner.experiment, self.wait(1)
+        return sweep(replace(experiment, calls=now.n_calls))
 
     def pin(self) -> None:
         """Makes the chosen settings the baseline."""

@@ -56,7 +56,7 @@ def session_code(changes: Mapping[str, object]) -> str:
     before = []
     for name, made in (("llm", llm), ("tts", tts)):
         if p.get(f"prewarm.{name}") is False:
-            before += [f"{name} = {made}", f"{name}.prewarm = lambda: None"]
+            before += [f"{name} = {made}", f"{name}.prewarm = lambda **_: None"]
     arguments = [f"stt={stt}"]
     arguments += [
         f"{name}={name if p.get(f'prewarm.{name}') is False else made}"

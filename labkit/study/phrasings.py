@@ -24,7 +24,7 @@ COMMON_ACKNOWLEDGEMENTS = (
 )  # fmt: skip
 """What a developer would write down without having heard a single call."""
 
-_STEPS, _RATE = 2000, 8.0
+_STEPS, _RATE = 800, 8.0
 
 
 def needs(turn: Turn) -> str:

@@ -7,9 +7,10 @@ from itertools import pairwise
 
 import pandas as pd
 
-from labkit.study import statistics
+from labkit.study import overlap, statistics
 
 MEASURES = {"first_token_s": "first token", "response_latency_s": "response latency"}
+_SHOWS_S = 0.005
 
 
 def with_cache(turns: pd.DataFrame) -> pd.DataFrame:
@@ -85,3 +86,26 @@ def expiry(
             share = f"{found.value:.0%} [{found.low:.0%} to {found.high:.0%}]"
             rows[f"{low:g} to {high:g}"] = {"turns that hit": share, "turns": len(part)}
     return pd.DataFrame(rows).T.rename_axis("gap / lifetime", axis="columns")
+
+
+def expected(without: pd.DataFrame, cached: pd.DataFrame) -> pd.DataFrame:
+    """What the overlap of a turn's parts leaves of a saving, predicted from its parts.
+
+    Args:
+        without: Turns of the arm without the cache, preemption off.
+        cached: Turns of the arm with it, preemption off.
+
+    Returns:
+        One row per mode of preemption: the predicted mean saving in ms, and the share of turns in
+        which it shows at all. The mode ``tts`` is left out.
+    """
+    slow, fast = overlap.parts(without), overlap.parts(cached)
+    both = slow.index.intersection(fast.index)
+    rows = {}
+    for mode, name in (("off", "no preemption"), ("llm", "preemption, the default")):
+        saved = overlap.predict(slow.loc[both], mode) - overlap.predict(fast.loc[both], mode)
+        rows[name] = {
+            "predicted saving, mean (ms)": round(1000 * float(saved.mean())),
+            "turns in which it shows": f"{float((saved > _SHOWS_S).mean()):.0%}",
+        }
+    return pd.DataFrame(rows).T.rename_axis("predicted", axis="columns")

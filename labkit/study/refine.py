@@ -165,6 +165,14 @@ class Refiner:
             self._state.notify_all()
             return self._choices
 
+    @property
+    def experiment(self) -> Experiment:
+        """What is measured, as :func:`labkit.study.sweep.sweep` takes it."""
+        target = self._target
+        if target is None:
+            raise RuntimeError("nothing was chosen yet")
+        return target.experiment
+
     def stop(self) -> None:
         """Begins no more calls; those under way are finished and kept."""
         with self._state:

@@ -1,12 +1,19 @@
-"""The emulated providers on plain loopback ports and the wall clock, for any other client."""
+"""The emulated providers on plain loopback ports and the wall clock, for any other client.
+
+Whoever calls brings audio of their own, so the recogniser understands the recordings of the speech
+corpus, bit for bit, and hears no words in any other sound.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 from aiohttp import web
 
+from labkit.callers.speech import SpeechCorpus
+from labkit.config import SettingError
 from labkit.providers import EMULATORS
 from labkit.providers.profile import load_profiles
 from labkit.providers.scene import Scene
@@ -29,21 +36,32 @@ async def open_servers(
 
     Raises:
         ProfileError: the overlay profile is wrong.
-        OSError: a port is taken.
+        SettingError: a port cannot be had.
     """
     from labkit.callers.dialogue import load_dialogues
 
     scene = Scene(dialogues=load_dialogues())
     profiles = load_profiles(profile)
+    corpus = SpeechCorpus.load()
     keys = frozenset({key}) if key else None
     ports: dict[str, int] = {}
     runners = []
     for offset, (name, cls) in enumerate(sorted(EMULATORS.items())):
-        emulator = cls(profiles[name], lambda: scene, api_keys=keys)
+        more = {"clips": corpus.clips} if name == "deepgram" else {}
+        emulator = cls(profiles[name], lambda: scene, api_keys=keys, **more)
         runner = web.AppRunner(emulator.app(), access_log=None, keepalive_timeout=3600)
         await runner.setup()
         port = first_port + offset if first_port else 0
-        await web.TCPSite(runner, "127.0.0.1", port).start()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", port).start()
+        except (OSError, OverflowError) as e:
+            for other in [*runners, runner]:
+                await other.cleanup()
+            reason = getattr(e, "strerror", None) or str(e)
+            raise SettingError(
+                f"port={first_port}: {name} cannot have {port} ({reason}); "
+                "choose another first port, or 0 for any free ones"
+            ) from None
         ports[name] = runner.addresses[0][1]
         runners.append(runner)
     return ports, runners
@@ -65,7 +83,5 @@ def serve(
             for runner in runners:
                 await runner.cleanup()
 
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(main())
-    except KeyboardInterrupt:
-        pass

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from labkit.paths import agents_dir
 from labkit.study import evaluation
 from labkit.study.experiment import Experiment
 from labkit.study.run import run
@@ -132,6 +134,28 @@ def test_checked_beside_the_voice_some_words_are_heard_first(turns: pd.DataFrame
     parallel = turns[turns["arm"] == "parallel"]
     assert parallel["unguarded"].any()
     assert (parallel["unguarded_words"] <= parallel["replied"].str.split().map(len)).all()
+
+
+@pytest.fixture
+def strict(tmp_path: Path) -> Path:
+    """The guardrail agent with a rule of its own: no reply may speak of a number."""
+    text = (agents_dir() / "output_guardrail.py").read_text()
+    asks = 'verdict.strip().lower() == "allow"'
+    assert text.count(asks) == 1
+    agent = tmp_path / "strict.py"
+    agent.write_text(text.replace(asks, '"number" not in text'))
+    (tmp_path / "vanilla.py").write_text((agents_dir() / "vanilla.py").read_text())
+    return agent
+
+
+@pytest.mark.parametrize("how", ["whole", "sentence", "early", "parallel"])
+def test_what_the_guard_blocks_is_not_spoken_to_its_end(strict: Path, how: str) -> None:
+    settings = {"agent.guardrail": how, "caller.dialogue": "order_status"}
+    blocked = run(str(strict), calls=1, turns=1, settings=settings)
+    assert (blocked.calls["status"] == "ok").all(), blocked.calls["error"].tolist()
+    turn = blocked.turns.iloc[0]
+    assert "can you tell me the order number" not in turn["replied"].lower()
+    assert turn["replied"].endswith("I can't help with that.")
 
 
 def test_running_totals_become_amounts_per_turn() -> None:

@@ -113,3 +113,26 @@ def test_expiry_counts_single_requests_by_gap_over_lifetime() -> None:
     assert found["turns"].to_dict() == {"0 to 1": 1, "1 to inf": 2}
     assert found.loc["0 to 1", "turns that hit"].startswith("100%")
     assert found.loc["1 to inf", "turns that hit"].startswith("0%")
+
+
+def late(first_token_s: float) -> pd.DataFrame:
+    """A turn without preemption: heard at 0.3 s, committed at 1.0 s."""
+    moments = {
+        "caller_stopped_s": 0.0, "transcript_s": 0.3, "committed_s": 1.0, "hook_done_s": 1.0,
+        "llm_first_token_s": 1.0 + first_token_s, "tts_text_s": 1.2 + first_token_s,
+        "agent_audio_left_s": 1.4 + first_token_s, "reply_heard_s": 1.5 + first_token_s,
+    }  # fmt: skip
+    return pd.DataFrame([{"call": 0, "turn": 0, "outcome": "answered", "served_model": "m"} | {
+        f"at_{name}": value for name, value in moments.items()
+    }])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("before_s", "after_s", "off_ms", "on_ms"),
+    [(0.8, 0.6, 200, 200), (0.6, 0.4, 200, 100), (0.4, 0.2, 200, 0)],
+)
+def test_an_earlier_first_token_shows_only_where_it_was_waited_for(
+    before_s: float, after_s: float, off_ms: int, on_ms: int
+) -> None:
+    found = prefix_cache.expected(late(before_s), late(after_s))["predicted saving, mean (ms)"]
+    assert found.to_dict() == {"no preemption": off_ms, "preemption, the default": on_ms}
