@@ -35,14 +35,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 @contextmanager
 def _usage() -> Iterator[None]:
-    """Turns a usage error into one clear line and exit code 2."""
+    """Turns a usage error into one clear line and exit code 2, a notebook that stopped into 1."""
     from labkit.errors import USAGE_ERRORS
+    from labkit.report.notebooks import NotebookFailed
 
     try:
         yield
     except USAGE_ERRORS() as e:
         err.print(f"labkit: {e}", style="red", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(2) from None
+        raise typer.Exit(1 if isinstance(e, NotebookFailed) else 2) from None
 
 
 @contextmanager
@@ -403,6 +404,7 @@ def report(
     ] = None,
     preset: Annotated[str, typer.Option(help="`smoke`, `default` or `full`.")] = "default",
     to: Annotated[Path, typer.Option(help="Where the site goes.")] = Path("reports"),
+    open_: Annotated[bool, typer.Option("--open", help="Open the report in a browser.")] = False,
 ) -> None:
     """Run the notebooks, regenerate every figure, and build the HTML report."""
     from labkit.report.site import build
@@ -410,6 +412,8 @@ def report(
     with _usage():
         index = build(only or [], preset=preset, to=to, say=lambda text: err.print(text))
     out.print(f"report: {index}", highlight=False)
+    if open_:
+        typer.launch(index.resolve().as_uri())
 
 
 def main() -> None:

@@ -135,7 +135,7 @@ def _links() -> list[Setting]:
             "links.caller.jitter_s",
             0.0,
             "s",
-            "median extra one-way delay of the caller's packets, in order, before the jitter buffer",
+            "median extra one-way delay of the caller's packets, in order, before the buffer",
         ),
         _number(
             "links.caller.loss",
@@ -619,7 +619,7 @@ class Settings(Mapping[str, Value]):
         return str(self[name])
 
     def metadata(self) -> str:
-        """What the agent is told, as JSON: only what was changed, so that defaults stay the SDK's."""
+        """What the agent is told, as JSON: only what was changed; defaults stay the SDK's."""
         told = {k: v for k, v in self.changes.items() if SETTINGS[k].agent} | self.parameters
         return json.dumps(dict(sorted(told.items())))
 

@@ -44,6 +44,12 @@ FLAGS = (
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )  # fmt: skip
 
+LAB = {
+    # all cells are there, not only those in sight
+    "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
+    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false"},
+}
+
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
@@ -51,6 +57,9 @@ def server(tmp_path: Path) -> Iterator[str]:
     folder = tmp_path / "work"
     folder.mkdir()
     (folder / STUDY).write_text(json.dumps(small(ROOT / "notebooks" / STUDY)))
+    settings = tmp_path / "CONFIG" / "labconfig" / "default_setting_overrides.json"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(json.dumps(LAB))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -161,8 +170,16 @@ def test_a_study_runs_and_a_slider_moves_its_figure(
     browser.get(f"{server}/lab/tree/{STUDY}?reset")
     ready = "return !!window.jupyterapp && !!document.querySelector('.jp-Notebook .jp-CodeCell')"
     until(lambda: browser.execute_script(ready), 120, state)
-    idle = "return document.querySelectorAll('[data-status=\"idle\"]').length > 0"
-    until(lambda: browser.execute_script(idle), 60, state)
+    # run before the kernel is there, JupyterLab would ask which one to take
+    kernel = """
+    const opened = [...window.jupyterapp.shell.widgets("main")].find(w => w.sessionContext);
+    const context = opened?.sessionContext;
+    const kernel = context?.isReady && context.session?.kernel;
+    if (kernel?.connectionStatus !== "connected") return false;
+    window.jupyterapp.shell.activateById(opened.id);
+    return true;
+    """
+    until(lambda: browser.execute_script(kernel), 120, state)
     browser.execute_script("window.jupyterapp.commands.execute('notebook:run-all-cells')")
 
     # the study's own figures: as many as its cells draw

@@ -75,12 +75,12 @@ BAD: dict[str, tuple[list[str], list[str]]] = {
     ),
     "host's provider": (
         ["run", "--set", "hosts.stt.example.com=deepgrm"],
-        ["hosts.stt.example.com=deepgrm", "deepgram", "did you mean deepgram?"],
+        ["hosts.stt.example.com", "deepgrm", "did you mean", "deepgram"],
     ),
     "persona": (["run", "--set", "caller.persona=flunt"], ["allowed are", "did you mean fluent?"]),
     "dialogue": (
         ["run", "--set", "caller.dialogue=order_statu"],
-        ["caller.dialogue=order_statu", "did you mean order_status?"],
+        ["caller.dialogue", "order_statu", "did you mean", "order_status"],
     ),
     "calls": (["run", "--calls", "0"], ["calls=0", "at least 1"]),
     "turns": (["run", "--turns", "-1"], ["turns=-1", "at least 1"]),

@@ -3,7 +3,9 @@
 ``agent.guardrail`` is ``none``; ``whole`` (the whole reply is checked before any of it is spoken);
 ``sentence`` (each sentence is checked before it is spoken); ``early`` (the same, but in the model's
 node, which runs before the turn is committed); or ``parallel`` (spoken at once, stopped if a check
-fails). Runs in production with ``python output_guardrail.py dev``.
+fails). What is blocked before the voice is not spoken, but stays in the transcript and the history;
+only ``early`` keeps it out of those too. Runs in production with ``python output_guardrail.py
+dev``.
 """
 
 import asyncio

@@ -106,7 +106,7 @@ class Stacked(Agent):
         self, chat_ctx: llm.ChatContext, tools: list[llm.Tool], model_settings: ModelSettings
     ) -> AsyncIterable[llm.ChatChunk | str | FlushSentinel]:
         said = [m.text_content or "" for m in chat_ctx.messages() if m.role == "user"]
-        easy = bool(self.router and said) and await self.router.is_light(said[-1])
+        easy = self.router is not None and bool(said) and await self.router.is_light(said[-1])
         model = self.light if easy else self.session.llm
         assert isinstance(model, llm.LLM)
         options = self.session.conn_options.llm_conn_options

@@ -6,6 +6,7 @@ nothing: ``Agent.llm`` cannot be assigned to, and the hook that tries takes the 
 
 import json
 
+from _embedder import Embedder
 from livekit.agents import (
     Agent,
     AgentSession,
@@ -56,7 +57,7 @@ async def entrypoint(ctx: JobContext) -> None:
     )
     if p.get("agent.repaired", False):
         rule = {"agent.rule": "length", "agent.max_words": SHORT_TURN_WORDS}
-        agent: Agent = RoutedInNode(Router(rule, None), light, heavy)
+        agent: Agent = RoutedInNode(Router(rule, Embedder()), light, heavy)
     else:
         agent = AsPublished(light, heavy)
     await session.start(agent=agent, room=ctx.room)

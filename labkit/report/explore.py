@@ -17,8 +17,8 @@ from typing import Any
 import ipywidgets
 import pandas as pd
 
-from labkit.config import SETTINGS, Settings, Value
-from labkit.providers.profile import load_profiles
+from labkit.config import Settings, Value
+from labkit.report.knobs import SDK, classed, knob_values, knob_widget, of_agent, turn, value_text
 from labkit.report.palette import use_style
 from labkit.report.snippet import session_code
 from labkit.report.tuning import (
@@ -35,27 +35,6 @@ from labkit.study.sweep import sweep
 from labkit.study.tables import Results
 from labkit.study.verdict import Rules
 
-_RTT_S = (0.005, 0.03, 0.06, 0.1, 0.2)
-KNOBS: dict[str, Sequence[object]] = {
-    "turn_detection": ("detector", "vad", "stt"),
-    "endpointing.mode": ("fixed", "dynamic"),
-    "endpointing.min_delay_s": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0),
-    "endpointing.max_delay_s": (0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0),
-    "turn_detector.threshold": (0.05, 0.1, 0.2, 0.36, 0.5, 0.7),
-    "vad.min_silence_s": (0.05, 0.1, 0.15, 0.2, 0.25, 0.35, 0.55, 0.8),
-    "preemptive.enabled": (True, False),
-    "preemptive.tts": (True, False),
-    "llm.model": (),
-    "caller.persona": (),
-    "links.caller.rtt_s": _RTT_S,
-    "links.deepgram.rtt_s": _RTT_S,
-    "links.openai.rtt_s": _RTT_S,
-    "links.cartesia.rtt_s": _RTT_S,
-}
-"""The knobs there are by default, and what each can be set to; empty for all that is known."""
-
-_SDK = "default"
-"""The position at which a knob leaves its setting to the SDK, or to the agent file."""
 _KEPT = 5
 
 
@@ -75,7 +54,7 @@ def explore(
 
     Args:
         agent: A built-in agent's name, ``path.py`` or ``path.py:object``.
-        knobs: Names of :data:`KNOBS`, or any settings with the values each can take.
+        knobs: Names of :data:`labkit.report.knobs.KNOBS`, or any settings and their values.
         baseline: Settings of the agent that everything is held against; the SDK's defaults if none.
         settings: Fixed for both: such as another provider profile.
         turns: Caller turns after which a measurement ends by itself.
@@ -91,7 +70,7 @@ def explore(
         UsageError, SettingError, AgentFileError: nothing was started.
     """
     return Explorer(
-        agent, _knobs(knobs), baseline or {}, settings or {}, turns, turns_per_call, seed,
+        agent, knob_values(knobs), baseline or {}, settings or {}, turns, turns_per_call, seed,
         workers or len(os.sched_getaffinity(0)), rules or Rules(),
     )  # fmt: skip
 
@@ -126,7 +105,7 @@ class Explorer:
         self._latest: Progress | None = None
         self._tried: dict[str, pd.DataFrame] = {}
         self._choice, self._setting_knobs, self._closed = 0, False, False
-        self.knobs = {name: _widget(name, values) for name, values in knobs.items()}
+        self.knobs = {name: knob_widget(name, values) for name, values in knobs.items()}
         self._show_knobs(self._baseline)
         self._build()
         self._refiner = Refiner(
@@ -237,7 +216,7 @@ class Explorer:
         return {
             name: widget.value
             for name, widget in self.knobs.items()
-            if _of_agent(name) == agents and widget.value != _SDK
+            if of_agent(name) == agents and widget.value != SDK
         }
 
     def _show_knobs(self, values: Mapping[str, Value]) -> None:
@@ -246,7 +225,7 @@ class Explorer:
         try:
             for name, value in values.items():
                 if name in self.knobs:
-                    _place(name, self.knobs[name], value)
+                    turn(name, self.knobs[name], value)
         finally:
             self._setting_knobs = False
 
@@ -263,12 +242,12 @@ class Explorer:
     # ------------------------------------------------------------------------ what is seen
 
     def _build(self) -> None:
-        self._status = _classed(ipywidgets.HTML(), "labkit-status")
+        self._status = classed(ipywidgets.HTML(), "labkit-status")
         self._bar = ipywidgets.IntProgress(min=0, max=1, layout={"width": "100%"})
-        self._frontier = _classed(ipywidgets.Image(format="png"), "labkit-frontier")
-        self._waterfall = _classed(ipywidgets.Image(format="png"), "labkit-waterfall")
-        self._stages = _classed(ipywidgets.HTML(), "labkit-stages")
-        self._code = _classed(
+        self._frontier = classed(ipywidgets.Image(format="png"), "labkit-frontier")
+        self._waterfall = classed(ipywidgets.Image(format="png"), "labkit-waterfall")
+        self._stages = classed(ipywidgets.HTML(), "labkit-stages")
+        self._code = classed(
             ipywidgets.Textarea(layout={"width": "100%", "height": "16em"}, disabled=False),
             "labkit-code",
         )
@@ -297,7 +276,7 @@ class Explorer:
         ])  # fmt: skip
 
     def _back(self) -> None:
-        self._show_knobs({name: self._baseline.get(name) for name in self.knobs if _of_agent(name)})
+        self._show_knobs({name: self._baseline.get(name) for name in self.knobs if of_agent(name)})
         self._measure()
 
     def _copy(self) -> None:
@@ -358,89 +337,6 @@ class Explorer:
         own, base = self.chosen, self._baseline
         names = [n for n in dict.fromkeys([*own, *base]) if own.get(n) != base.get(n)]
         return (
-            ", ".join(f"{n.rpartition('.')[2]} {_text(n, own.get(n))}" for n in names) or "chosen"
+            ", ".join(f"{n.rpartition('.')[2]} {value_text(n, own.get(n))}" for n in names)
+            or "chosen"
         )
-
-
-def _knobs(
-    given: Sequence[str] | Mapping[str, Sequence[object]] | None,
-) -> dict[str, Sequence[Value]]:
-    """The values of each knob, checked.
-
-    Raises:
-        UsageError: no values are known for a name.
-        SettingError: a setting that does not exist or a value it cannot take.
-    """
-    named = dict(given) if isinstance(given, Mapping) else dict.fromkeys(given or KNOBS, ())
-    found: dict[str, Sequence[Value]] = {}
-    for name, values in named.items():
-        known = values or KNOBS.get(name) or _all(name)
-        if not known:
-            raise UsageError(f"knob {name}: name the values it can take, as {{{name!r}: [...]}}")
-        found[name] = [Settings({name: v}).value(name) for v in known]
-    return found
-
-
-def _all(name: str) -> Sequence[object]:
-    Settings({name: None})  # raises for a name that does not exist
-    if name == "llm.model":
-        models = load_profiles()["openai"].table["models"]
-        return [model for model, figures in models.items() if "first_token" in figures]
-    setting = SETTINGS.get(name)
-    if setting is None:
-        return ()
-    return (True, False) if setting.kind == "flag" else setting.choices
-
-
-def _of_agent(name: str) -> bool:
-    return name.startswith("agent.") or (name in SETTINGS and SETTINGS[name].agent)
-
-
-def _widget(name: str, values: Sequence[Value]) -> Any:
-    default = _position(SETTINGS[name].default if name in SETTINGS else None)
-    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
-    kind = ipywidgets.SelectionSlider if numbers else ipywidgets.Dropdown
-    widget = kind(
-        options=_options(name, [default, *values], numbers), value=default, description=name,
-        layout={"width": "26em"}, style={"description_width": "13em"},
-        **({"continuous_update": False} if numbers else {}),
-    )  # fmt: skip
-    widget.tooltip = SETTINGS[name].help if name in SETTINGS else name
-    return _classed(widget, "labkit-knob", f"labkit-knob-{name.replace('.', '-')}")
-
-
-def _place(name: str, widget: Any, value: Value) -> None:
-    """Turns a knob; one that has no such position gets it."""
-    position = _position(value)
-    there = [v for _, v in widget.options]
-    if position not in there:
-        numbers = isinstance(widget, ipywidgets.SelectionSlider)
-        widget.options = _options(name, [*there, position], numbers)
-    widget.value = position
-
-
-def _position(value: Value) -> Value:
-    return _SDK if value is None else value
-
-
-def _options(name: str, values: Sequence[Value], numbers: bool) -> list[tuple[str, Value]]:
-    every = list(dict.fromkeys(values))
-    if numbers:
-        every.sort(key=lambda v: v if isinstance(v, (int, float)) else float("-inf"))
-    return [(_text(name, v), v) for v in every]
-
-
-def _text(name: str, value: Value) -> str:
-    if value is None or value == _SDK:
-        return "SDK's own"
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, (int, float)):
-        return f"{1000 * value:g} ms" if name.endswith("_s") else f"{value:g}"
-    return value
-
-
-def _classed(widget: Any, *names: str) -> Any:
-    for name in names:
-        widget.add_class(name)
-    return widget

@@ -86,7 +86,7 @@ class Moment:
 
         figure = self.figure()
         player = display.Audio(  # type: ignore[no-untyped-call]
-            self.stereo.T, rate=self.rate_hz, normalize=False
+            self.stereo.T / 32768, rate=self.rate_hz, normalize=False
         )
         display.display(figure, player)  # type: ignore[no-untyped-call]
         plt.close(figure)

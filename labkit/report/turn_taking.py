@@ -72,13 +72,19 @@ def frontier_table(results: Results, harm: str = "cut_in", q: float = 0.5) -> pd
     return pd.concat(parts, ignore_index=True)
 
 
-def frontiers(points: pd.DataFrame, harm_name: str, limit: float | None = None) -> Figure:
+def frontiers(
+    points: pd.DataFrame,
+    harm_name: str,
+    limit: float | None = None,
+    anchors: Sequence[Anchor] = (),
+) -> Figure:
     """Latency against harm, one panel per persona, each with axes of its own.
 
     Args:
         points: What :func:`frontier_table` returned.
         harm_name: What the harm is called.
         limit: Harm accepted at most.
+        anchors: Published latencies, drawn as lines.
     """
     personas = list(points["persona"].unique())
     figure, axes = plt.subplots(
@@ -87,6 +93,13 @@ def frontiers(points: pd.DataFrame, harm_name: str, limit: float | None = None) 
     for ax, persona in zip(axes[0], personas, strict=True):
         frontier(points[points["persona"] == persona], ax, harm_name=harm_name, limit=limit)
         ax.set_title(f"{persona.replace('_', ' ')} callers")
+        for anchor in anchors:
+            at = 1000 * (anchor.value_s or anchor.low_s)
+            ax.set_xlim(left=min(ax.get_xlim()[0], 0.8 * at))
+            ax.axvline(at, color=SOFT, linewidth=1.0, linestyle=":")
+            ax.annotate(anchor.name, (at, 1), xycoords=("data", "axes fraction"), rotation=90,
+                        xytext=(3, -4), textcoords="offset points", va="top", fontsize=8,
+                        color=SOFT)  # fmt: skip
         if ax.get_legend() is not None:
             ax.get_legend().remove()
     handles, names = axes[0][0].get_legend_handles_labels()
@@ -98,12 +111,14 @@ def pauses(points: pd.DataFrame, anchors: Sequence[Anchor], ax: Axes | None = No
     """Draws cut-offs per pause against the delay of the decision, beside published points.
 
     Args:
-        points: What ``pause_points`` returned.
+        points: What ``pause_points`` returned; an arm that cut every turn off has no delay and no
+            place here.
         anchors: Published points with a ``share``.
         ax: Where to draw; a new figure by default.
     """
     ax = axes_or_new(ax, 8.0, 4.8)
     obstacles, labels = Obstacles(), []
+    points = points[points["delay_s"].notna()]
     for i, group in enumerate(dict.fromkeys(points["group"])):
         own, look = records(points[points["group"] == group]), looks(i)
         x = [1000 * r["delay_s"] for r in own]
@@ -117,14 +132,8 @@ def pauses(points: pd.DataFrame, anchors: Sequence[Anchor], ax: Axes | None = No
                 obstacles.line(x[k - 1], y[k - 1], x[k], y[k])
     for k, anchor in enumerate(anchors):
         at, share = 1000 * (anchor.value_s or anchor.low_s), 100 * (anchor.share or 0.0)
-        ax.plot(
-            [at],
-            [share],
-            "X",
-            color=SOFT,
-            markersize=8,
-            label=None if k else "published, eot-bench",
-        )
+        name = None if k else "published, eot-bench"
+        ax.plot([at], [share], "X", color=SOFT, markersize=8, label=name)
         labels.append(Label(at, share, anchor.name.rpartition(": ")[2], SOFT))
     ax.set_ylim(bottom=0)
     ax.set_xlim(left=0)

@@ -28,6 +28,18 @@ def with_context(turns: pd.DataFrame) -> pd.DataFrame:
     return turns.assign(lost_context=(1.0 - turns["reply_right"]).where(needs))
 
 
+def in_classes(turns: pd.DataFrame, bins: Sequence[int]) -> pd.DataFrame:
+    """The turns after the first, which reads everything, with ``up_to_turn``, their class's end.
+
+    Args:
+        turns: Turns with ``turn_number``, from 1.
+        bins: Turn numbers after which a class ends, from 0.
+    """
+    later = turns[turns["turn_number"] > 1]
+    ends = pd.cut(later["turn_number"], list(bins), labels=list(bins[1:]))
+    return later.assign(up_to_turn=ends.astype(float)).dropna(subset=["up_to_turn"])
+
+
 def hit_shares(turns: pd.DataFrame) -> pd.DataFrame:
     """Each arm's mean share of cached prompt tokens, with its 95% interval over calls."""
     rows = {}

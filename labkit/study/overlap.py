@@ -7,16 +7,15 @@ to be ready; preemptive generation lets both run at once. So the latency is a ma
     preemption on        max(commit + hook, transcript + llm + sentence) + voice + rest
     ... and of the TTS   max(commit + hook, transcript + llm + sentence + voice) + rest
 
-The parts are read off an arm without preemption, in which they stand one after the other and none is
-hidden. What a saving in one part is worth then depends on the others: that is why savings do not
-add up.
+The parts are read off an arm without preemption, in which they stand one after the other and none
+is hidden. What a saving in one part is worth then depends on the others: that is why savings do
+not add up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 
 PARTS = ("transcript_s", "commit_s", "hook_s", "llm_s", "sentence_s", "voice_s", "rest_s")
@@ -74,8 +73,9 @@ def predict(of: pd.DataFrame, mode: str = "llm") -> pd.Series:
         return decided + thought + of["voice_s"] + of["rest_s"]
     early = of["transcript_s"] + thought
     if mode == "llm":
-        return np.maximum(decided, early) + of["voice_s"] + of["rest_s"]
-    return np.maximum(decided, early + of["voice_s"]) + of["rest_s"]
+        return decided.where(decided > early, early) + of["voice_s"] + of["rest_s"]
+    early = early + of["voice_s"]
+    return decided.where(decided > early, early) + of["rest_s"]
 
 
 def combine(base: pd.DataFrame, changed: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

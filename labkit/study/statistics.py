@@ -72,7 +72,7 @@ def _weighted_quantile(
 
 def _columns(turns: pd.DataFrame, column: str, calls: pd.Index) -> tuple[np.ndarray, np.ndarray]:
     known = turns[turns[column].notna()]
-    return known[column].to_numpy(dtype=float), calls.get_indexer(known["call"])
+    return known[column].to_numpy(dtype=float), calls.get_indexer(pd.Index(known["call"]))
 
 
 def quantile(

@@ -61,7 +61,8 @@ def pause_points(results: Results) -> pd.DataFrame:
         turns = arm.turns[arm.turns["n_pauses"] > 0]
         group, label = group_and_label(name)
         whole = turns[turns["n_cut_offs"] == 0]
-        cut = turns.assign(cut=turns["n_cut_offs"] / turns["n_pauses"])
+        cut_offs = turns[["n_cut_offs", "n_pauses"]].min(axis=1)
+        cut = turns.assign(cut=cut_offs / turns["n_pauses"])
         share = statistics.mean(cut, "cut")
         low, high = statistics.wilson(share.value, share.n)
         rows.append({

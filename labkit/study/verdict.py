@@ -9,7 +9,6 @@ from typing import Any
 from labkit.study.statistics import Estimate
 
 
-
 @dataclass(frozen=True)
 class Rules:
     """What would be worth having and what would be too dear.

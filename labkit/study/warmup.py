@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from labkit.study import paired, statistics
+from labkit.study.preemption import waits
 from labkit.study.summary import ms, percent
+
+ROUND_TRIPS = 3
+"""TCP, TLS 1.3, and the upgrade to a WebSocket."""
+
+HANDSHAKE = "three round trips"
 
 FIRST, LATER, AFTER = "first turn", "later turns", "after a reply was cut off"
 
@@ -50,22 +57,29 @@ def by_moment(turns: pd.DataFrame, axes: Sequence[str] = ()) -> pd.DataFrame:
     return table.rename_axis([None, None]).rename_axis("arm", axis="columns")
 
 
-def against(turns: pd.DataFrame, baseline: str, x: str) -> pd.DataFrame:
-    """Mean savings at each value of a swept setting.
+def against(turns: pd.DataFrame, baseline: str, x: str, delay_s: float) -> pd.DataFrame:
+    """Mean savings at each round trip, beside the handshake's own round trips.
 
     Args:
-        turns: Turns of all arms.
+        turns: First turns of the baseline and of one other arm.
         baseline: The cold arm.
-        x: The swept setting.
+        x: The setting of the round trip.
+        delay_s: The wait that the turn detector's doubt brings, seconds.
 
     Returns:
-        One row per arm and value: ``saved_s``, ``low``, ``high``, ``n_turns``.
+        One row per round trip for the ``turns`` that were committed at once, for those that were
+        held back, and for :data:`HANDSHAKE`: ``saved_s``, ``low``, ``high``, ``n_turns``.
     """
-    rows = []
-    for (arm, value), own in paired.savings(turns, baseline, [x]).groupby(["arm", x], sort=False):
+    saved = paired.savings(turns, baseline, [x])
+    rows: list[dict[str, Any]] = []
+    for (wait, value), own in saved.groupby([waits(saved, delay_s), x]):
         e = statistics.mean(own, "saved_s")
-        rows.append({"arm": arm, x: value, "saved_s": e.value, "low": e.low, "high": e.high,
+        rows.append({"turns": wait, x: value, "saved_s": e.value, "low": e.low, "high": e.high,
                      "n_turns": e.n})  # fmt: skip
+    for value in sorted(saved[x].unique()):
+        alone = ROUND_TRIPS * float(value)
+        rows.append({"turns": HANDSHAKE, x: value, "saved_s": alone, "low": alone, "high": alone,
+                     "n_turns": 0})  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -93,18 +107,19 @@ def by_idle(turns: pd.DataFrame, baseline: str, x: str) -> pd.DataFrame:
     return table.rename_axis(None).rename_axis("arm", axis="columns")
 
 
-def slope(points: pd.DataFrame, x: str, y: str = "saved_s") -> str:
-    """How much a warm connection saves per millisecond of round trip, as a sentence.
+def slopes(points: pd.DataFrame, x: str) -> str:
+    """How much a warm connection saves per millisecond of round trip, as sentences.
 
     Args:
-        points: A sweep's points, one per round trip, seconds.
+        points: What :func:`against` returned.
         x: The column of the round trips.
-        y: The column of the savings.
     """
-    if len(points) < 2:
-        return "One round trip alone has no slope."
-    rise, at_nought = np.polyfit(points[x], points[y], 1)
-    return (
-        f"A straight line through the points: {rise:.1f} ms saved per millisecond of round trip, "
-        f"and {ms(float(at_nought))} ms of the provider's own work without any distance."
-    )
+    told = []
+    for turns, own in points[points["turns"] != HANDSHAKE].groupby("turns", sort=False):
+        if len(own) > 1:
+            rise, rest = np.polyfit(own[x], own["saved_s"], 1)
+            told.append(
+                f"Turns *{turns}*: {rise:.1f} ms saved per millisecond of round trip, "
+                f"and {ms(float(rest))} ms without any distance."
+            )
+    return " ".join(told) or "A slope needs two round trips."

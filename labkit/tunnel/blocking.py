@@ -6,18 +6,26 @@ thread that asked: on the loop's thread this stalls the loop, as it does in life
 own, such as that of OpenTelemetry's batch processor, it stalls only that thread, in real time. The
 bytes are those of the real client; what is emulated is the socket.
 
+OpenTelemetry's exporters also wait on events: on the loop's thread that takes virtual time, and the
+thread of its batch processor, whose 5 s would be real ones, waits until it is woken: by a full
+batch, or by the flush at the end of the call.
+
 While the loop is stalled, the emulated providers and the caller, which live on it, stand still as
 well. In life they go on meanwhile, so what a stall costs here is an upper bound.
 """
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
+import types
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 from labkit.providers.collector import Collector
+from labkit.tunnel import clock
 from labkit.tunnel.link import Link
 
 HANDSHAKES = 2
@@ -41,6 +49,31 @@ class BlockingHost:
             wait_s += self.link.dns_s
         status, took_s = self.collector.accept(path, headers, body)
         return status, wait_s + trips * self.link.rtt_s + took_s
+
+
+class _Event(threading.Event):
+    """An event whose time-outs are those of the tunnel's clock."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if clock.is_virtual():
+            if asyncio._get_running_loop() is None:
+                timeout = None
+            elif timeout is not None and not self.is_set():
+                time.sleep(timeout)
+                return self.is_set()
+        return super().wait(timeout)
+
+
+def _own_events() -> None:
+    """Gives the waiting parts of OpenTelemetry's exporters events of this module."""
+    import opentelemetry.exporter.otlp.common.http as client
+    import opentelemetry.sdk._shared_internal as batches
+
+    threads = types.ModuleType("threading")
+    threads.__dict__.update(threading.__dict__)
+    threads.Event = _Event  # type: ignore[attr-defined]
+    for module in (client, batches):
+        module.threading = threads  # type: ignore[attr-defined]
 
 
 def install(find: Callable[[str], BlockingHost | None]) -> None:
@@ -75,3 +108,4 @@ def install(find: Callable[[str], BlockingHost | None]) -> None:
         return response
 
     HTTPAdapter.send = send  # type: ignore[method-assign]
+    _own_events()

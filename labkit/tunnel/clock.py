@@ -88,6 +88,11 @@ class Clock:
 _clock: Clock | None = None
 
 
+def is_virtual() -> bool:
+    """Whether a loop with a virtual clock is running in this process."""
+    return _clock is not None
+
+
 def install() -> None:
     """Puts thin wrappers around the functions of :mod:`time`; they follow the current clock.
 
@@ -127,7 +132,7 @@ def install() -> None:
         else:
             clock.sleep(seconds)
 
-    time.sleep = sleep
+    time.sleep = sleep  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
@@ -152,7 +157,7 @@ class _Holds:
     names: dict[int, str] = field(default_factory=dict)
 
 
-class _Selector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
+class _Selector(selectors.DefaultSelector):
     """Polls the sockets; where a real loop would sleep, it moves the clock."""
 
     loop: TunnelLoop
@@ -173,7 +178,7 @@ class _Selector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
                 "nothing is scheduled and nothing is under way; waiting:\n" + self.loop.waiting()
             )
         clock = self.loop.clock
-        clock.now_ns = max(clock.now_ns, round(scheduled[0]._when * 1e9))
+        clock.now_ns = max(clock.now_ns, round(scheduled[0].when() * 1e9))
         return events
 
 

@@ -66,7 +66,7 @@ class Console:
     def io_acquired(self) -> bool:
         return self.session is not None
 
-    def acquire_io(self, *, loop: asyncio.AbstractEventLoop, session: AgentSession) -> None:
+    def acquire_io(self, *, loop: asyncio.AbstractEventLoop, session: AgentSession[Any]) -> None:
         self.session = session
         if not self._agent.reads_metadata:
             self.overrides = override_session(session, self._settings, self._agent)

@@ -45,7 +45,7 @@ async def open_servers(
     corpus = SpeechCorpus.load()
     keys = frozenset({key}) if key else None
     ports: dict[str, int] = {}
-    runners = []
+    runners: list[web.AppRunner] = []
     for offset, (name, cls) in enumerate(sorted(EMULATORS.items())):
         more = {"clips": corpus.clips} if name == "deepgram" else {}
         emulator = cls(profiles[name], lambda: scene, api_keys=keys, **more)

@@ -110,11 +110,11 @@ def main() -> int:
 
     calls = wanted.calls
     began_s = time.perf_counter()
-    first = pool(1).submit(several, VAD, range(1)).result()
+    first = pool(1).submit(several, {}, range(1)).result()
     first.wall_s = time.perf_counter() - began_s
     row("start-up and first call", first)
+    on_workers(1, {}, calls)  # reads the recordings, fills the memo of the end-of-turn model
     speed("VAD ends turns", on_workers(1, VAD, calls), VAD_FLOOR)
-    on_workers(1, {}, calls)  # fills the memo of the end-of-turn model
     one = on_workers(1, {}, calls)
     speed("turn detector, warm memo", one, DETECTOR_FLOOR)
     on_workers(2, {}, 10)
@@ -134,7 +134,7 @@ def main() -> int:
                 f"{TURNS_FLOOR_S:.0f} s",
                 many.wall_s <= TURNS_FLOOR_S,
             )
-    Console().print(table)
+    Console(width=120).print(table)
     for what in missed:
         print(f"floor missed: {what}", file=sys.stderr)
     return 1 if missed else 0

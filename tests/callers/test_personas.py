@@ -141,6 +141,14 @@ def test_who_talks_over_begins_at_the_moment_and_loses_words_to_the_deaf_agent()
     assert barged["first_words_lost"].iloc[0] > 0
 
 
+def test_a_greeting_is_waited_for_and_can_be_talked_over() -> None:
+    waited = rows(2, agent__greets=True)
+    barged = rows(2, agent__greets=True, caller__barge_in_after_s=0.5)
+    assert not waited["barged_in"].any() and (waited["n_cut_ins"] == 0).all()
+    assert barged["barged_in"].tolist() == [True, True]
+    assert barged["at_caller_started_s"][0] < waited["at_caller_started_s"][0] - 1
+
+
 def test_who_hums_hums_while_the_agent_speaks_and_lets_it_finish() -> None:
     turns = rows(caller__backchannel_prob=1.0)
     assert turns["n_backchannels"].sum() >= 2

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -93,3 +95,23 @@ def test_a_comment_changes_nothing_and_a_line_does(notebook: Path) -> None:
 def test_what_cannot_run_is_refused(notebook: Path, place: dict[str, object], words: str) -> None:
     with pytest.raises(NotebookError, match=words.replace("?", r"\?")):
         points(find(str(notebook)), [{"width": 2}, place], "default", notebook.parent / "out")
+
+
+@pytest.mark.slow
+def test_papermill_alone_runs_a_study(tmp_path: Path) -> None:
+    """From any folder, with parameters, without a command of labkit's."""
+    study = Path(__file__).resolve().parents[2] / "notebooks" / "18_tune_by_hand.ipynb"
+    given = {"n_calls": 2, "n_turns": 2, "min_turns": 1, "min_delay_s": 0.2}
+    words = [w for name, value in given.items() for w in ("-p", name, str(value))]
+    done = subprocess.run(
+        [sys.executable, "-m", "papermill", str(study), "out.ipynb", *words,
+         "-p", "figures_to", str(tmp_path / "figures"), "--no-progress-bar"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=280,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    executed = json.loads((tmp_path / "out.ipynb").read_text())
+    outputs = [o for c in executed["cells"] for o in c.get("outputs", [])]
+    assert not [o for o in outputs if o["output_type"] == "error"]
+    assert sum("image/png" in o.get("data", {}) for o in outputs) == 3
+    assert '"min_delay": 0.2' in json.dumps(outputs).replace('\\"', '"')
+    assert (tmp_path / "figures" / "18_tune_by_hand" / "frontier.png").is_file()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import wave
+
 import numpy as np
 import pytest
 
@@ -45,6 +48,19 @@ def test_the_picture_shows_both_tracks_and_the_milestones(turns) -> None:
     names = {text.get_text() for text in upper.texts}
     assert {"caller's last sound", "committed", "reply heard"} <= names
     assert "turn 0" in upper.get_title(loc="left") + upper.get_title()
+
+
+def test_a_notebook_shows_a_player_in_stereo(turns, monkeypatch) -> None:
+    from IPython import display
+
+    shown: list = []
+    monkeypatch.setattr(display, "display", lambda *things: shown.extend(things))
+    moment = listen(turns.iloc[0])
+    moment._ipython_display_()
+    _, player = shown
+    with wave.open(io.BytesIO(player.data)) as sound:
+        assert (sound.getnchannels(), sound.getframerate()) == (2, SAMPLE_RATE_HZ)
+        assert sound.getnframes() == len(moment.stereo)
 
 
 def test_a_row_of_another_version_is_refused(turns) -> None:

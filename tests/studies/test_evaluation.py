@@ -9,11 +9,16 @@ import pandas as pd
 import pytest
 
 from labkit.paths import agents_dir
+from labkit.providers.collector import Collector
+from labkit.providers.profile import load_profiles
+from labkit.providers.scene import Scene
 from labkit.study import evaluation
 from labkit.study.experiment import Experiment
 from labkit.study.run import run
 from labkit.study.sweep import sweep
 from labkit.study.tables import Results
+from labkit.tunnel.blocking import BlockingHost
+from labkit.tunnel.link import Link
 
 COLLECTOR = "providers.collector.traces.accept"
 ARMS = {
@@ -148,14 +153,49 @@ def strict(tmp_path: Path) -> Path:
     return agent
 
 
-@pytest.mark.parametrize("how", ["whole", "sentence", "early", "parallel"])
-def test_what_the_guard_blocks_is_not_spoken_to_its_end(strict: Path, how: str) -> None:
+INSTEAD = "I'm sorry, I can't help with that."
+SENTENCE = "Can you tell me the order number?"
+
+
+def blocked(strict: Path, how: str) -> pd.Series:
     settings = {"agent.guardrail": how, "caller.dialogue": "order_status"}
-    blocked = run(str(strict), calls=1, turns=1, settings=settings)
-    assert (blocked.calls["status"] == "ok").all(), blocked.calls["error"].tolist()
-    turn = blocked.turns.iloc[0]
-    assert "can you tell me the order number" not in turn["replied"].lower()
-    assert turn["replied"].endswith("I can't help with that.")
+    results = run(str(strict), calls=1, turns=1, settings=settings)
+    assert (results.calls["status"] == "ok").all(), results.calls["error"].tolist()
+    return results.turns.iloc[0]
+
+
+def test_a_guard_in_the_models_node_keeps_a_blocked_sentence_from_voice_and_history(
+    strict: Path,
+) -> None:
+    turn = blocked(strict, "early")
+    assert SENTENCE not in turn["replied"]
+    assert turn["replied"].endswith(INSTEAD)
+    assert turn["tts_characters"] == pytest.approx(len(turn["replied"]), abs=2)
+
+
+def test_a_guard_before_the_voice_keeps_it_from_the_voice_alone(strict: Path) -> None:
+    whole = blocked(strict, "whole")
+    assert whole["tts_characters"] == pytest.approx(len(INSTEAD), abs=2)
+    assert SENTENCE in whole["replied"], "the history holds what was never said"
+    sentence = blocked(strict, "sentence")
+    spoken = len("I'm sorry to hear that. ") + len(INSTEAD)
+    assert sentence["tts_characters"] == pytest.approx(spoken, abs=2)
+
+
+def test_a_guard_beside_the_voice_stops_it_and_says_something_else(strict: Path) -> None:
+    turn = blocked(strict, "parallel")
+    assert SENTENCE not in turn["replied"]
+    assert turn["replied"].endswith(INSTEAD)
+
+
+def test_a_blocking_client_waits_for_handshakes_once_and_for_the_collector_each_time() -> None:
+    collector = Collector(load_profiles()["collector"], Scene, lambda: 0.0)
+    host = BlockingHost(collector, Link(rtt_s=0.03, dns_s=0.005))
+    empty = (7, "/v1/traces", {}, b"")
+    assert host.exchange(*empty) == (200, pytest.approx(0.005 + 3 * 0.03 + 0.02))
+    assert host.exchange(*empty) == (200, pytest.approx(0.03 + 0.02))
+    assert host.exchange(7, "/v1/metrics", {}, b"")[0] == 404
+    assert host.exchange(7, "/v1/traces", {}, b"not protobuf")[0] == 400
 
 
 def test_running_totals_become_amounts_per_turn() -> None:

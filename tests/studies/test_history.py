@@ -85,3 +85,10 @@ def test_added_is_paired_and_by_class_of_turns() -> None:
     assert found["arm"].tolist() == ["b", "b"]
     assert found["turn_number"].tolist() == [2, 4]
     assert found["added_s"].tolist() == pytest.approx([0.015, 0.035])
+
+
+def test_classes_leave_out_the_first_turn_and_what_no_class_holds() -> None:
+    turns = pd.DataFrame({"turn_number": range(1, 12)})
+    found = history.in_classes(turns, (0, 5, 10))
+    assert found["turn_number"].tolist() == list(range(2, 11))
+    assert found["up_to_turn"].tolist() == [5.0] * 4 + [10.0] * 5

@@ -94,8 +94,16 @@ def test_moments_of_a_call() -> None:
 
 
 def test_the_slope_counts_round_trips() -> None:
-    points = pd.DataFrame({"rtt": [0.0, 0.1, 0.2], "saved_s": [0.08, 0.38, 0.68]})
-    assert warmup.slope(points, "rtt").startswith(
-        "A straight line through the points: 3.0 ms saved per millisecond of round trip, and 80 ms"
-    )
-    assert warmup.slope(points.head(1), "rtt") == "One round trip alone has no slope."
+    rows = [
+        {"arm": arm, "call": 0, "turn": 0, "outcome": "answered", "rtt": rtt,
+         "sdk_end_of_turn_delay_s": 2.5, "response_latency_s": 3.0 + wait}
+        for rtt, cold in ((0.0, 0.08), (0.1, 0.38), (0.2, 0.68))
+        for arm, wait in (("cold", cold), ("default", 0.0))
+    ]  # fmt: skip
+    points = warmup.against(pd.DataFrame(rows), "cold", "rtt", 2.5)
+    held, alone = (points[points["turns"] == t] for t in ("held back 2,500 ms", warmup.HANDSHAKE))
+    assert held["saved_s"].tolist() == [pytest.approx(v) for v in (0.08, 0.38, 0.68)]
+    assert alone["saved_s"].tolist() == [pytest.approx(v) for v in (0.0, 0.3, 0.6)]
+    told = "3.0 ms saved per millisecond of round trip, and 80 ms without any distance."
+    assert warmup.slopes(points, "rtt") == f"Turns *held back 2,500 ms*: {told}"
+    assert warmup.slopes(alone, "rtt") == "A slope needs two round trips."

@@ -47,7 +47,7 @@ def test_adopted_is_good_somewhere_and_bad_nowhere() -> None:
 
 
 def test_savings_on_the_same_branch_are_not_counted_twice() -> None:
-    """The model takes 0.8 s, the commit comes at 0.5 s: beyond 0.6 s the model is not waited for."""
+    """Model and sentence take 0.8 s from the transcript at 0.3 s; the commit comes at 0.5 s."""
     one, other = parts(llm_s=0.3), parts(sentence_s=0.0)
     found = stacking.additivity(
         turns(1.6),
@@ -87,9 +87,11 @@ def test_an_empty_stack_saves_nothing() -> None:
 def test_interactions_are_what_a_pair_saves_beyond_its_members() -> None:
     table = pd.concat(
         [
-            turns(2.0, arm="defaults"), turns(1.7, arm="a"), turns(1.8, arm="b"),
+            turns(2.0, arm="defaults"),
+            turns(1.7, arm="a"),
+            turns(1.8, arm="b"),
             turns(1.6, arm="a+b"),
-        ]  # fmt: skip
+        ]
     )
     (row,) = stacking.interactions(table, "defaults", ["a", "b"]).to_dict("records")
     assert (row["first"], row["second"]) == ("a", "b")

@@ -30,7 +30,8 @@ def record(session, segments=(), **more) -> CallRecord:
     )  # fmt: skip
     return CallRecord(
         call=0, seed=7, persona="hesitant", voice="v", turns=[turn], segments=list(segments),
-        providers=[], session=session, line_delay_s=LINE, one_way_s={}, simulated_s=20.0, wall_s=0.1,
+        providers=[], session=session, line_delay_s=LINE, one_way_s={}, simulated_s=20.0,
+        wall_s=0.1,
     )  # fmt: skip
 
 
@@ -69,8 +70,10 @@ def test_nothing_decided_is_unknown() -> None:
 @pytest.fixture
 def turns() -> pd.DataFrame:
     return pd.DataFrame({
-        "arm": ["silence, 0.3 s"] * 4, "call": [0, 0, 1, 1], "outcome": ["answered"] * 3 + ["cut_in"],
-        "caller.persona": ["hesitant"] * 4, "caller.noise_floor_dbfs": [-120.0, -120.0, -60.0, -60.0],
+        "arm": ["silence, 0.3 s"] * 4, "call": [0, 0, 1, 1],
+        "outcome": ["answered"] * 3 + ["cut_in"],
+        "caller.persona": ["hesitant"] * 4,
+        "caller.noise_floor_dbfs": [-120.0, -120.0, -60.0, -60.0],
         "response_latency_s": [1.0, 1.2, 1.4, -0.5], "end_of_turn_s": [0.4, 0.5, 0.6, 0.4],
         "n_pauses": [1, 0, 2, 1], "n_cut_offs": [0, 0, 0, 1], "n_cut_ins": [0, 0, 0, 1],
         "n_messages": [1, 1, 1, 2], "talk_over_s": [0.0, 0.0, 0.0, 0.5], "words_lost": [0, 0, 0, 2],

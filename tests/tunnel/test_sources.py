@@ -28,7 +28,7 @@ def test_modules_beside_it_belong_to_it(agent: Path) -> None:
 
 def test_parameters_are_those_its_files_name(agent: Path) -> None:
     check_parameters(str(agent), Settings({"agent.colour": "red"}))
-    with pytest.raises(SettingError, match=r"no parameter 'agent.color'; did you mean agent.colour"):
+    with pytest.raises(SettingError, match=r"'agent.color'; did you mean agent.colour"):
         check_parameters(str(agent), Settings({"agent.color": "red"}))
     with pytest.raises(SettingError, match=r"it reads agent.colour"):
         check_parameters(str(agent), Settings({"agent.size": 3}))
