@@ -65,7 +65,8 @@ def _progress(label: str, quiet: bool) -> Iterator[Any]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=err, transient=True, disable=quiet) as bar:
+    hidden = quiet or not err.is_terminal
+    with Progress(*columns, console=err, transient=True, disable=hidden) as bar:
         task = bar.add_task(label, total=None)
 
         def tell(done: int, total: int) -> None:

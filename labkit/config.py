@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -82,6 +83,8 @@ class Setting:
         except (TypeError, ValueError):
             unit = f" in {self.unit}" if self.unit else ""
             raise SettingError(f"{self.name}={given!s}: a number{unit} is needed") from None
+        if not math.isfinite(number):
+            raise SettingError(f"{self.name}={given!s}: must be a finite number")
         low, high = self.low, self.high
         if not ((low is None or number >= low) and (high is None or number <= high)):
             limits = [f"at least {low:g}" if low is not None else ""]

@@ -183,10 +183,10 @@ def test_a_study_runs_and_a_slider_moves_its_figure(
     browser.execute_script("window.jupyterapp.commands.execute('notebook:run-all-cells')")
 
     # the study's own figures: as many as its cells draw
-    drawn = ".jp-OutputArea-output img[src^='data:image/png']"
+    drawn = ".jp-RenderedImage img"
     until(lambda: len(texts(browser, drawn)) >= 3 or errors(browser), 300, state)
     assert errors(browser) == [], state()
-    assert image(browser, drawn).startswith("data:image/png")
+    assert until(lambda: image(browser, drawn), 30, state)
     until(lambda: any("digest" in t or "livekit" in t for t in texts(browser, "td")), 60, state)
 
     # the widgets

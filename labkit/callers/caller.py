@@ -78,6 +78,9 @@ class Mouth:
 
     scene: Scene
     background: np.ndarray
+    turn: tuple[int, int] = (-1, 0)
+    """The latest turn and its first sample: what happens by chance is counted from there, so that
+    a turn meets the same noise and the same losses however long the replies before it took."""
     _speech: list[tuple[int, np.ndarray]] = field(default_factory=list)
     _sent: int = 0
 
@@ -89,6 +92,8 @@ class Mouth:
         """
         first = max(round(at_s * SAMPLE_RATE_HZ), self._sent)
         start_s = first / SAMPLE_RATE_HZ
+        if turn != self.turn[0]:
+            self.turn = (turn, first)
         heard = clip.pcm[: round(audible_s * SAMPLE_RATE_HZ)] if audible_s < math.inf else clip.pcm
         self._speech.append((first, heard))
         self.scene.track.words.extend(
@@ -103,7 +108,10 @@ class Mouth:
         """The next ``n_samples`` samples, int16."""
         first, last = self._sent, self._sent + n_samples
         if len(self.background):
-            out = self.background.take(np.arange(first, last), mode="wrap")
+            turn, begun = self.turn
+            luck = uniform(self.scene.seed, "caller.background", self.scene.call, turn)
+            place = first - begun + int(luck * len(self.background))
+            out = self.background.take(np.arange(place, place + n_samples), mode="wrap")
         else:
             out = np.zeros(n_samples, dtype=np.int16)
         for start, pcm in self._speech:

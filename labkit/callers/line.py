@@ -40,9 +40,9 @@ class Line:
         """From a sample's capture to its play-out at the other end, seconds."""
         return self.rtt_s / 2 + self.codec_s + self.jitter_buffer_s
 
-    def arrives(self, direction: str, packet: int) -> bool:
-        """Whether the packet with that number (20 ms each) is heard."""
-        name = (f"line.{direction}", self.call, packet)
+    def arrives(self, direction: str, turn: int, packet: int) -> bool:
+        """Whether the packet with that number (20 ms each), counted in its turn, is heard."""
+        name = (f"line.{direction}", self.call, turn, packet)
         if self.loss and uniform(self.seed, name[0] + ".loss", *name[1:]) < self.loss:
             return False
         if self.jitter_s:
@@ -50,15 +50,30 @@ class Line:
             return spread.draw(self.seed, name[0] + ".jitter", *name[1:]) <= self.jitter_buffer_s
         return True
 
-    def carry(self, direction: str, first_sample: int, pcm: np.ndarray, rate_hz: int) -> np.ndarray:
-        """What the far end hears of ``pcm``: int16 samples, the first one at ``first_sample``."""
+    def carry(
+        self,
+        direction: str,
+        first_sample: int,
+        pcm: np.ndarray,
+        rate_hz: int,
+        turn: tuple[int, int] = (-1, 0),
+    ) -> np.ndarray:
+        """What the far end hears.
+
+        Args:
+            direction: ``up`` to the agent or ``down`` to the caller.
+            first_sample: Position of the first sample of ``pcm``, from the start of the call.
+            pcm: int16 samples.
+            rate_hz: Their rate.
+            turn: Number and first sample of the turn in which packets are counted.
+        """
         if not self.loss and not self.jitter_s:
             return pcm
         size = round(PACKET_S * rate_hz)
         heard = pcm.copy()
         last = (first_sample + len(pcm) - 1) // size
         for packet in range(first_sample // size, last + 1):
-            if not self.arrives(direction, packet):
+            if not self.arrives(direction, turn[0], packet - turn[1] // size):
                 start = max(packet * size - first_sample, 0)
                 heard[start : (packet + 1) * size - first_sample] = 0
         return heard

@@ -139,6 +139,17 @@ class SpeechCorpus:
         """The packaged corpus, read once per process."""
         return SpeechCorpus(data_dir() / "speech")
 
+    def check(self) -> None:
+        """Makes sure that every file is there.
+
+        Raises:
+            SpeechError: names the first one that is missing.
+        """
+        packs = {row.file for row in self._rows.values()}
+        packs |= {file for _, file, *_ in self._agent_rows.values()}
+        for name in ("words.csv", "SHA256SUMS", *sorted(packs)):
+            _there(self._folder / name)
+
     @functools.cached_property
     def digest(self) -> str:
         """SHA-256 of the list of file hashes: one value for all audio and all indexes."""
@@ -280,8 +291,14 @@ class SpeechCorpus:
 
 
 def _read_csv(file: Path) -> Iterable[dict[str, str]]:
+    _there(file)
     with file.open(newline="", encoding="utf-8") as lines:
         yield from csv.DictReader(lines)
+
+
+def _there(file: Path) -> None:
+    if not file.is_file():
+        raise SpeechError(f"the speech corpus is incomplete: {file} is missing")
 
 
 def _spans(text: str, per_second: float) -> tuple[tuple[float, float], ...]:

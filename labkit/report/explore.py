@@ -244,8 +244,8 @@ class Explorer:
     def _build(self) -> None:
         self._status = classed(ipywidgets.HTML(), "labkit-status")
         self._bar = ipywidgets.IntProgress(min=0, max=1, layout={"width": "100%"})
-        self._frontier = classed(ipywidgets.Image(format="png"), "labkit-frontier")
-        self._waterfall = classed(ipywidgets.Image(format="png"), "labkit-waterfall")
+        self._frontier = classed(_picture(), "labkit-frontier")
+        self._waterfall = classed(_picture(), "labkit-waterfall")
         self._stages = classed(ipywidgets.HTML(), "labkit-stages")
         self._code = classed(
             ipywidgets.Textarea(layout={"width": "100%", "height": "16em"}, disabled=False),
@@ -264,13 +264,14 @@ class Explorer:
             button = ipywidgets.Button(description=text, layout={"width": "auto"})
             button.on_click(action)
             buttons.append(button)
-        knobs = ipywidgets.VBox(list(self.knobs.values()), layout={"min_width": "26em"})
+        knobs = ipywidgets.VBox(list(self.knobs.values()), layout={"flex": "0 0 auto"})
         figures = ipywidgets.HBox([self._frontier, self._waterfall], layout={"flex_flow": "wrap"})
+        seen = ipywidgets.VBox([figures, self._stages], layout={"min_width": "0"})
         self.box = ipywidgets.VBox([
             ipywidgets.HBox(buttons, layout={"flex_flow": "wrap"}),
             self._status,
             self._bar,
-            ipywidgets.HBox([knobs, ipywidgets.VBox([figures, self._stages])]),
+            ipywidgets.HBox([knobs, seen]),
             self._code,
             self._clipboard,
         ])  # fmt: skip
@@ -340,3 +341,7 @@ class Explorer:
             ", ".join(f"{n.rpartition('.')[2]} {value_text(n, own.get(n))}" for n in names)
             or "chosen"
         )
+
+
+def _picture() -> Any:
+    return ipywidgets.Image(format="png", layout={"max_width": "100%", "object_fit": "contain"})

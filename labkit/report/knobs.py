@@ -76,7 +76,7 @@ def knob_widget(name: str, values: Sequence[Value]) -> Any:
     kind = ipywidgets.SelectionSlider if numbers else ipywidgets.Dropdown
     widget = kind(
         options=_options(name, [default, *values], numbers), value=default, description=name,
-        layout={"width": "26em"}, style={"description_width": "13em"},
+        layout={"width": "29em"}, style={"description_width": "13em"},
         **({"continuous_update": False} if numbers else {}),
     )  # fmt: skip
     widget.tooltip = SETTINGS[name].help if name in SETTINGS else name

@@ -230,16 +230,19 @@ def _sweep_notebook(
 
 def _cell(row: Mapping[Any, Any], name: str) -> str:
     if name in ("p50", "p95"):
-        low, high = (ms(row[f"{name}_{end}_s"]) for end in ("low", "high"))
-        return f"{ms(row[f'{name}_s'])} [{low}–{high}]"
+        return _interval(*(ms(row[f"{name}{end}_s"]) for end in ("", "_low", "_high")))
     if name == "harm":
-        return f"{percent(row['harm'])} [{percent(row['harm_low'])}–{percent(row['harm_high'])}]"
+        return _interval(*(percent(row[f"harm{end}"]) for end in ("", "_low", "_high")))
     value = row[name]
     if name == "expected_s":
         return _duration(value)
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "default"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _interval(value: str, low: str, high: str) -> str:
+    return f"{value} [{low}–{high}]" if value != "–" else value
 
 
 def _duration(seconds: float) -> str:

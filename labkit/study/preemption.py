@@ -14,6 +14,7 @@ PREDICTED = ", predicted"
 """Ends the name of a predicted arm."""
 
 AT_ONCE = "committed at once"
+IN_PIECES = "heard in pieces"
 
 _TICK_S = 0.005
 """Two waits closer than this are the same wait."""
@@ -30,6 +31,8 @@ def predicted(
 ) -> pd.DataFrame:
     """What arms would save by :mod:`labkit.study.overlap`, from the baseline's turns alone.
 
+    The model takes a turn to be committed once; those that were heard in pieces are left out.
+
     Args:
         turns: Turns of the baseline, an arm without preemption, and perhaps others.
         baseline: Its name.
@@ -41,7 +44,8 @@ def predicted(
         swept settings, ``call``, ``turn``, ``saved_s``.
     """
     found = []
-    for place, part in paired.places(turns, baseline, axes):
+    whole = turns[turns["n_user_messages"] == 1]
+    for place, part in paired.places(whole, baseline, axes):
         of = overlap.parts(part)
         for arm, mode in modes.items():
             saved_s = overlap.predict(of, "off") - overlap.predict(of, mode)
@@ -90,18 +94,21 @@ def against(saved: pd.DataFrame, forecast: pd.DataFrame, x: str, delay_s: float)
 
 
 def waits(turns: pd.DataFrame, delay_s: float) -> pd.Series:
-    """Whether each turn was committed at once, or held back by the turn detector's doubt.
+    """Whether each turn was committed at once, held back by the turn detector's doubt, or split.
+
+    A turn is *heard in pieces* if it was committed before all of it had been transcribed.
 
     Args:
         turns: The turns table.
         delay_s: The wait that the doubt brings, seconds.
     """
     held = (turns["sdk_end_of_turn_delay_s"] - delay_s).abs() < _TICK_S
-    return held.map({False: AT_ONCE, True: f"held back {ms(delay_s)} ms"})
+    found = held.map({False: AT_ONCE, True: f"held back {ms(delay_s)} ms"})
+    return found.mask(turns["n_user_messages"] > 1, IN_PIECES)
 
 
 def by_wait(saved: pd.DataFrame, delay_s: float) -> pd.DataFrame:
-    """Mean savings of turns that were committed at once, and of those that were held back.
+    """Mean savings of turns by what they waited for, see :func:`waits`.
 
     Args:
         saved: Savings, turn by turn.

@@ -96,6 +96,8 @@ def call_spec(
         UsageError, SettingError, AgentFileError, ProfileError: something in it cannot be used.
     """
     from labkit.callers.dialogue import load_dialogues
+    from labkit.callers.speech import SpeechCorpus
+    from labkit.callers.turn import unknown_name
     from labkit.providers.profile import load_profiles
 
     if turns < 1:
@@ -107,7 +109,14 @@ def call_spec(
     load_profiles(settings.text("profile") or None, settings.figures)
     dialogue, known = settings.text("caller.dialogue"), load_dialogues()
     if dialogue != "mixed" and dialogue not in known:
-        raise UsageError(f"caller.dialogue={dialogue}: known are mixed, {', '.join(known)}")
+        raise UsageError(unknown_name("caller.dialogue", "dialogue", dialogue, ["mixed", *known]))
+    if settings.extra_hosts:
+        from labkit.providers import EMULATORS
+
+        for host, provider in settings.extra_hosts.items():
+            if provider not in EMULATORS:
+                raise UsageError(unknown_name(f"hosts.{host}", "provider", provider, EMULATORS))
+    SpeechCorpus.load().check()
     return CallSpec(
         agent=_absolute(agent) if agent.partition(":")[0].endswith(".py") else agent,
         settings=settings.as_dict(),

@@ -60,8 +60,9 @@ def against(turns: pd.DataFrame, baseline: str, x: str) -> pd.DataFrame:
     rows = []
     for (on, arm, value), own in both.groupby([_PREEMPTION, "arm", x], sort=False):
         e = statistics.mean(own, "saved_s")
-        rows.append({"preemption": f"preemption {'on' if bool(on) else 'off'}", "arm": arm, x: value,
-                     "saved_s": e.value, "low": e.low, "high": e.high, "n_turns": e.n})  # fmt: skip
+        name = "preemption on" if bool(on) else "preemption off"
+        rows.append({"preemption": name, "arm": arm, x: value, "saved_s": e.value,
+                     "low": e.low, "high": e.high, "n_turns": e.n})  # fmt: skip
     return pd.DataFrame(rows)
 
 

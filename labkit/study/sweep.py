@@ -210,7 +210,8 @@ def _run(jobs: Iterable[Job], there: Workers) -> Iterator[tuple[Job, bytes]]:
             if deaths[job.key] < _TRIES:
                 suspects.append(job)
                 continue
-            rows = lost_call(job.spec, f"the worker process died: {e}")
+            reason = str(e).partition("\n")[0]
+            rows = lost_call(job.spec, f"the worker process died: {reason}")
         except CancelledError:
             raise UsageError(
                 "the Dask cluster has gone; finished calls are kept: run the sweep again"

@@ -59,8 +59,12 @@ def close_pool(executor: Executor) -> None:
 
 
 def _begin(parent: int, stamp: str) -> None:
+    import loky.process_executor
+
     global _born
     _born = store.installed()
+    # the turn detector's model, loaded when first asked, is no leak
+    loky.process_executor._MAX_MEMORY_LEAK_SIZE = 10**10
     threading.Thread(target=_end_with, args=(parent,), daemon=True, name="parent's end").start()
     start()
 

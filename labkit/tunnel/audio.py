@@ -47,9 +47,9 @@ class Microphone(io.AudioInput):
             wait_s = due_s - self._now()
             if wait_s > 0:
                 await asyncio.sleep(wait_s)
-            pcm = self._line.carry(
-                "up", self._frame * self._size, self._mouth.emit(self._size), SAMPLE_RATE_HZ
-            )
+            pcm = self._mouth.emit(self._size)
+            first = self._frame * self._size
+            pcm = self._line.carry("up", first, pcm, SAMPLE_RATE_HZ, self._mouth.turn)
             self._frame += 1
             # as in a room, what arrives while the agent has its ears closed is gone
             if self._attached:

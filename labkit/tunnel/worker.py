@@ -158,6 +158,8 @@ class Worker:
                 _Call(self, spec, settings, emulators, self.network, loop).run()
             )
         finally:
+            # what is cancelled below has told all it had to tell
+            loop.set_exception_handler(lambda *_: None)
             _drain(loop)
             asyncio.set_event_loop(None)
             loop.close()

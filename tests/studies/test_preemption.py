@@ -107,6 +107,12 @@ def test_measured_and_predicted_stand_beside_each_other() -> None:
     assert "within 0 ms" in preemption.agreement(measured, forecast, ["delay"])
 
 
+def test_a_turn_heard_in_pieces_is_not_predicted() -> None:
+    turns = pd.DataFrame([one("off", 1.2), one("off", 1.2, turn=1, n_user_messages=2)])
+    assert preemption.predicted(turns, "off", {"on": "llm"})["turn"].tolist() == [0]
+    assert preemption.waits(turns, 2.5).tolist() == [preemption.AT_ONCE, preemption.IN_PIECES]
+
+
 def test_savings_want_a_known_baseline_and_answered_turns() -> None:
     turns = pd.DataFrame([one("off", 1.2), one("on", 0.9), one("on", 0.5, outcome="cut_in")])
     assert lab.paired.savings(turns, "off")["saved_s"].tolist() == [pytest.approx(0.3)]

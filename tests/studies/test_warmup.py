@@ -96,7 +96,7 @@ def test_moments_of_a_call() -> None:
 def test_the_slope_counts_round_trips() -> None:
     rows = [
         {"arm": arm, "call": 0, "turn": 0, "outcome": "answered", "rtt": rtt,
-         "sdk_end_of_turn_delay_s": 2.5, "response_latency_s": 3.0 + wait}
+         "n_user_messages": 1, "sdk_end_of_turn_delay_s": 2.5, "response_latency_s": 3.0 + wait}
         for rtt, cold in ((0.0, 0.08), (0.1, 0.38), (0.2, 0.68))
         for arm, wait in (("cold", cold), ("default", 0.0))
     ]  # fmt: skip

@@ -16,5 +16,5 @@ def one(arm: str, latency_s: float, **more: object) -> dict[str, object]:
         "at_reply_heard_s": 11.2,
     }
     row = {"arm": arm, "call": 0, "turn": 0, "outcome": "answered", "delay": 0.2}
-    row["served_model"] = "gpt-4o-mini"
+    row |= {"served_model": "gpt-4o-mini", "n_user_messages": 1}
     return row | at | {"response_latency_s": latency_s, "sdk_end_of_turn_delay_s": 0.5} | more
