@@ -157,8 +157,13 @@ def load_profiles(
     Raises:
         ProfileError: names the file, the key, what is allowed and the closest match.
     """
-    stamp = Path(overlay).stat().st_mtime_ns if overlay and Path(overlay).is_file() else 0
+    files = [*_files(), *([Path(overlay)] if overlay and Path(overlay).is_file() else [])]
+    stamp = max(file.stat().st_mtime_ns for file in files)
     return _load_profiles(str(overlay or ""), stamp, tuple(sorted((figures or {}).items())))
+
+
+def _files() -> list[Path]:
+    return sorted((data_dir() / "providers").glob("*.toml"))
 
 
 def _set_figure(tables: dict[str, Any], name: str, value: Any) -> None:
@@ -197,7 +202,7 @@ def _set_figure(tables: dict[str, Any], name: str, value: Any) -> None:
 def _load_profiles(
     overlay: str, stamp: int, figures: tuple[tuple[str, Any], ...]
 ) -> dict[str, Profile]:
-    tables = {p.stem: _read(p) for p in sorted((data_dir() / "providers").glob("*.toml"))}
+    tables = {p.stem: _read(p) for p in _files()}
     origins = {name: f"data/providers/{name}.toml" for name in tables}
     if overlay:
         change = _read(Path(overlay))

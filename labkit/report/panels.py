@@ -43,11 +43,12 @@ def sweep_panels(
         1, len(titles), figsize=(4.6 * len(titles) + 1.2, 4.2), sharex=True, sharey=True,
         squeeze=False, layout="constrained",
     )  # fmt: skip
-    highest = 0.0
+    lowest = highest = 0.0
     for ax, title in zip(axes[0], titles, strict=True):
         sweep_lines(points[points[panel] == title], x, y, by, ax, **more)
         ax.set_title(str(title))
         ax.label_outer()
+        lowest = min(lowest, ax.get_ylim()[0])
         highest = max(highest, ax.get_ylim()[1])
-    axes[0, 0].set_ylim(top=highest)
+    axes[0, 0].set_ylim(lowest, highest)
     return figure
