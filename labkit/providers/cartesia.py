@@ -8,6 +8,7 @@ without a second delay.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 import re
@@ -185,7 +186,10 @@ class CartesiaEmulator(Emulator):
             await asyncio.sleep(self.draw("upgrade", "server", purpose="upgrade", key=nth))
             ws = websocket()
             ws.headers["X-Request-Id"] = self.identifier("request")
-            await ws.prepare(request)
+            with contextlib.suppress(ConnectionResetError):  # the client has left meanwhile
+                await ws.prepare(request)
+            if not ws.prepared:
+                return ws
             await Socket(self, ws, key).serve()
             return ws
         finally:

@@ -427,8 +427,14 @@ class _Turn:
             "tts_requests": len({r["context"] for r in texts}),
             "tts_characters": sum(r["characters"] for r in texts),
             "tool_calls": sum(len(r["names"]) for r in self.session if r["event"] == "tools"),
-            "usd": sum(r.get("usd", 0.0) for r in self.providers) + self._listening_usd(),
+            "usd": sum(r.get("usd", 0.0) for r in self._paid()) + self._listening_usd(),
         }
+
+    def _paid(self) -> list[dict[str, Any]]:
+        """What the providers did in this turn; the first one pays for what was before it."""
+        if self.turn.index:
+            return self.providers
+        return [r for r in self.record.providers if r["t_s"] < self.until_s]
 
     def _messages(self) -> list[str]:
         """The agent's messages from this turn on, in bare letters.
