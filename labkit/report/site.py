@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from pathlib import Path
 
+from labkit.report import gallery
 from labkit.report.notebooks import (
     Notebook,
     NotebookError,
@@ -18,6 +19,7 @@ from labkit.report.notebooks import (
     run_notebook,
     templates_dir,
 )
+from labkit.report.saving import checkout
 from labkit.report.studies import claims_ledger, study
 from labkit.study.tables import code_version
 
@@ -62,6 +64,9 @@ def build(
     index = write(chosen, to, preset, failures)
     if failures:
         raise NotebookFailed("; ".join(failures.values()))
+    root = checkout()
+    if root is not None and preset == "default":
+        gallery.update(root / "README.md")
     return index
 
 

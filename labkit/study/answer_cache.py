@@ -112,7 +112,8 @@ def by_share(turns: pd.DataFrame, baseline: str, arm: str) -> pd.DataFrame:
 def _ms(found: statistics.Estimate) -> str:
     if not found.n:
         return "–"
-    value, low, high = (1000 * v for v in (found.value, found.low, found.high))
+    # plus zero, so that a rounded nothing has no minus sign
+    value, low, high = (round(1000 * v) + 0 for v in (found.value, found.low, found.high))
     return f"{value:,.0f} [{low:,.0f} – {high:,.0f}]"
 
 

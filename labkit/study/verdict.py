@@ -92,7 +92,9 @@ def against_claim(saving: Estimate, low_s: float, high_s: float, worth_s: float 
         worth_s: Savings whose interval lies below this are no effect.
 
     Returns:
-        ``reproduced``, ``smaller``, ``larger`` or ``no effect``.
+        ``reproduced`` when the saving lies in the band, ``smaller`` or ``larger`` when its whole
+        interval lies beside it, ``no effect``, or ``not enough evidence`` when it lies outside and
+        its interval reaches in.
     """
     if math.isnan(saving.value) or saving.high < worth_s:
         return "no effect"
@@ -100,7 +102,7 @@ def against_claim(saving: Estimate, low_s: float, high_s: float, worth_s: float 
         return "smaller"
     if saving.low > high_s:
         return "larger"
-    return "reproduced"
+    return "reproduced" if low_s <= saving.value <= high_s else "not enough evidence"
 
 
 def _ms(seconds: float) -> str:

@@ -45,6 +45,8 @@ def test_nothing_answered_is_rejected():
     ("saving", "found"),
     [
         (estimate(0.3, 0.05), "reproduced"),
+        (estimate(0.19, 0.05), "not enough evidence"),
+        (estimate(0.5, 0.4), "not enough evidence"),
         (estimate(0.1, 0.05), "smaller"),
         (estimate(0.6, 0.05), "larger"),
         (estimate(0.0, 0.01), "no effect"),
