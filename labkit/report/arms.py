@@ -192,14 +192,14 @@ def arms_forest(
     rows = records(comparison)
     arms = [str(row["arm"]) for row in rows]
     claims = claim if isinstance(claim, Mapping) else dict.fromkeys(arms, claim)
-    ax = axes_or_new(ax, 8.0, 0.62 * len(rows) + 1.5)
+    ax = axes_or_new(ax, 8.8, 0.62 * len(rows) + 1.5)
     shown = [k for k in comparison if str(k).startswith("saving_p")]
     values = 1000 * comparison[shown].to_numpy(dtype=float)
     bands = [c for c in claims.values() if c is not None and not math.isnan(c.high_s)]
     edges = np.array([0.0, *values[~np.isnan(values)], *(1000 * c.high_s for c in bands),
                       1000 * (worth_s or 0.0)])  # fmt: skip
     room = float(edges.max() - edges.min()) or 1.0
-    ax.set_xlim(edges.min() - 0.06 * room, edges.max() + 0.24 * room)
+    ax.set_xlim(edges.min() - 0.06 * room, edges.max() + 0.45 * room)
     for y, row in enumerate(rows):
         _claimed(ax, y, claims.get(arms[y]))
         for p, shift, marker, face in (("p50", -0.17, "o", MAIN), ("p95", 0.17, "D", "white")):

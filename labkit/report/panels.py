@@ -6,6 +6,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
 from labkit.report.sweeps import sweep_lines, sweep_points
@@ -44,11 +45,18 @@ def sweep_panels(
         squeeze=False, layout="constrained",
     )  # fmt: skip
     lowest = highest = 0.0
+    groups = None if by is None else list(dict.fromkeys(points[by]))
+    lines: dict[str, Artist] = {}
     for ax, title in zip(axes[0], titles, strict=True):
-        sweep_lines(points[points[panel] == title], x, y, by, ax, **more)
+        sweep_lines(points[points[panel] == title], x, y, by, ax, groups=groups, **more)
+        handles, names = ax.get_legend_handles_labels()
+        lines |= dict(zip(names, handles, strict=True))
         ax.set_title(str(title))
         ax.label_outer()
         lowest = min(lowest, ax.get_ylim()[0])
         highest = max(highest, ax.get_ylim()[1])
     axes[0, 0].set_ylim(lowest, highest)
+    if groups is not None:
+        shown = [str(group) for group in groups if str(group) in lines]
+        figure.legend([lines[name] for name in shown], shown, loc="outside lower center", ncols=4)
     return figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,7 @@ def sweep_lines(
     share: bool | None = None,
     default: float | None = None,
     log_x: bool = False,
+    groups: Sequence[object] | None = None,
 ) -> Axes:
     """Draws a figure against a swept setting: a line per group with a band of 95% intervals.
 
@@ -86,14 +88,18 @@ def sweep_lines(
         share: Whether ``y`` is a share, to be shown as per cent; an outcome is one by default.
         default: Value of ``x`` that the SDK or the study takes by default; marked.
         log_x: Whether the x axis is logarithmic.
+        groups: The lines in the order of their looks, for a legend outside these axes; by default
+            each line is named at its end.
 
     Returns:
-        The axes; y starts at zero unless it has negative values. Each line is named at its end.
+        The axes; y starts at zero unless it has negative values.
     """
     ax = axes_or_new(ax, 8.0, 4.4)
     across = _named(unit_of(x), x_name)
     up = _named(_y_unit(y, share), y_name)
-    groups = [None] if by is None else list(dict.fromkeys(points[by]))
+    named = groups is None
+    if groups is None:
+        groups = [None] if by is None else list(dict.fromkeys(points[by]))
     labels = []
     for i, group in enumerate(groups):
         own = points if by is None else points[points[by] == group]
@@ -107,11 +113,12 @@ def sweep_lines(
         # a bar at each point too: bands of several lines are hard to tell apart in grey
         ax.vlines(at, low, high, color=look.colour, linewidth=1.1, alpha=0.7)
         ax.plot(at, value, color=look.colour, linestyle=look.dash, marker=look.marker,
-                markersize=6, markeredgecolor="white")  # fmt: skip
-        if group is not None:
+                markersize=6, markeredgecolor="white", label=str(group))  # fmt: skip
+        if group is not None and named:
             labels.append(Label(float(at[-1]), float(value[-1]), str(group), look.text))
     ends = up.factor * points[["low", "high", y]].to_numpy(dtype=float)
-    _frame(ax, across, float(np.nanmin(ends)), float(np.nanmax(ends)), default, log_x)
+    room = 0.15 if named else 0.02
+    _frame(ax, across, float(np.nanmin(ends)), float(np.nanmax(ends)), default, log_x, room)
     unit_axis(ax, across)
     unit_axis(ax, up, "y")
     ax.grid(True, axis="both")
@@ -130,14 +137,20 @@ def _named(unit: Unit, name: str | None) -> Unit:
 
 
 def _frame(
-    ax: Axes, across: Unit, lowest: float, highest: float, default: float | None, log_x: bool
+    ax: Axes,
+    across: Unit,
+    lowest: float,
+    highest: float,
+    default: float | None,
+    log_x: bool,
+    room: float,
 ) -> None:
     if log_x:
         ax.set_xscale("log")
     ax.set_ylim(min(1.1 * lowest, 0.0), 1.1 * highest if highest > 0 else 1.0)
     left, right = ax.get_xlim()
     # room for the names at the lines' ends
-    ax.set_xlim(left, right * (right / left) ** 0.15 if log_x else right + 0.15 * (right - left))
+    ax.set_xlim(left, right * (right / left) ** room if log_x else right + room * (right - left))
     if default is not None:
         at = across.factor * default
         ax.axvline(at, color=ACCENT, linewidth=1.0, linestyle=":", zorder=1)
