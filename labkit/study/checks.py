@@ -38,6 +38,8 @@ def check(
     """
     turns, calls = results.turns, results.calls
     bad = calls[calls["status"] != "ok"]
+    if not len(turns):
+        raise CheckFailed(f"no turn was spoken{_calls(bad)}")
     answered = turns[turns["residual_s"].notna()]
     residual = float(answered["residual_s"].abs().max()) if len(answered) else float("nan")
     lost = turns[turns["outcome"].isin(("missed", "failed"))]

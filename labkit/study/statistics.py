@@ -94,6 +94,8 @@ def quantile(
         n_boot: Number of resamples.
         seed: Seed of the resampling.
     """
+    if not len(turns):
+        return _NOTHING
     calls = pd.Index(turns["call"].unique())
     values, owner = _columns(turns, column, calls)
     if not len(values):
@@ -112,6 +114,8 @@ def mean(
     seed: int = 0,
 ) -> Estimate:
     """The mean of a numeric or boolean column over turns, NaN left out."""
+    if not len(turns):
+        return _NOTHING
     calls = pd.Index(turns["call"].unique())
     values, owner = _columns(turns, column, calls)
     if not len(values):
