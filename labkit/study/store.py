@@ -31,7 +31,7 @@ from labkit.tunnel.worker import CallSpec
 _PACKAGE = Path(__file__).resolve().parents[1]
 _PARTS = ("callers", "providers", "tunnel", "config.py", "paths.py", "randomness.py")
 _ROWS = ("study/timeline.py", "study/encoding.py")
-_VERSIONS = (*PACKAGES, "livekit", "quicktok-v1", "soundfile")
+_VERSIONS = (*PACKAGES, "livekit", "onnxruntime", "quicktok-v1", "soundfile", "tokenizers")
 
 
 def key(spec: CallSpec, common: str | None = None) -> str:
@@ -95,18 +95,13 @@ def _with_imports(files: Sequence[Path]) -> list[Path]:
 
 
 def _agent(path: Path) -> list[object]:
-    """An agent's files, the files beside it that these name, and the packages they import."""
+    """An agent's files and the versions of the packages they import."""
     files = source_files(path)
-    named = {
-        beside
-        for file in files
-        for text in _texts(file)
-        if text.strip(".") and len(text) < 100 and (beside := path.parent / text).is_file()
-    }
-    imports = {name.partition(".")[0] for file in files for name in _imported(file)}
+    modules = [file for file in files if file.suffix == ".py"]
+    imports = {name.partition(".")[0] for file in modules for name in _imported(file)}
     owners = {owner for name in imports for owner in _owners().get(name, [])}
     versions = {owner: importlib.metadata.version(owner) for owner in sorted(owners)}
-    return [_digest([*files, *sorted(named - set(files))]), versions]
+    return [_digest(files), versions]
 
 
 @functools.cache
@@ -121,12 +116,6 @@ def _imported(file: Path) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def _texts(file: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(file.read_bytes())):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield node.value
 
 
 def _digest(files: Iterable[Path]) -> str:

@@ -82,6 +82,7 @@ class CallRecord:
         one_way_s: Propagation delay to each provider, half its round trip.
         simulated_s: Length of the call on its own clock.
         wall_s: Time it took to run.
+        refused: Whether it failed because the agent asked for a host the tunnel does not have.
         backchannels: The caller's sounds of listening.
         tracks: The caller's two tracks (mouth, ear) at 16 kHz, if they were asked for.
     """
@@ -100,6 +101,7 @@ class CallRecord:
     wall_s: float
     status: str = "ok"
     error: str = ""
+    refused: bool = False
     connects: dict[str, int] = field(default_factory=dict)
     overrides: list[str] = field(default_factory=list)
     backchannels: list[Backchannel] = field(default_factory=list)

@@ -52,6 +52,15 @@ def source_files(path: Path) -> list[Path]:
     return found
 
 
+def line_that_names(path: Path, text: str) -> str:
+    """Where an agent's files first mention a text, as ``file:line``; empty if nowhere."""
+    for file in source_files(path):
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+            if text in line:
+                return f"{file}:{number}"
+    return ""
+
+
 def check_parameters(agent: str, settings: Settings) -> None:
     """Refuses ``agent.NAME`` parameters that the agent file never reads.
 

@@ -38,10 +38,12 @@ from labkit.providers.collector import Collector  # noqa: E402
 from labkit.providers.profile import load_profiles  # noqa: E402
 from labkit.providers.scene import SAMPLE_RATE_HZ, Scene  # noqa: E402
 from labkit.tunnel import blocking, clock  # noqa: E402
+from labkit.tunnel.agentfile import find_agent, load_agent  # noqa: E402
 from labkit.tunnel.gateway import Gateway  # noqa: E402
 from labkit.tunnel.link import Link  # noqa: E402
 from labkit.tunnel.network import Authority, Host, Network, NetworkLoop, guard_lookups, listen  # noqa: E402
 from labkit.tunnel.record import Backchannel, CallerTurn, CallRecord, ReplySegment  # noqa: E402
+from labkit.tunnel.sources import line_that_names  # noqa: E402
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -95,7 +97,8 @@ class Worker:
         self.collector: blocking.BlockingHost | None = None
         blocking.install(lambda name: self.collector if name == Collector.host else None)
         logging.getLogger().setLevel(logging.INFO)  # what agents tell of their turns is INFO
-        logging.getLogger("livekit").setLevel(os.environ.get("LABKIT_SDK_LOG", "CRITICAL"))
+        for noisy in ("livekit", "opentelemetry"):
+            logging.getLogger(noisy).setLevel(os.environ.get("LABKIT_SDK_LOG", "CRITICAL"))
 
         from labkit.callers.dialogue import load_dialogues
         from labkit.callers.speech import SpeechCorpus
@@ -245,7 +248,6 @@ class _Call:
         from labkit.callers.line import Line
         from labkit.callers.noise import background
         from labkit.callers.plan import plan_call
-        from labkit.tunnel.agentfile import load_agent
         from labkit.tunnel.audio import Captions, Microphone, Speaker
         from labkit.tunnel.events import SessionLog
         from labkit.tunnel.job import Console
@@ -356,7 +358,8 @@ class _Call:
             try:
                 self.network.host(self.network.refused[0])
             except OSError as e:
-                error = str(e.strerror)
+                named = line_that_names(find_agent(self.spec.agent)[0], self.network.refused[0])
+                error = f"{named}: {e.strerror}" if named else str(e.strerror)
         return self._record(status, error, ended_s)
 
     async def _listen(self) -> list[web.AppRunner]:
@@ -441,6 +444,7 @@ class _Call:
             error=error,
             connects=dict(self.network.connects),
             overrides=self.console.overrides,
+            refused=bool(self.network.refused),
             backchannels=[
                 Backchannel(b.index, b.clip.text, b.started_s, b.stopped_s)
                 for b in self.caller.backchannels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import soundfile
 
 from labkit.callers.ear import VOICED_LEVEL
-from labkit.study.run import run
+from labkit.study.run import UsageError, run
 from labkit.study.statistics import quantile
 from labkit.study.tables import Results
 
@@ -127,16 +128,13 @@ def test_the_callers_own_distance_is_heard_once_each_way(plain: Results) -> None
 # ------------------------------------------------------------------------- the outside
 
 
-def test_a_host_that_is_not_there_fails_the_call_and_says_how_to_add_it(
+def test_a_host_that_is_not_there_ends_the_run_and_says_how_to_add_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("STRANGER_HOST", "api.openaii.com")
-    results = run_with_environment(AGENTS / "stranger.py", {}, "STRANGER_HOST")
-    (row,) = results.calls.to_dict("records")
-    assert row["status"] == "failed"
-    assert "'api.openaii.com'" in row["error"]
-    assert "did you mean api.openai.com?" in row["error"]
-    assert "--set hosts.api.openaii.com=PROVIDER" in row["error"]
+    with pytest.raises(UsageError, match=r"--set hosts\.api\.openaii\.com=PROVIDER") as refused:
+        run_with_environment(AGENTS / "stranger.py", {}, "STRANGER_HOST")
+    assert "'api.openaii.com' (did you mean api.openai.com?)" in str(refused.value)
 
     added = {"hosts.api.openaii.com": "openai"}
     results = run_with_environment(AGENTS / "stranger.py", added, "STRANGER_HOST")
@@ -146,9 +144,19 @@ def test_a_host_that_is_not_there_fails_the_call_and_says_how_to_add_it(
 
 def test_an_address_outside_is_refused_like_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STRANGER_HOST", "192.0.2.7")  # RFC 5737: belongs to nobody
-    results = run_with_environment(AGENTS / "stranger.py", {}, "STRANGER_HOST")
-    (row,) = results.calls.to_dict("records")
-    assert row["status"] == "failed" and "'192.0.2.7'" in row["error"]
+    with pytest.raises(UsageError, match=r"no host '192\.0\.2\.7'"):
+        run_with_environment(AGENTS / "stranger.py", {}, "STRANGER_HOST")
+
+
+def test_the_line_that_names_the_host_is_told(tmp_path: Path) -> None:
+    code = (AGENTS / "stranger.py").read_text(encoding="utf-8")
+    named = code.replace("{os.environ['STRANGER_HOST']}", "llm.example.com")
+    assert named != code
+    (tmp_path / "mine.py").write_text(named, encoding="utf-8")
+    line = 1 + named[: named.index("llm.example.com")].count("\n")
+    place = re.escape(f"{tmp_path / 'mine.py'}:{line}: ")
+    with pytest.raises(UsageError, match=f"^{place}.*no host"):
+        run(str(tmp_path / "mine.py"), calls=1, turns=1, seed=7)
 
 
 def run_with_environment(agent: Path, settings: dict[str, Any], *names: str) -> Results:
