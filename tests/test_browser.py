@@ -66,6 +66,7 @@ def server(tmp_path: Path) -> Iterator[str]:
     own = {f"JUPYTER_{name}_DIR": str(tmp_path / name) for name in ("CONFIG", "DATA", "RUNTIME")}
     own["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     own["JUPYTER_PREFER_ENV_PATH"] = "1"
+    environment = {k: v for k, v in os.environ.items() if k != "MPLBACKEND"} | own
     with (tmp_path / "server.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root",
@@ -73,7 +74,7 @@ def server(tmp_path: Path) -> Iterator[str]:
              "--IdentityProvider.token=", f"--ServerApp.root_dir={folder}",
              "--LabApp.expose_app_in_browser=True", "--LabApp.news_url=None",
              "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"],
-            cwd=folder, env=os.environ | own, stdout=log, stderr=log,
+            cwd=folder, env=environment, stdout=log, stderr=log,
         )  # fmt: skip
     address = f"http://127.0.0.1:{port}"
     try:
@@ -187,7 +188,7 @@ def test_a_study_runs_and_a_slider_moves_its_figure(
     until(lambda: len(texts(browser, drawn)) >= 3 or errors(browser), 300, state)
     assert errors(browser) == [], state()
     assert until(lambda: image(browser, drawn), 30, state)
-    until(lambda: any("digest" in t or "livekit" in t for t in texts(browser, "td")), 60, state)
+    until(lambda: any("digest" in t or "livekit" in t for t in texts(browser, "th")), 60, state)
 
     # the widgets
     before = until(lambda: image(browser, "img.labkit-frontier"), 60, state)
