@@ -7,7 +7,6 @@ last check came back. The spans themselves are in the calls' column ``spans``.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from typing import Any
 
@@ -63,11 +62,6 @@ def delivery(results: Results, by: str) -> pd.DataFrame:
                      "lost": int(lost), "share lost": f"{lost / spans:.0%}"})  # fmt: skip
     table = pd.DataFrame(rows).set_index("arm")
     return table.rename_axis(None).rename_axis("arm", axis="columns")
-
-
-def mapping() -> str:
-    """``traceai`` if the package ``traceai-livekit`` is installed, else ``none``."""
-    return "traceai" if importlib.util.find_spec("traceai_livekit") else "none"
 
 
 def nested(results: Results, call: int = 0, under: str = "agent_session") -> pd.DataFrame:

@@ -188,7 +188,7 @@ def test_a_choice_that_cannot_be_made_leaves_the_one_before(
 def explorer() -> Iterator[Explorer]:
     """Real calls, few of them; what they gave is in the store for those that come later."""
     own = explore(
-        knobs={"endpointing.min_delay_s": [0.0, 0.2], "preemptive.enabled": [],
+        knobs={"endpointing.min_delay_s": [0.0, 0.2, 1.0], "preemptive.enabled": [],
                "vad.min_silence_s": [0.1, 0.3], "caller.persona": []},
         settings={"caller.dialogue": "order_status"}, turns=8, turns_per_call=2, workers=2,
     )  # fmt: skip
@@ -269,7 +269,7 @@ def test_what_cannot_be_turned_is_refused() -> None:
 def test_a_knob_gets_a_position_for_a_new_value(explorer: Explorer) -> None:
     explorer.choose({"endpointing.min_delay_s": 0.15})
     labels = [text for text, _ in explorer.knobs["endpointing.min_delay_s"].options]
-    assert labels == ["SDK's own", "0 ms", "150 ms", "200 ms"]
+    assert labels == ["SDK's own", "0 ms", "150 ms", "200 ms", "1000 ms"]
     with pytest.raises(UsageError, match=r"no knob for 'tts\.model'"):
         explorer.choose({"tts.model": "sonic-2"})
     with pytest.raises(SettingError, match="at least 0"):

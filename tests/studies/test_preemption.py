@@ -74,8 +74,8 @@ def test_the_prediction_meets_fluent_turns(calls: Results) -> None:
     measured = lab.paired.savings(fluent, "off")
     forecast = preemption.predicted(fluent, "off", {"default": "llm"})
     both = measured[measured["arm"] == "default"].merge(forecast, on=["call", "turn"])
-    assert len(both) == 4
-    assert (both["saved_s_x"] - both["saved_s_y"]).abs().median() < 0.005
+    assert len(both) == 3, "one turn is heard in pieces, and the model says nothing of it"
+    assert (both["saved_s_x"] - both["saved_s_y"]).abs().max() < 0.005
 
 
 def test_the_saving_is_the_overlap_of_commit_and_model() -> None:
