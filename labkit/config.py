@@ -49,13 +49,19 @@ class Setting:
     low: float | None = None
     high: float | None = None
 
+    @property
+    def may_be_preset(self) -> bool:
+        """Whether an agent or a persona may set it, so that the default too can be a choice."""
+        preset = self.agent or self.name.startswith(("caller.", "links.caller."))
+        return preset and self.name != "caller.persona"
+
     def parse(self, given: object) -> Value:
         """Turns a command-line text or a Python value into this setting's value.
 
         Raises:
             SettingError: names the setting, what was given and what is allowed.
         """
-        if given is None or (isinstance(given, str) and given.lower() == "default"):
+        if _unset(given):
             return self.default
         if self.kind == "flag":
             return self._flag(given)
@@ -354,7 +360,14 @@ _AGENT: list[Setting] = [
         source=SDK,
         agent=True,
     ),
-    Setting("agent.greets", "flag", False, "", "the agent speaks first", agent=True),
+    Setting(
+        "agent.greets",
+        "flag",
+        False,
+        "",
+        "the agent speaks first; the caller waits for it",
+        agent=True,
+    ),
     Setting(
         "prewarm.llm",
         "flag",
@@ -519,6 +532,10 @@ SETTINGS: dict[str, Setting] = {s.name: s for s in [*_links(), *_GATEWAY, *_AGEN
 """Every setting by dotted name."""
 
 
+def _unset(given: object) -> bool:
+    return given is None or (isinstance(given, str) and given.lower() == "default")
+
+
 def _plain(given: object) -> Value:
     """A value whose kind nothing declares: a number or a truth value if it reads as one."""
     if given is None or isinstance(given, (bool, int, float)):
@@ -581,8 +598,9 @@ class Settings(Mapping[str, Value]):
                 raise SettingError(
                     f"unknown setting {name!r}{_hint(name, SETTINGS)}; `labkit config` lists all"
                 )
-            value = SETTINGS[name].parse(given)
-            if value != SETTINGS[name].default:
+            setting = SETTINGS[name]
+            value = setting.parse(given)
+            if value != setting.default or (setting.may_be_preset and not _unset(given)):
                 self.changes[name] = value
 
     def __getitem__(self, name: str) -> Value:
@@ -622,12 +640,12 @@ class Settings(Mapping[str, Value]):
         return str(self[name])
 
     def metadata(self) -> str:
-        """What the agent is told, as JSON: only what was changed; defaults stay the SDK's."""
+        """What the agent is told, as JSON: only what was chosen; defaults stay the SDK's."""
         told = {k: v for k, v in self.changes.items() if SETTINGS[k].agent} | self.parameters
         return json.dumps(dict(sorted(told.items())))
 
     def as_dict(self) -> dict[str, Value]:
-        """What differs from the defaults, sorted; the identity of a set of settings."""
+        """What was chosen, sorted; the identity of a set of settings."""
         open_ended: dict[str, Value] = {f"hosts.{k}": v for k, v in self.extra_hosts.items()}
         open_ended |= self.extra_links
         open_ended |= {f"providers.{k}": v for k, v in self.figures.items()}

@@ -22,6 +22,7 @@ from livekit.agents import (
     cli,
     llm,
 )
+from livekit.agents.metrics import LLMMetrics
 from vanilla import INSTRUCTIONS, build_session, language_model
 
 logger = logging.getLogger("agent")
@@ -71,6 +72,13 @@ class RoutingAgent(Agent):
     ) -> None:
         super().__init__(instructions=instructions)
         self.router, self.light, self.heavy = router, light, heavy
+        for model in {light, heavy}:
+            model.on("metrics_collected", self._served)
+
+    @staticmethod
+    def _served(metrics: LLMMetrics) -> None:
+        if metrics.metadata:
+            logger.info("served", extra={"turn": {"served_model": metrics.metadata.model_name}})
 
     async def choose(self, text: str) -> llm.LLM:
         chosen = self.light if await self.router.is_light(text) else self.heavy

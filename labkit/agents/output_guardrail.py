@@ -38,6 +38,10 @@ INSTEAD = "I'm sorry, I can't help with that."
 log = logging.getLogger("agent")
 
 
+class Blocked(Exception):
+    """A sentence may not be spoken."""
+
+
 class Guardrail:
     """Asks a language model whether a text may be spoken."""
 
@@ -160,15 +164,21 @@ class Guarded(Agent):
         checking = asyncio.create_task(self._check_all(stream))
         self._checks.add(checking)
         checking.add_done_callback(self._checks.discard)
-        async for piece in text:
-            stream.push_text(piece)
-            yield piece
-        stream.end_input()
+        try:
+            async for piece in text:
+                stream.push_text(piece)
+                yield piece
+        finally:
+            stream.end_input()
 
     async def _check_all(self, stream: tokenize.SentenceStream) -> None:
-        async with asyncio.TaskGroup() as checks:
-            async for sentence in stream:
-                checks.create_task(self._check(sentence.token))
+        try:
+            async with asyncio.TaskGroup() as checks:
+                async for sentence in stream:
+                    checks.create_task(self._check(sentence.token))
+        except* Blocked:  # the first one cancels the other checks
+            await self.session.interrupt()
+            self.session.say(INSTEAD)
 
     async def _check(self, sentence: str) -> None:
         allowed = await self.guardrail.allows(sentence)
@@ -176,8 +186,7 @@ class Guarded(Agent):
             unguarded = time.perf_counter() - self._speaking_since
             log.info("guardrail", extra={"turn": {"unguarded_s": unguarded}})
         if not allowed:
-            await self.session.interrupt()
-            self.session.say(INSTEAD)
+            raise Blocked
 
     async def on_exit(self) -> None:
         for check in self._checks:

@@ -8,6 +8,7 @@ names a span mapping: ``traceai`` needs the package ``traceai-livekit``. Runs in
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -146,7 +147,8 @@ def trace_to_collector(ctx: JobContext, how: str, mapping: str) -> None:
             log.warning("the collector did not take the last spans in time")
         facts = {"spans": ended.count, "spans_lost": ended.count - n_sent}
         log.info("spans", extra={"turn": facts})
-        await asyncio.to_thread(provider.shutdown)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.to_thread(provider.shutdown), FLUSH_S)
 
     ctx.add_shutdown_callback(flush)
 

@@ -51,7 +51,7 @@ PERSONAS = {
         Persona(
             "hesitant",
             ("hesitant", "fluent"),
-            "someone who looks things up while speaking: pauses of 0.4 to 1.4 s inside turns",
+            "someone who looks things up while speaking: pauses of 0.5 to 1.4 s inside turns",
             0.25,
         ),
         Persona(

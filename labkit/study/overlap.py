@@ -7,9 +7,10 @@ to be ready; preemptive generation lets both run at once. So the latency is a ma
     preemption on        max(commit + hook, transcript + llm + sentence) + voice + rest
     ... and of the TTS   max(commit + hook, transcript + llm + sentence + voice) + rest
 
-The parts are read off an arm without preemption, in which they stand one after the other and none
-is hidden. What a saving in one part is worth then depends on the others: that is why savings do
-not add up.
+The transcript is the final one, or the recogniser's earlier announcement that the turn is about to
+end, where there is one. The parts are read off an arm without preemption, in which they stand one
+after the other and none is hidden. What a saving in one part is worth then depends on the others:
+that is why savings do not add up.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def parts(turns: pd.DataFrame) -> pd.DataFrame:
     stopped = t["at_caller_stopped_s"]
     found = pd.DataFrame(
         {
-            "transcript_s": t["at_transcript_s"] - stopped,
+            "transcript_s": t["at_eager_s"].fillna(t["at_transcript_s"]) - stopped,
             "commit_s": t["at_committed_s"] - stopped,
             "hook_s": at["at_hook_done_s"] - t["at_committed_s"],
             "llm_s": at["at_llm_first_token_s"] - at["at_hook_done_s"],

@@ -210,7 +210,7 @@ def _collect(
                 record = job.result()
             except concurrent.futures.BrokenExecutor as e:
                 record = _lost(replace(spec, call=jobs[job]), f"the worker process died: {e}")
-            if record.refused:
+            if record.refused and not records:
                 raise UsageError(record.error)
             if tracks is not None:
                 _write_tracks(record, Path(tracks))

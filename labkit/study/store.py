@@ -98,7 +98,10 @@ def _agent(path: Path) -> list[object]:
     """An agent's files and the versions of the packages they import."""
     files = source_files(path)
     modules = [file for file in files if file.suffix == ".py"]
-    imports = {name.partition(".")[0] for file in modules for name in _imported(file)}
+    # what is imported, or named in a text: ``find_spec("package")``
+    imports = {
+        name.partition(".")[0] for file in modules for name in (*_imported(file), *_texts(file))
+    }
     owners = {owner for name in imports for owner in _owners().get(name, [])}
     versions = {owner: importlib.metadata.version(owner) for owner in sorted(owners)}
     return [_digest(files), versions]
@@ -116,6 +119,12 @@ def _imported(file: Path) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _texts(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
 
 
 def _digest(files: Iterable[Path]) -> str:

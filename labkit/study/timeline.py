@@ -6,7 +6,8 @@ did not happen. The response latency comes from audio alone. Its *stages* are la
 milestones in the order of the critical path; a stage that was over before its turn came (because
 work overlapped) counts only for what remained visible, so the stages of a turn cannot count
 anything twice. They must add up to the response latency: the difference is ``residual_s``, and it
-is large when a milestone was matched to the wrong event.
+is large when a milestone that was matched lies after the reply. One that is missing leaves its time
+to the stage after it.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ MILESTONES = (
     "caller_stopped_s",
     "heard_s",
     "vad_stopped_s",
+    "eager_s",
     "transcript_s",
     "committed_s",
     "hook_done_s",
@@ -259,6 +261,18 @@ class _Turn:
             for r in self.session
             if r["event"] == "transcript" and r["t_s"] <= decided_s + 1e-6
         )
+
+        m["eager_s"] = self._eager(decided_s)
+
+    def _eager(self, decided_s: float) -> float:
+        """When the recogniser's announcement of the turn's end came that it did not take back."""
+        came_s = NAN
+        for r in self.providers:
+            at_s = r["t_s"] + self._one_way("deepgram")
+            if r["provider"] == "deepgram" and at_s <= decided_s:
+                if r["event"] in ("eager", "resumed"):
+                    came_s = at_s if r["event"] == "eager" else NAN
+        return came_s
 
     def _one_way(self, provider: str) -> float:
         return self.record.one_way_s.get(provider, 0.0)

@@ -17,6 +17,9 @@ from typing import Any
 
 from labkit.paths import agents_dir
 
+READS_METADATA = "job.metadata"
+"""A file that holds this reads its settings itself; the others have them set on their session."""
+
 
 class AgentFileError(ValueError):
     """An agent that cannot be found or loaded; the message says what was given and what to do."""
@@ -156,4 +159,4 @@ def load_agent(name: str) -> LoadedAgent:
             "__main__, register @server.rtc_session on an AgentServer, or name the object as "
             "path.py:object"
         )
-    return LoadedAgent(path, entrypoint, prewarm, session_end, "metadata" in source)
+    return LoadedAgent(path, entrypoint, prewarm, session_end, READS_METADATA in source)

@@ -89,13 +89,22 @@ class Captions(io.TextOutput):
 class Speaker(io.AudioOutput):
     """Plays the agent's audio to the caller's ear."""
 
-    def __init__(self, ear: Ear, captions: Captions, line: Line, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        ear: Ear,
+        captions: Captions,
+        line: Line,
+        now: Callable[[], float],
+        turn: Callable[[], int],
+    ) -> None:
         super().__init__(
             label="tunnel",
             capabilities=io.AudioOutputCapabilities(pause=True),
             sample_rate=OUTPUT_RATE_HZ,
         )
-        self._ear, self.captions, self._line, self._now = ear, captions, line, now
+        self._ear, self.captions, self._line = ear, captions, line
+        self._now, self._turn = now, turn
+        self._counted = (-1, 0)  # the turn that is answered, and the first sample of that
         self._segment: Segment | None = None
         self._end_s = 0.0  # when all that is scheduled has been played
         self._held: list[np.ndarray] | None = None  # what waits while paused
@@ -119,7 +128,10 @@ class Speaker(io.AudioOutput):
         if self._segment is None:
             self._segment = self._ear.begin(start_s)
             self.on_playback_started(created_at=time.time() + start_s - now)
-        heard = self._line.carry("down", round(start_s * OUTPUT_RATE_HZ), pcm, OUTPUT_RATE_HZ)
+        first, turn = round(start_s * OUTPUT_RATE_HZ), self._turn()
+        if turn != self._counted[0]:
+            self._counted = (turn, first)
+        heard = self._line.carry("down", first, pcm, OUTPUT_RATE_HZ, self._counted)
         self._ear.add(self._segment, Heard(start_s + self._line.delay_s, heard, OUTPUT_RATE_HZ))
         self._end_s = start_s + len(pcm) / OUTPUT_RATE_HZ
 

@@ -100,6 +100,8 @@ def override_session(
     }
     done: list[str] = []
     for name, value in settings.changes.items():
+        if name == "agent.greets":
+            continue  # what the caller is to expect; that the file does it is its own affair
         setting = (name, value)
         if name in endpointing:
             options: Any = {endpointing[name]: value}

@@ -122,12 +122,12 @@ class Worker:
         known: dict[Any, JobRule] = {}
 
         def rule_for(func: Callable[..., Any]) -> JobRule:
-            owner = type(getattr(func, "__self__", None))
-            if owner is not type(None) and owner in known:
-                return known[owner]
             # audio decoders wait for more bytes from the loop, so they need a thread of their own
             if getattr(func, "__name__", "") == "_decode_loop":
                 return thread
+            owner = type(getattr(func, "__self__", func))  # a method's object, or a callable one
+            if owner in known:
+                return known[owner]
             rule = plain
             if owner.__module__.startswith("livekit.local_inference"):
                 rule = eot if owner.__name__ == "EOT" else vad
@@ -297,7 +297,7 @@ class _Call:
         self.talk: asyncio.Task[None] | None = None
         self.console = Console(
             self.early or Microphone(self.mouth, self.line, self.now),
-            Speaker(self.ear, Captions(), self.line, self.now),
+            Speaker(self.ear, Captions(), self.line, self.now, lambda: self.mouth.turn[0]),
             self.log,
             settings,
             self.agent,

@@ -7,6 +7,7 @@ def one(arm: str, latency_s: float, **more: object) -> dict[str, object]:
     """A turn whose caller stopped at 10 s, with the transcript at 0.2 s and the commit at 0.5 s."""
     at = {
         "at_caller_stopped_s": 10.0,
+        "at_eager_s": float("nan"),
         "at_transcript_s": 10.2,
         "at_committed_s": 10.5,
         "at_hook_done_s": 10.5,

@@ -45,8 +45,10 @@ def test_savings_that_are_hidden_do_not_add_up() -> None:
 
 
 def test_parts_of_a_plain_turn() -> None:
+    nan = float("nan")
     at = {
-        "caller_stopped": 10.0, "transcript": 10.3, "committed": 10.5, "hook_done": 10.6,
+        "caller_stopped": 10.0, "eager": nan, "transcript": 10.3,
+        "committed": 10.5, "hook_done": 10.6,
         "llm_first_token": 11.2, "tts_text": 11.4, "agent_audio_left": 11.6, "reply_heard": 11.9,
     }  # fmt: skip
     row = {"call": 3, "turn": 1, "outcome": "answered", "served_model": "m"}
@@ -55,12 +57,15 @@ def test_parts_of_a_plain_turn() -> None:
     assert found.index.tolist() == [(3, 1)]
     assert found.loc[(3, 1)].tolist() == pytest.approx([0.3, 0.5, 0.1, 0.6, 0.2, 0.2, 0.3])
     assert overlap.predict(found, "off").tolist() == pytest.approx([1.9])
+    announced = overlap.parts(pd.DataFrame([{**row, "at_eager_s": 10.1}]))
+    assert announced["transcript_s"].tolist() == pytest.approx([0.1])
 
 
 def test_a_cached_answer_has_no_model_and_no_voice_to_wait_for() -> None:
     nan = float("nan")
     at = {
-        "caller_stopped": 10.0, "transcript": 10.3, "committed": 10.5, "hook_done": 10.5,
+        "caller_stopped": 10.0, "eager": nan, "transcript": 10.3,
+        "committed": 10.5, "hook_done": 10.5,
         "llm_first_token": nan, "tts_text": nan, "agent_audio_left": 10.5, "reply_heard": 10.6,
     }  # fmt: skip
     row = {"call": 3, "turn": 1, "outcome": "answered", "served_model": ""}
