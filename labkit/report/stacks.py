@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -63,6 +64,23 @@ def read_sums(sums: pd.DataFrame) -> str:
         f"On {stack['n_turns']} turns that all arms answered, the single savings of what was "
         f"adopted add up to a mean of {named(total)}; all of it together saves {named(stack)}. "
         f"The overlap model predicts {ms(total['predicted_s'])} and {ms(stack['predicted_s'])} ms."
+    )
+
+
+def read_promise(row: Mapping[str, Any]) -> str:
+    """A sentence on whether a stack is as fast as the defaults at p95, and does no more harm.
+
+    Args:
+        row: The stack's row of ``lab.compare``.
+    """
+    saved = f"{ms(row['saving_p95_low_s'])} – {ms(row['saving_p95_high_s'])}"
+    harm = f"{100 * row['harm_low']:+.1f} to {100 * row['harm_high']:+.1f}"
+    fast = "at least as fast as" if row["saving_p95_s"] >= 0 else "slower than"
+    worse = "significantly more" if row["harm_low"] > 0 else "not significantly more"
+    return (
+        f"At p95 the stack is {fast} the plain defaults: it saves {ms(row['saving_p95_s'])} ms "
+        f"[{saved}]. Turns harmed are {worse} than with the defaults "
+        f"({percent(row['baseline_harm_rate'])} there; a change of {harm} points)."
     )
 
 
@@ -156,7 +174,7 @@ def short_and_long(lengths: pd.DataFrame, claim_s: float, ax: Axes | None = None
     ax.annotate(f"claimed for short turns: {ms(claim_s)}", (1000 * claim_s, 1.0),
                 xycoords=("data", "axes fraction"), xytext=(4, 3), textcoords="offset points",
                 fontsize=8, color=ACCENT)  # fmt: skip
-    names = [f"{row['arm']}: {row['turns']}" for row in rows]
+    names = [f"{row['arm']}: {row['turns']}, {_harm(row)}" for row in rows]
     ax.set_yticks(range(len(rows)), names)
     ax.invert_yaxis()
     ax.set_xlim(left=0)
@@ -191,12 +209,12 @@ def levels_against_band(levels: pd.DataFrame, claim: Claimed, ax: Axes | None = 
         ax.plot([low, high], [y, y], color=look.colour, linewidth=1.6, zorder=3)
         ax.plot([value], [y], look.marker, color=look.colour, markersize=7.5, zorder=4,
                 label=str(row["persona"]) if row["arm"] == arms[0] else None)  # fmt: skip
-        ax.annotate(f"{value:,.0f}", (high, y), xytext=(6, 0), textcoords="offset points",
-                    va="center", fontsize=8.5, color=INK)  # fmt: skip
+        ax.annotate(f"{value:,.0f}, {_harm(row)}", (high, y), xytext=(6, 0),
+                    textcoords="offset points", va="center", fontsize=8.5, color=INK)  # fmt: skip
     ax.set_yticks(range(len(arms)), arms)
     ax.invert_yaxis()
+    ax.margins(x=0.28)
     ax.set_xlim(left=0)
-    ax.margins(x=0.1)
     ax.grid(True, axis="x")
     ms_axis(ax, f"p{100 * claim.quantile:g} of the response latency at the caller's ear")
     ax.legend(title="callers", loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=4)
@@ -213,6 +231,11 @@ def read_band(levels: pd.DataFrame, claim: Claimed) -> str:
         verb = "**is reached**" if row["reached"] else "is not reached"
         lines.append(
             f"- {row['arm']}, {row['persona']} callers: {ms(row['latency_s'])} ms [{interval}]; "
-            f"the band {verb}."
+            f"the band {verb}; {_harm(row)} [{percent(row['harm_low'])} – "
+            f"{percent(row['harm_high'])}]."
         )
     return "\n".join(lines)
+
+
+def _harm(row: Mapping[str, Any]) -> str:
+    return f"{percent(row['harm'])} harmed"

@@ -50,12 +50,19 @@ def judged(results: Results) -> dict[str, pd.DataFrame]:
 
     A turn is harmed in which the caller was cut in on, got no reply, or got a wrong one.
     """
-    found = {}
-    for name, arm in results.arms.items():
-        wrong = arm.turns["reply_right"] == 0
-        bad = harmed(arm.turns) | wrong
-        found[name] = arm.turns.assign(wrong=wrong.astype(float), harmed=bad.astype(float))
-    return found
+    return {name: _judged(arm.turns) for name, arm in results.arms.items()}
+
+
+def _judged(turns: pd.DataFrame) -> pd.DataFrame:
+    wrong = turns["reply_right"] == 0
+    bad = harmed(turns) | wrong
+    return turns.assign(wrong=wrong.astype(float), harmed=bad.astype(float))
+
+
+def _harm(turns: pd.DataFrame) -> dict[str, float]:
+    """The share of harmed turns with its interval; latencies leave most of these turns out."""
+    found = statistics.rate(turns, turns["harmed"] == 1)
+    return {"harm": found.value, "harm_low": found.low, "harm_high": found.high}
 
 
 def all_rows(alone: pd.DataFrame, together: pd.DataFrame) -> pd.DataFrame:
@@ -181,13 +188,15 @@ def by_length(arms: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Latency of short turns (acknowledgements) and of the others, for each arm.
 
     Returns:
-        ``arm``, ``turns`` (``short`` or ``other``), and p50 and p95 with intervals, seconds.
+        ``arm``, ``turns`` (``short`` or ``other``), p50 and p95 with intervals, seconds, and the
+        share of harmed turns with its interval.
     """
     rows = []
     for name, turns in arms.items():
         short = turns["kind"] == "acknowledgement"
         for label, part in (("short", turns[short]), ("other", turns[~short])):
             row: dict[str, object] = {"arm": name, "turns": label, "n_turns": len(part)}
+            row |= _harm(part)
             for p, q in (("p50", 0.5), ("p95", 0.95)):
                 found = statistics.quantile(part, q)
                 row |= {f"{p}_s": found.value, f"{p}_low_s": found.low, f"{p}_high_s": found.high}
@@ -199,8 +208,9 @@ def levels(results: Results, claim: Claim) -> pd.DataFrame:
     """How fast each arm answers each kind of caller, and whether that lies in a claimed band.
 
     Returns:
-        ``arm``, ``persona``, ``quantile``, ``latency_s`` with its interval, ``n_turns``, and
-        ``reached``: whether the latency is no higher than the band's upper end.
+        ``arm``, ``persona``, ``quantile``, ``latency_s`` with its interval, ``n_turns`` that were
+        answered, ``reached`` (whether the latency is no higher than the band's upper end), and the
+        share of harmed turns with its interval.
     """
     rows = []
     for (arm, persona), turns in results.turns.groupby(["arm", "caller.persona"], sort=False):
@@ -215,6 +225,7 @@ def levels(results: Results, claim: Claim) -> pd.DataFrame:
                 "latency_high_s": found.high,
                 "n_turns": found.n,
                 "reached": found.value <= claim.high_s,
+                **_harm(_judged(turns)),
             }
         )
     return pd.DataFrame(rows)

@@ -79,7 +79,7 @@ class Fragile:
     def submit(self, func: Callable[..., Any], spec: CallSpec, key: str) -> Future[bytes]:
         future: Future[bytes] = Future()
         self.under_way[future] = spec.call
-        threading.Timer(0.02, self.settle).start()
+        threading.Timer(0.2, self.settle).start()
         return future
 
     def settle(self) -> None:
