@@ -37,7 +37,9 @@ _MILESTONES = {
     "at_tts_first_audio_s": ("first audio", SOFT),
     "at_reply_heard_s": ("reply heard", MAIN),
 }
-_NEEDED = ("agent", "settings", "seed", "call", "turn", "at_caller_started_s")
+_NEEDED = (
+    "agent", "settings", "turns_asked", "clock", "seed", "call", "turn", "at_caller_started_s",
+)  # fmt: skip
 
 
 class ListenError(ValueError):
@@ -129,11 +131,17 @@ def listen(row: pd.Series | Mapping[str, Any], *, after_s: float = AFTER_S) -> M
 
 
 def _spec(row: Mapping[str, Any]) -> CallSpec:
-    """The call of a row, up to the turn after it: what comes later cannot be heard in it."""
+    """The call of a row."""
     from dataclasses import replace
 
+    if row["clock"] != "virtual":
+        raise ListenError(
+            f"the row was made on the {row['clock']} clock, on which no call runs twice alike; "
+            "keep the sound of such calls with `labkit run --wav FOLDER`"
+        )
     settings = Settings(json.loads(str(row["settings"])))
-    spec = call_spec(str(row["agent"]), settings, seed=int(row["seed"]), turns=int(row["turn"]) + 2)
+    turns = int(row["turns_asked"])
+    spec = call_spec(str(row["agent"]), settings, seed=int(row["seed"]), turns=turns)
     return replace(spec, call=int(row["call"]), tracks=True)
 
 

@@ -133,7 +133,13 @@ def identity(spec: CallSpec, arm: str) -> dict[str, Any]:
         "arm": arm,
         "agent": spec.agent,
         "settings": json.dumps(spec.settings, sort_keys=True),
+        "turns_asked": spec.n_turns,
+        "clock": _clock(spec),
     }
+
+
+def _clock(spec: CallSpec) -> str:
+    return "virtual" if spec.virtual else "wall"
 
 
 def run_rows(spec: CallSpec) -> bytes:
@@ -162,7 +168,7 @@ def tabulate(records: list[CallRecord], spec: CallSpec, arm: str) -> tables.Resu
         "seed": spec.seed,
         "n_calls": len(records),
         "n_turns": spec.n_turns,
-        "clock": "virtual" if spec.virtual else "wall",
+        "clock": _clock(spec),
     }
     return tables.Results(turns, calls, tables.provenance(**terms))
 

@@ -41,6 +41,18 @@ def test_a_row_is_enough_to_hear_its_turn_again(turns) -> None:
     assert heard_s == pytest.approx(row["at_reply_heard_s"], abs=0.002)
 
 
+def test_a_noisy_call_is_replayed_to_the_sample() -> None:
+    noisy = {"caller.noise_snr_db": 15}
+    first = run("vanilla", calls=1, turns=3, first=1, settings=noisy).turns.iloc[0]
+    again = listen(first)  # raises if the caller or a detector heard anything else
+    assert again.stereo[:, 0].any()
+
+
+def test_a_row_of_the_wall_clock_is_refused(turns) -> None:
+    with pytest.raises(ListenError, match=r"wall clock.*--wav"):
+        listen(turns.iloc[0].replace("virtual", "wall"))
+
+
 def test_the_picture_shows_both_tracks_and_the_milestones(turns) -> None:
     figure = listen(turns.iloc[0]).figure()
     upper, lower = figure.axes

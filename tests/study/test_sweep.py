@@ -79,7 +79,8 @@ class Fragile:
     def submit(self, func: Callable[..., Any], spec: CallSpec, key: str) -> Future[bytes]:
         future: Future[bytes] = Future()
         self.under_way[future] = spec.call
-        threading.Timer(0.2, self.settle).start()
+        if len(self.under_way) == 1:  # one timer a batch: a left-over would cut the next one short
+            threading.Timer(0.2, self.settle).start()
         return future
 
     def settle(self) -> None:
