@@ -60,21 +60,25 @@ def claims_ledger(studies: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The claims that the site's studies hold against their measurements.
 
     Returns:
-        ``rows``: a dict per study that tests a claim and came to a verdict, with ``study``,
-        ``technique``, ``claim`` and the pieces of its headline's verdict. ``elsewhere``: the
+        ``rows``: a dict per claim that a study tests and came to a verdict on, with ``study``,
+        ``technique``, ``claim`` and the pieces of the verdict on its arm. ``elsewhere``: the
         number of claims in ``data/claims.toml`` that no study of the site has tested.
     """
     known = claims.load() if (data_dir() / "claims.toml").is_file() else {}
-    rows = []
+    rows, tested = [], set()
     for s in studies:
-        claim, headline = known.get(s["name"]), next((a for a in s["arms"] if a["headline"]), None)
-        if headline and (claim or headline["claim"]):
-            rows.append({
-                **headline, "study": s, "technique": claim.technique if claim else s["name"],
-                "claim": claim.claim if claim else headline["claim"],
-                "source": claim.source if claim else "",
-            })  # fmt: skip
-    return {"rows": rows, "elsewhere": len(known.keys() - {row["study"]["name"] for row in rows})}
+        names = [name for name in known if name.partition("/")[0] == s["name"]] or [s["name"]]
+        for name in names:
+            arm, claim = name.partition("/")[2], known.get(name)
+            row = next((a for a in s["arms"] if (a["arm"] == arm if arm else a["headline"])), None)
+            if row and (claim or row["claim"]):
+                tested.add(name)
+                rows.append({
+                    **row, "study": s, "technique": claim.technique if claim else s["name"],
+                    "claim": claim.claim if claim else row["claim"],
+                    "source": claim.source if claim else "",
+                })  # fmt: skip
+    return {"rows": rows, "elsewhere": len(known.keys() - tested)}
 
 
 def _verdict(saved: dict[str, Any]) -> dict[str, Any]:

@@ -86,27 +86,37 @@ def by_share(turns: pd.DataFrame, baseline: str, arm: str) -> pd.DataFrame:
 
     Returns:
         Per persona, for printing: the share of hits; what is saved on hits and on misses at the
-        median; and in the mean, to which rare long delays count, on misses and on all turns.
+        median; how many misses became two turns or more; and in the mean, to which rare long delays
+        count, on misses and on all turns.
     """
     keys = ["call", "turn"]
     rows = {}
     for persona, part in turns.groupby("persona", sort=False):
         before, after = (part[part["arm"] == name] for name in (baseline, arm))
         both = before[[*keys, "response_latency_s"]].merge(
-            after[[*keys, "hit", "response_latency_s"]], on=keys, suffixes=("_before", "")
+            after[[*keys, "hit", "n_user_messages", "response_latency_s"]],
+            on=keys,
+            suffixes=("_before", ""),
         )
         both["saved_s"] = both["response_latency_s_before"] - both["response_latency_s"]
         hits, misses = both[both["hit"]], both[~both["hit"]]
-        share = statistics.rate(both, both["hit"])
-        value, low, high = (100 * v for v in (share.value, share.low, share.high))
         rows[str(persona)] = {
-            "hits (%)": f"{value:.0f} [{low:.0f} – {high:.0f}]",
+            "hits (%)": _percent(both, both["hit"]),
             "saved on hits, p50 (ms)": _ms(statistics.quantile(hits, 0.5, "saved_s")),
             "on misses, p50 (ms)": _ms(statistics.quantile(misses, 0.5, "saved_s")),
+            "misses heard in pieces (%)": _percent(misses, misses["n_user_messages"] > 1),
             "on misses, mean (ms)": _ms(statistics.mean(misses, "saved_s")),
             "on all turns, mean (ms)": _ms(statistics.mean(both, "saved_s")),
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("callers", axis="columns")
+
+
+def _percent(turns: pd.DataFrame, happened: pd.Series) -> str:
+    share = statistics.rate(turns, happened)
+    if not share.n:
+        return "–"
+    value, low, high = (100 * v for v in (share.value, share.low, share.high))
+    return f"{value:.0f} [{low:.0f} – {high:.0f}]"
 
 
 def _ms(found: statistics.Estimate) -> str:

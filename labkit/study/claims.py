@@ -20,7 +20,7 @@ class Claim:
     """One claim.
 
     Attributes:
-        study: Name of the notebook that tests it.
+        study: Name of the notebook that tests it, and "/ARM" where that is not the headline.
         technique: What it is about, in a few words.
         claim: What is claimed, in a sentence.
         quantity: ``saving`` or ``level`` of the response latency, or ``none``.

@@ -103,6 +103,24 @@ def floor_points(turns: pd.DataFrame, threshold: float) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def separation(turns: pd.DataFrame, by: str) -> pd.DataFrame:
+    """How well the detector tells the end of a turn from a pause in it, at each setting.
+
+    Returns:
+        Indexed by the setting: ``auc``, the chance that an end's probability is above a pause's
+        (0.5 is guessing; ties count half), with the number of ends and of pauses it rests on.
+    """
+    rows = {}
+    for at, part in turns.groupby(by):
+        ends, pauses = part["eot_prob"].dropna(), part["eot_pause_prob"].dropna()
+        ranks = pd.concat([ends, pauses]).rank().iloc[: len(ends)].sum()
+        above = ranks - len(ends) * (len(ends) + 1) / 2
+        n_pairs = len(ends) * len(pauses)
+        rows[at] = {"auc": above / n_pairs if n_pairs else float("nan"),
+                    "ends": len(ends), "pauses": len(pauses)}  # fmt: skip
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(by)
+
+
 def cells(turns: pd.DataFrame, x: str, y: str, column: str = "end_of_turn_s") -> pd.DataFrame:
     """The median of a column in each cell of a grid, with its 10th and 90th percentile."""
     groups = turns.groupby([x, y])[column]

@@ -33,7 +33,7 @@ def moment(turns: pd.DataFrame, axes: Sequence[str] = ()) -> pd.Series:
 
 
 def by_moment(turns: pd.DataFrame, axes: Sequence[str] = ()) -> pd.DataFrame:
-    """How often each kind of turn had to open a connection to the voice, and its latency.
+    """How often each kind of turn had to open a connection to the voice, and what became of it.
 
     Args:
         turns: Turns of all arms.
@@ -51,6 +51,7 @@ def by_moment(turns: pd.DataFrame, axes: Sequence[str] = ()) -> pd.DataFrame:
             f"{percent(cold.high)}]",
             "waited for the voice's network (ms)": f"{ms(wait.value)} [{ms(wait.low)} – "
             f"{ms(wait.high)}]",
+            "no reply": percent(float(own["outcome"].isin(("missed", "failed")).mean())),
             "median latency (ms)": ms(float(own["response_latency_s"].median())),
         }
     table = pd.DataFrame(rows).T
