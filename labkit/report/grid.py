@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import math
 import shlex
 import tempfile
 import threading
@@ -44,11 +45,19 @@ _ONE = threading.Lock()
 
 @dataclass(frozen=True)
 class Point:
-    """A notebook at one place: its parameters as texts, where it goes, and what names it."""
+    """A notebook at one place.
+
+    Attributes:
+        place: Its parameters as texts.
+        folder: Where it goes.
+        key: What names it.
+        arm_turns: Caller turns in each of its main arms.
+    """
 
     place: Mapping[str, str]
     folder: Path
     key: str
+    arm_turns: int
 
     @property
     def known(self) -> dict[str, Any] | None:
@@ -75,6 +84,9 @@ def points(
     Raises:
         NotebookError: a preset, parameter or value that cannot be used; nothing was run.
     """
+    from papermill import inspect_notebook
+
+    defaults = {k: p["default"] for k, p in inspect_notebook(str(notebook.path)).items()}
     common, found = _common(), []
     for place in places:
         if not place:
@@ -83,7 +95,9 @@ def points(
         values = plan(notebook, _assignments(texts), preset, to, 1)
         own = {k: v for k, v in values.items() if k not in _NEUTRAL}
         folder = to / notebook.name / _slug(texts)
-        found.append(Point(texts, folder, _hash([common, _content(notebook), own])))
+        all_values = defaults | values
+        turns = math.prod(int(all_values[n]) for n in ("n_calls", "n_turns") if n in all_values)
+        found.append(Point(texts, folder, _hash([common, _content(notebook), own]), turns))
     return found
 
 

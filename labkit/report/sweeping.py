@@ -206,12 +206,13 @@ def _sweep_notebook(
         each = pd.Series([k["wall_s"] for k in known if k], dtype=float).median()
         expected = float(each) * known.count(None) if any(known) else math.nan
         table = pd.DataFrame([
-            {**p.place, "known": k is not None, "expected_s": 0.0 if k else each}
+            {**p.place, "n_turns": p.arm_turns, "known": k is not None,
+             "expected_s": 0.0 if k else each}
             for p, k in zip(points, known, strict=True)
         ])  # fmt: skip
         note = f"{len(points)} points, {len(points) - known.count(None)} known; "
         note += f"{_duration(expected)} to go"
-        shown = heads | {"known": "known", "expected_s": "time"}
+        shown = heads | {"n_turns": "turns per arm", "known": "known", "expected_s": "time"}
         return Outcome(table, shown, note, facts={"expected_s": _plain(expected)})
     with bar(notebook.name) as progress:
         table = sweep_notebook(
