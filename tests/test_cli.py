@@ -122,6 +122,14 @@ def test_bad_input_gets_one_clear_line(what: str, tmp_path: Path) -> None:
     check_refusal(labkit(*words, cwd=tmp_path), tmp_path, before, *said)
 
 
+def test_an_agent_that_asks_for_an_unknown_host_is_refused(tmp_path: Path) -> None:
+    agent = ROOT / "tests" / "agents" / "stranger.py"
+    words = ("run", str(agent), "--calls", "2", "--out", "turns.parquet", "--wav", "calls")
+    done = labkit(*words, cwd=tmp_path, env={"STRANGER_HOST": "api.openaii.com"})
+    said = ("'api.openaii.com'", "did you mean api.openai.com?", "--set hosts.")
+    check_refusal(done, tmp_path, set(), *said)
+
+
 def checkout(folder: Path, *own: str) -> dict[str, str]:
     """A copy of the package with data of its own: ``own`` are copied, the rest is linked.
 

@@ -50,6 +50,8 @@ class Guardrail:
         self.n_checks = 0
 
     async def allows(self, text: str) -> bool:
+        if text.strip() == INSTEAD:
+            return True  # or a strict guard would go round in circles
         self.n_checks += 1
         ctx = llm.ChatContext()
         ctx.add_message(role="system", content=GUARD)

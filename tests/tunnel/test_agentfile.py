@@ -46,6 +46,24 @@ def test_a_quick_start_file_runs_unchanged(form: str, tmp_path: Path) -> None:
         assert Counter((tmp_path / log).read_text().splitlines()) == expected
 
 
+@pytest.mark.slow
+def test_settings_are_applied_to_a_file_that_reads_none(tmp_path: Path) -> None:
+    at = tmp_path / "log"
+    greets = ("--set", "agent.greets=true")
+    plain = labkit_run(AGENTS / "quickstart_options.py", at, *greets)
+    hasty = ("--set", "endpointing.max_delay_s=1", *greets)
+    quick = labkit_run(AGENTS / "quickstart_options.py", at, *hasty)
+    assert plain["p95_s"] - quick["p95_s"] > 1.0, "the wait in doubt is 2.5 s unless it is set"
+    assert plain["cut_in_rate"] == 0, "the caller waits for the greeting"
+    done = subprocess.run(
+        [sys.executable, "-m", "labkit", "run", str(AGENTS / "quickstart_options.py"), "--calls",
+         "1", "--set", "stt.provider=deepgram-flux"],
+        capture_output=True, text=True, timeout=200, env=os.environ | {"QUICKSTART_LOG": str(at)},
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "stt.provider cannot be set from outside quickstart_options.py" in done.stderr
+
+
 def test_the_agents_own_modules_begin_afresh_with_every_call(tmp_path: Path) -> None:
     """As in production, where each job has a process of its own."""
     body = "from livekit.agents import cli, WorkerOptions\nimport counter\ncounter.n += 1\n"

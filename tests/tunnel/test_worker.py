@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from labkit.config import Settings
 from labkit.study.workers import pool
-from labkit.tunnel.worker import CallSpec, run_call
+from labkit.tunnel.worker import CallSpec, Worker, run_call
 
 
 def resident_mb_after(calls: list[int]) -> float:
@@ -29,3 +31,21 @@ def test_the_memory_of_a_worker_stays_flat() -> None:
     sizes = [pool(1).submit(resident_mb_after, twenty).result() for _ in range(3)]
     # keeping the audio of the 80 turns after the first round would take 40 MB
     assert sizes[-1] - sizes[0] < 10, sizes
+
+
+def test_every_kind_of_inference_is_charged_and_plain_functions_are_not() -> None:
+    from livekit.plugins.silero import onnx_model
+
+    settings = Settings({"compute.vad_window_s": 0.001})
+    rule_for = Worker.rules(SimpleNamespace(eot_memo=None), settings)  # type: ignore[arg-type]
+    session = onnx_model.new_inference_session(force_cpu=True)
+    plugin = onnx_model.OnnxModel(onnx_session=session, sample_rate=16000)
+    assert rule_for(sorted).cost_s == 0.0
+    assert rule_for(plugin).cost_s == 0.001, "called as it is"
+    assert rule_for(plugin.__call__).cost_s == 0.001
+    assert rule_for(session.run).cost_s == settings.number("compute.embed_s")
+
+    def _decode_loop() -> None: ...
+
+    assert rule_for(test_the_memory_of_a_worker_stays_flat) == rule_for(sorted)
+    assert rule_for(_decode_loop).thread

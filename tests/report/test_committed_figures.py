@@ -1,0 +1,37 @@
+"""What is committed of the studies says the same as the code and the ledger."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+
+from labkit.paths import agents_dir
+from labkit.study import claims
+
+FIGURES = Path(__file__).parents[2] / "figures"
+
+
+@pytest.mark.parametrize("name", [n for n in claims.load() if "/" in n])
+def test_a_claim_on_another_arm_names_one_of_the_verdict(name: str) -> None:
+    study, _, arm = name.partition("/")
+    rows = json.loads((FIGURES / study / "verdict.json").read_text(encoding="utf-8"))["rows"]
+    (row,) = [row for row in rows if row["arm"] == arm]
+    assert row["claimed_high_s"] == claims.of(name).high_s
+
+
+def test_the_stacked_agent_uses_what_earned_its_place() -> None:
+    """The study of stacking ran ``all adopted`` with these techniques."""
+    record = json.loads((FIGURES / "16_stacked" / "together.json").read_text(encoding="utf-8"))
+    adopted = record["arms"]["all adopted"]["agent.techniques"]
+    tree = ast.parse((agents_dir() / "stacked.py").read_text(encoding="utf-8"))
+    constants = {
+        node.targets[0].id: node.value.value
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Constant)
+    }
+    assert constants["ADOPTED"] == adopted
