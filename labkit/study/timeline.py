@@ -359,12 +359,14 @@ class _Turn:
         """Milestones along the critical path, each with the stage that ends there."""
         m = self.m
         stt = self._one_way("deepgram")
+        # a reply that was decided on in a pause did not wait for the rest of the turn to be heard
+        heard_s = min(m["heard_s"], self._committed())
         llm_at, llm_sent = self.network.get("llm", (NAN, NAN))
         tts_at, tts_sent = self.network.get("tts", (NAN, NAN))
         path = [
-            ("uplink_s", m["heard_s"]),
+            ("uplink_s", heard_s),
             ("vad_silence_s", min(m["vad_stopped_s"], self._committed())),
-            ("stt_network_s", m["heard_s"] + stt),
+            ("stt_network_s", min(m["heard_s"] + stt, self._committed())),
             ("transcript_s", m["transcript_s"] - stt),
             ("stt_network_s", m["transcript_s"]),
             ("endpointing_s", m["committed_s"]),

@@ -178,7 +178,9 @@ class _Selector(selectors.DefaultSelector):
                 "nothing is scheduled and nothing is under way; waiting:\n" + self.loop.waiting()
             )
         clock = self.loop.clock
-        clock.now_ns = max(clock.now_ns, round(scheduled[0].when() * 1e9))
+        # by a nanosecond at least: a deadline may lie between two, and who is woken at the first and
+        # asks whether it is past must not be woken there for ever
+        clock.now_ns = max(clock.now_ns + 1, round(scheduled[0].when() * 1e9))
         return events
 
 

@@ -101,6 +101,16 @@ def test_work_hidden_by_preemption_counts_for_nothing():
     assert found["residual_s"] == pytest.approx(0, abs=1e-9)
 
 
+def test_a_reply_decided_on_in_a_pause_did_not_wait_for_the_rest():
+    goes_on = record()
+    goes_on.turns[0].stopped_s = 3.22  # the commit was at 2.40, and the reply is heard at 3.28
+    found = row(goes_on)
+    assert found["at_heard_s"] > found["at_reply_heard_s"]
+    assert found["response_latency_s"] == pytest.approx(0.06)
+    assert found["downlink_s"] == pytest.approx(0.06)
+    assert found["residual_s"] == pytest.approx(0, abs=1e-9)
+
+
 def test_a_milestone_of_the_wrong_request_shows_in_the_residual():
     wrong = record()
     wrong.providers[4]["t_s"] = 2.99  # would arrive at 3.005, after it was played at 3.00

@@ -107,6 +107,28 @@ def test_an_error_in_a_job_reaches_its_caller():
     run(main)
 
 
+def test_who_is_woken_for_a_deadline_finds_it_past():
+    """anyio's deadlines ask the loop's time when they are called, and call again until it is past."""
+    woken = 0
+
+    def ask(loop, deadline, done):
+        nonlocal woken
+        woken += 1
+        if loop.time() >= deadline or woken > 10_000:
+            done.set()
+        else:
+            loop.call_at(deadline, ask, loop, deadline, done)
+
+    async def main(loop):
+        for i in range(2000):
+            deadline, done = loop.time() + 1 / (3 + i), asyncio.Event()
+            loop.call_at(deadline, ask, loop, deadline, done)
+            await done.wait()
+
+    run(main)
+    assert 2000 < woken <= 4000, "some deadlines lie between two nanoseconds, and ask twice"
+
+
 def test_a_hang_names_the_waiting_task():
     async def main(loop):
         async def waits_for_godot():
