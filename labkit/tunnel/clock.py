@@ -37,6 +37,9 @@ EPOCH_NS = 1_767_225_600_000_000_000
 _STUCK_AFTER_S = 60.0
 """Wall seconds that something may hold the virtual clock before that counts as an error."""
 
+_SPINS = 1_000_000
+"""Turns of the loop at one instant before that counts as one; a busy instant takes hundreds."""
+
 _real = {
     name: getattr(time, name)
     for name in (
@@ -161,8 +164,15 @@ class _Selector(selectors.DefaultSelector):
     """Polls the sockets; where a real loop would sleep, it moves the clock."""
 
     loop: TunnelLoop
+    spins = 0
 
     def select(self, timeout: float | None = None) -> list[Any]:
+        self.spins += 1
+        if self.spins > _SPINS:
+            raise TunnelHang(
+                f"the loop ran {_SPINS:,} times at the same instant; waiting:\n"
+                + self.loop.waiting()
+            )
         events: list[Any] = super().select(0)
         if events or (timeout is not None and timeout <= 0):
             return events
@@ -178,8 +188,9 @@ class _Selector(selectors.DefaultSelector):
                 "nothing is scheduled and nothing is under way; waiting:\n" + self.loop.waiting()
             )
         clock = self.loop.clock
-        # by a nanosecond at least: a deadline may lie between two, and who is woken at the first and
-        # asks whether it is past must not be woken there for ever
+        # by a nanosecond at least: a deadline may lie between two, and who is woken at the first
+        # and asks whether it is past must not be woken there for ever
+        self.spins = 0
         clock.now_ns = max(clock.now_ns + 1, round(scheduled[0].when() * 1e9))
         return events
 

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from labkit.tunnel import clock
 from labkit.tunnel.clock import JobRule, TunnelHang, TunnelLoop, _real, install
 
 install()
@@ -108,7 +109,7 @@ def test_an_error_in_a_job_reaches_its_caller():
 
 
 def test_who_is_woken_for_a_deadline_finds_it_past():
-    """anyio's deadlines ask the loop's time when they are called, and call again until it is past."""
+    """anyio's deadlines ask the loop's time when they are called, and again until it is past."""
     woken = 0
 
     def ask(loop, deadline, done):
@@ -137,6 +138,18 @@ def test_a_hang_names_the_waiting_task():
         await asyncio.create_task(waits_for_godot(), name="godot")
 
     with pytest.raises(TunnelHang, match=r"(?s)godot: .*waits_for_godot at .*test_clock.py:\d+"):
+        run(main)
+
+
+def test_a_loop_that_spins_at_one_instant_is_a_hang(monkeypatch):
+    monkeypatch.setattr(clock, "_SPINS", 10_000)
+
+    async def main(_):
+        await asyncio.sleep(1.0)
+        while True:
+            await asyncio.sleep(0)
+
+    with pytest.raises(TunnelHang, match=r"10,000 times at the same instant; waiting:\n.*main"):
         run(main)
 
 
