@@ -3,7 +3,8 @@
 A rerun that changes nothing must leave the files alone, byte for byte. So none of them holds a
 time, a duration or a commit (the commit that holds the file says that), and a picture is drawn
 again only if its numbers or the drawing itself changed: another version of matplotlib may write
-other bytes for the same picture.
+other bytes for the same picture. Numbers have changed if they are not :func:`alike`: a nanosecond
+more or less, as another rounding somewhere in the tunnel gives, says nothing new.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import hashlib
 import io
 import json
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,8 +29,11 @@ _CODE = ("version",)
 """What of the code's identity is recorded: commit and dirty flag would change with every commit."""
 _MACHINE = "platform"
 """Kept from the machine that wrote the record, as long as the rest is the same."""
+_DECIMAL = re.compile(rb"\d+\.\d+")
 _DECIMALS = 9
 """Numbers are written to the nanosecond, the tick of the tunnel's clock."""
+_RELATIVE, _ABSOLUTE = 1e-6, 1e-7
+"""Numbers that differ by no more are alike: a microsecond in a second."""
 
 
 def checkout() -> Path | None:
@@ -72,8 +77,10 @@ def save(
     assert isinstance(figure, Figure)
     notebook, _, short = name.rpartition("/")
     stem = figures_dir(to) / name
-    numbers = as_csv(data)
     picture, table, source = (stem.with_suffix(s) for s in (".png", ".csv", ".json"))
+    numbers = as_csv(data)
+    if table.is_file() and _same_table(kept := table.read_text(encoding="utf-8"), numbers):
+        numbers = kept
     record = {
         "notebook": notebook,
         "figure": short,
@@ -102,6 +109,24 @@ def as_csv(data: pd.DataFrame) -> str:
     return str(tidy.to_csv(index=False, lineterminator="\n"))
 
 
+def alike(one: Any, other: Any) -> bool:
+    """Whether two values say the same, but for the last digits of numbers."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(alike(v, other[k]) for k, v in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(alike, one, other))
+    if isinstance(one, float) or isinstance(other, float):
+        numbers = all(isinstance(v, (int, float)) for v in (one, other))
+        return numbers and math.isclose(one, other, rel_tol=_RELATIVE, abs_tol=_ABSOLUTE)
+    return bool(one == other)
+
+
+def _same_table(one: str, other: str) -> bool:
+    tables = [pd.read_csv(io.StringIO(text)) for text in (one, other)]
+    rows = [[_plain(list(row)) for row in t.itertuples(index=False)] for t in tables]
+    return list(tables[0]) == list(tables[1]) and alike(*rows)
+
+
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a table as dicts, keyed by column name."""
     return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
@@ -110,7 +135,8 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes JSON unless the file already says the same; NaN becomes null."""
     text = json.dumps(_plain(dict(content)), indent=2, sort_keys=True, ensure_ascii=False)
-    _write(path, text + "\n")
+    if not alike(_read(path), json.loads(text)):
+        _write(path, text + "\n")
 
 
 def _plain(value: Any) -> Any:
@@ -146,7 +172,11 @@ def _without_machine(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _drawing(figure: Figure) -> str:
-    """Identity of everything that is drawn: its hash as SVG, which holds no pixels and no fonts."""
+    """Identity of everything that is drawn: its hash as SVG, which holds no pixels and no fonts.
+
+    Coordinates count to a hundredth of a point.
+    """
     with io.BytesIO() as buffer, plt.rc_context({"svg.hashsalt": "labkit", "svg.fonttype": "none"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-        return hashlib.sha256(buffer.getvalue()).hexdigest()[:12]
+        drawn = _DECIMAL.sub(lambda number: b"%.2f" % float(number[0]), buffer.getvalue())
+        return hashlib.sha256(drawn).hexdigest()[:12]

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from labkit.report.saving import figures_dir, save, write_json
+from labkit.report.saving import alike, figures_dir, save, write_json
 
 DATA = pd.DataFrame({"x_s": [0.1, 0.2], "y_s": [1.0, float("nan")]})
 ORIGIN = {
@@ -78,6 +78,33 @@ def test_other_numbers_are_written_everywhere(folder):
 
 def test_noise_in_the_last_digits_is_no_change(folder):
     assert folder.save(data=DATA + 1e-13) == set()
+
+
+def test_a_nanosecond_is_no_change_and_a_few_microseconds_are(folder):
+    moved = DATA + 1e-9
+    figure, ax = plt.subplots(figsize=(3, 2))
+    ax.plot(moved["x_s"], moved["y_s"], color="C0", marker="o")
+    ax.set_title("What is it?")
+    assert folder.save(figure, data=moved) == set()
+    assert folder.save(data=DATA + 5e-6) == {".png", ".csv", ".json"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ({"a": [1.0, None]}, {"a": [1.0 + 1e-9, None]}, True),
+        ({"a": 1.0}, {"a": 1}, True),
+        ({"a": 1}, {"a": 2}, False),
+        ({"a": 1.0}, {"a": None}, False),
+        ({"a": 1.0}, {"b": 1.0}, False),
+        ({"a": [1.0]}, {"a": [1.0, 2.0]}, False),
+        ({"a": "x"}, {"a": "y"}, False),
+        ({"a": 0.0}, {"a": 1e-8}, True),
+        ({"a": 0.001}, {"a": 0.001002}, False),
+    ],
+)
+def test_what_is_alike(one, other, same):
+    assert alike(one, other) is same
 
 
 def test_another_seed_changes_the_record_alone(folder):
