@@ -49,7 +49,7 @@ TECHNIQUES = (
     "short_turns",
     "cache",
 )
-ADOPTED = "endpointing"
+ADOPTED = "endpointing+opener"
 SIMILARITY = 0.8
 """From this similarity on a known answer is given, if the details agree too."""
 

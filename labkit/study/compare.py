@@ -24,7 +24,7 @@ def compare(
     arms: Mapping[str, Results | pd.DataFrame],
     *,
     harm: str | None = None,
-    q: float = 0.5,
+    q: float | None = 0.5,
     rules: Rules | None = None,
 ) -> pd.DataFrame:
     """Each arm against the baseline, paired by call.
@@ -34,7 +34,7 @@ def compare(
         arms: The others, by name; the baseline itself among them is left out.
         harm: A numeric or boolean column of the turns whose mean is the harm; cut-ins and turns
             without a reply if none is named. NaN is left out.
-        q: The quantile on whose saving the verdict rests.
+        q: The quantile on whose saving the verdict rests; None for the mean.
         rules: What is worth having; see :class:`labkit.study.verdict.Rules`.
 
     Returns:
@@ -49,8 +49,8 @@ def compare(
         if arm is baseline:
             continue
         turns = _turns(arm) if len(_turns(arm)) else base.iloc[:0]
-        quantiles = sorted({0.5, 0.95, q})
-        saved = {p: statistics.difference(turns, base, q=p) for p in quantiles}
+        quantiles = sorted({0.5, 0.95} | ({q} if q is not None else set()))
+        saved = {p: statistics.difference(turns, base, q=p) for p in {*quantiles, q}}
         before, after = _with_harm(base, harm), _with_harm(turns, harm)
         worse = _increase(before, after)
         rates = [statistics.mean(side, "harm") for side in (before, after)]

@@ -95,10 +95,10 @@ def predicted(
 
 
 def adopted(*comparisons: pd.DataFrame) -> list[str]:
-    """The arms that earned their place: *adopt* at one quantile at least, *reject* at none.
+    """The arms that earned their place: *adopt* by one measure at least, *reject* by none.
 
     Args:
-        comparisons: Of the same arms, each with its verdicts on another quantile.
+        comparisons: Of the same arms, each with its verdicts on another quantile, or the mean.
     """
     verdicts = pd.DataFrame({i: c.set_index("arm")["verdict"] for i, c in enumerate(comparisons)})
     good = (verdicts == "adopt").any(axis=1) & (verdicts != "reject").all(axis=1)

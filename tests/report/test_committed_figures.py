@@ -25,7 +25,7 @@ def test_a_claim_on_another_arm_names_one_of_the_verdict(name: str) -> None:
 def test_the_stacked_agent_uses_what_earned_its_place() -> None:
     """The study of stacking ran ``all adopted`` with these techniques."""
     record = json.loads((FIGURES / "16_stacked" / "together.json").read_text(encoding="utf-8"))
-    adopted = record["arms"]["all adopted"]["agent.techniques"]
+    (point,) = [point for point in record["points"] if point["arm"] == "all adopted"]
     tree = ast.parse((agents_dir() / "stacked.py").read_text(encoding="utf-8"))
     constants = {
         node.targets[0].id: node.value.value
@@ -34,4 +34,4 @@ def test_the_stacked_agent_uses_what_earned_its_place() -> None:
         and isinstance(node.targets[0], ast.Name)
         and isinstance(node.value, ast.Constant)
     }
-    assert constants["ADOPTED"] == adopted
+    assert constants["ADOPTED"] == point["agent.techniques"]

@@ -4,7 +4,9 @@ import pandas as pd
 import pytest
 
 from labkit.study import stacking
+from labkit.study.compare import compare
 from labkit.study.tables import Results
+from labkit.study.verdict import Rules
 
 PARTS = {
     "transcript_s": 0.3, "commit_s": 0.5, "hook_s": 0.0, "llm_s": 0.6, "sentence_s": 0.2,
@@ -105,3 +107,19 @@ def test_wrong_and_missing_replies_are_harm() -> None:
     found = stacking.judged(Results(table, table[["arm", "call"]]))["a"]
     assert found["wrong"].tolist() == [0.0, 1.0, 0.0]
     assert found["harmed"].tolist() == [0.0, 1.0, 1.0]
+
+
+def test_the_mean_speaks_for_what_acts_on_a_fifth_of_the_turns() -> None:
+    def arm(slow_s: float) -> pd.DataFrame:
+        rows = [
+            {"arm": "a", "call": i, "turn": k, "outcome": "answered",
+             "response_latency_s": slow_s if k == 0 else 1.0}
+            for i in range(20) for k in range(5)
+        ]  # fmt: skip
+        return pd.DataFrame(rows)
+
+    found = {
+        q: compare(arm(3.0), {"b": arm(2.0)}, q=q, rules=Rules(0.05, 0.5))["verdict"].tolist()
+        for q in (0.5, None)
+    }
+    assert found == {0.5: ["no practical difference"], None: ["adopt"]}
