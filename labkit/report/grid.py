@@ -28,6 +28,7 @@ from labkit.report.notebooks import (
     Notebook,
     NotebookError,
     NotebookFailed,
+    default_values,
     figures_of,
     plan,
     run_notebook,
@@ -84,10 +85,7 @@ def points(
     Raises:
         NotebookError: a preset, parameter or value that cannot be used; nothing was run.
     """
-    from papermill import inspect_notebook
-
-    defaults = {k: p["default"] for k, p in inspect_notebook(str(notebook.path)).items()}
-    common, found = _common(), []
+    defaults, common, found = default_values(notebook), _common(), []
     for place in places:
         if not place:
             raise NotebookError(f"{notebook.name}: name at least one parameter to sweep")

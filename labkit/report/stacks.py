@@ -138,14 +138,14 @@ def interaction_matrix(
         ax.text(j, i - 0.12, f"{grid[i, j]:+,.0f}", ha="center", va="center",
                 fontweight="bold" if clear else "normal", color=INK)  # fmt: skip
         ax.text(j, i + 0.22, f"[{interval}]", ha="center", va="center", fontsize=7.5, color=INK)
-    edge = max(float(np.nanmax(np.abs(grid))), 1.0) * 1.8
+    edge = max(float(np.nanmax(np.abs(grid))), 50.0) * 1.8  # some milliseconds stay pale
     ax.imshow(grid, cmap="PuOr", vmin=-edge, vmax=edge, aspect="auto")
     ax.set_xticks(range(n - 1), techniques[:-1])
     ax.set_yticks(range(1, n), techniques[1:])
     ax.set_xlim(-0.5, n - 1.5)
     ax.set_ylim(n - 0.5, 0.5)
     ax.grid(False)
-    ax.set_xlabel("together less the sum of both alone (ms; negative: they share a saving)")
+    ax.set_xlabel("together less the sum of both alone (ms);\nnegative: they share a saving")
     return ax
 
 
