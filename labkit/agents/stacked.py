@@ -10,7 +10,7 @@
     short_turns     acknowledgements answered with audio that is already there
     cache           known questions answered from a semantic cache, with audio that is there
 
-The default is what earned *adopt* in the study of how they stack, under its default parameters.
+The default is what the study of how they stack recommends, under its default parameters.
 """
 
 import json
@@ -49,7 +49,7 @@ TECHNIQUES = (
     "short_turns",
     "cache",
 )
-ADOPTED = "endpointing+opener"
+ADOPTED = "endpointing"
 SIMILARITY = 0.8
 """From this similarity on a known answer is given, if the details agree too."""
 

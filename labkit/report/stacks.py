@@ -76,10 +76,10 @@ def read_promise(row: Mapping[str, Any]) -> str:
     saved = f"{ms(row['saving_p95_low_s'])} – {ms(row['saving_p95_high_s'])}"
     harm = f"{100 * row['harm_low']:+.1f} to {100 * row['harm_high']:+.1f}"
     fast = "at least as fast as" if row["saving_p95_s"] >= 0 else "slower than"
-    worse = "significantly more" if row["harm_low"] > 0 else "not significantly more"
+    worse = "significantly" if row["harm_low"] > 0 else "not significantly"
     return (
-        f"At p95 the stack is {fast} the plain defaults: it saves {ms(row['saving_p95_s'])} ms "
-        f"[{saved}]. Turns harmed are {worse} than with the defaults "
+        f"**{row['arm']}** is at p95 {fast} the plain defaults: it saves "
+        f"{ms(row['saving_p95_s'])} ms [{saved}]. It harms {worse} more turns than they do "
         f"({percent(row['baseline_harm_rate'])} there; a change of {harm} points)."
     )
 

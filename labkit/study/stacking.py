@@ -18,6 +18,8 @@ AGENT = "stacked"
 ALL = "all adopted"
 SUM = "sum of single savings"
 NONE = "none"
+DEFAULTS = "defaults"
+_WITHOUT = "without "
 _KEY = ["call", "turn"]
 
 
@@ -36,7 +38,7 @@ def combinations(techniques: Sequence[str]) -> dict[str, Arm]:
     """All techniques together (which may be none), and all but one of them."""
     arms = {ALL: stack(techniques)}
     if len(techniques) > 1:
-        arms |= {f"without {n}": stack(t for t in techniques if t != n) for n in techniques}
+        arms |= {f"{_WITHOUT}{n}": stack(t for t in techniques if t != n) for n in techniques}
     return arms
 
 
@@ -103,6 +105,28 @@ def adopted(*comparisons: pd.DataFrame) -> list[str]:
     verdicts = pd.DataFrame({i: c.set_index("arm")["verdict"] for i, c in enumerate(comparisons)})
     good = (verdicts == "adopt").any(axis=1) & (verdicts != "reject").all(axis=1)
     return [str(name) for name in comparisons[0]["arm"] if good[name]]
+
+
+def kept(together: pd.DataFrame, techniques: Sequence[str]) -> tuple[str, list[str]]:
+    """The stack to recommend: all techniques, or all but one if together they harm more.
+
+    Args:
+        together: The comparison of :func:`combinations` with the defaults.
+        techniques: Those that are in the stack of :data:`ALL`.
+
+    Returns:
+        The arm and its techniques: of those that do not significantly more harm than the defaults
+        all, or else the one that saves most at p95; :data:`DEFAULTS` if there is none.
+    """
+    arms = together.set_index("arm")
+    harmless = arms[arms["harm_low"] <= 0]
+    if ALL in harmless.index:
+        return ALL, list(techniques)
+    others = harmless[harmless.index.str.startswith(_WITHOUT)]
+    if not len(others):
+        return DEFAULTS, []
+    name = str(others["saving_p95_s"].idxmax())
+    return name, [t for t in techniques if t != name.removeprefix(_WITHOUT)]
 
 
 def additivity(

@@ -123,3 +123,25 @@ def test_the_mean_speaks_for_what_acts_on_a_fifth_of_the_turns() -> None:
         for q in (0.5, None)
     }
     assert found == {0.5: ["no practical difference"], None: ["adopt"]}
+
+
+@pytest.mark.parametrize(
+    ("harm_low", "arm", "techniques"),
+    [
+        ([0.0, 0.01, 0.01], stacking.ALL, ["a", "b"]),
+        ([0.01, -0.01, 0.0], "without b", ["a"]),
+        ([0.01, -0.01, 0.01], "without a", ["b"]),
+        ([0.01, 0.01, 0.01], stacking.DEFAULTS, []),
+    ],
+)
+def test_a_stack_that_harms_gives_up_a_technique(
+    harm_low: list[float], arm: str, techniques: list[str]
+) -> None:
+    together = pd.DataFrame(
+        {
+            "arm": [stacking.ALL, "without a", "without b"],
+            "saving_p95_s": [0.7, 0.1, 0.5],
+            "harm_low": harm_low,
+        }
+    )
+    assert stacking.kept(together, ["a", "b"]) == (arm, techniques)
