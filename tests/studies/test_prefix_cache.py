@@ -118,7 +118,8 @@ def test_expiry_counts_single_requests_by_gap_over_lifetime() -> None:
 def late(first_token_s: float) -> pd.DataFrame:
     """A turn without preemption: heard at 0.3 s, committed at 1.0 s."""
     moments = {
-        "caller_stopped_s": 0.0, "transcript_s": 0.3, "committed_s": 1.0, "hook_done_s": 1.0,
+        "caller_stopped_s": 0.0, "eager_s": math.nan, "transcript_s": 0.3, "committed_s": 1.0,
+        "hook_done_s": 1.0,
         "llm_first_token_s": 1.0 + first_token_s, "tts_text_s": 1.2 + first_token_s,
         "agent_audio_left_s": 1.4 + first_token_s, "reply_heard_s": 1.5 + first_token_s,
     }  # fmt: skip
