@@ -24,7 +24,7 @@ class _Selector(selectors.DefaultSelector):
             ready = super().select(0)
             if ready or not timeout:
                 return ready
-        if timeout is None or timeout > 0.05:  # on a busy machine, a little later
+        if timeout is None or timeout > 1.0:  # on a busy machine, a little later
             ready = super().select(0.02)
             if ready:
                 return ready
