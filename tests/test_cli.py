@@ -205,7 +205,8 @@ def test_an_interrupted_run_keeps_its_finished_calls(everyone: bool, tmp_path: P
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 130, stderr
-    assert "Traceback" not in stderr
+    # a signal may land in a weak reference's callback, which Python itself reports and ignores
+    assert stderr.count("Traceback") == stderr.count("Exception ignored in"), stderr
     assert "interrupted after" in stderr
     calls = pd.read_parquet(tmp_path / "x.calls.parquet")
     turns = pd.read_parquet(tmp_path / "x.parquet")
