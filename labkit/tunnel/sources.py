@@ -53,7 +53,7 @@ def source_files(path: Path) -> list[Path]:
 
 def line_that_names(path: Path, text: str) -> str:
     """Where an agent's files first mention a text, as ``file:line``; empty if nowhere."""
-    for file in source_files(path):
+    for file in (f for f in source_files(path) if f.suffix == ".py"):  # data may be no text
         for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
             if text in line:
                 return f"{file}:{number}"
