@@ -10,17 +10,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from labkit.config import SETTINGS, Settings
-    from labkit.report import anchors, figures, reading, stacks, turn_taking, verdicts
-    from labkit.report.explore import explore
+    from labkit.engine.experiment import Arm, Experiment
+    from labkit.engine.run import run
+    from labkit.engine.sweep import sweep
+    from labkit.engine.tables import Results, provenance
+    from labkit.evidence import anchors, claims, paired
+    from labkit.evidence.checks import check
+    from labkit.evidence.compare import compare
+    from labkit.evidence.fate import fate
+    from labkit.evidence.verdict import Rules
+    from labkit.explorer.explore import explore
+    from labkit.report import figures, reading, verdicts
     from labkit.report.listen import listen
     from labkit.report.source import source
-    from labkit.study import (
+    from labkit.settings import SETTINGS, Settings
+    from labkit.studies import (
         answer_cache,
-        claims,
         evaluation,
         history,
-        paired,
         prebuffer,
         preemption,
         prefetch,
@@ -28,17 +35,11 @@ if TYPE_CHECKING:
         regions,
         routing,
         stacking,
+        stacks,
         streaming,
+        turn_taking,
         warmup,
     )
-    from labkit.study.checks import check
-    from labkit.study.compare import compare
-    from labkit.study.experiment import Arm, Experiment
-    from labkit.study.fate import fate
-    from labkit.study.run import run
-    from labkit.study.sweep import sweep
-    from labkit.study.tables import Results, provenance
-    from labkit.study.verdict import Rules
 
 __all__ = [
     "Arm",
@@ -79,41 +80,41 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Arm": "labkit.study.experiment",
-    "Experiment": "labkit.study.experiment",
-    "Results": "labkit.study.tables",
-    "Rules": "labkit.study.verdict",
-    "SETTINGS": "labkit.config",
-    "Settings": "labkit.config",
-    "anchors": "labkit.report.anchors",
-    "answer_cache": "labkit.study.answer_cache",
-    "check": "labkit.study.checks",
-    "claims": "labkit.study.claims",
-    "compare": "labkit.study.compare",
-    "evaluation": "labkit.study.evaluation",
-    "explore": "labkit.report.explore",
-    "fate": "labkit.study.fate",
+    "Arm": "labkit.engine.experiment",
+    "Experiment": "labkit.engine.experiment",
+    "Results": "labkit.engine.tables",
+    "Rules": "labkit.evidence.verdict",
+    "SETTINGS": "labkit.settings",
+    "Settings": "labkit.settings",
+    "anchors": "labkit.evidence.anchors",
+    "answer_cache": "labkit.studies.answer_cache",
+    "check": "labkit.evidence.checks",
+    "claims": "labkit.evidence.claims",
+    "compare": "labkit.evidence.compare",
+    "evaluation": "labkit.studies.evaluation",
+    "explore": "labkit.explorer.explore",
+    "fate": "labkit.evidence.fate",
     "figures": "labkit.report.figures",
-    "history": "labkit.study.history",
+    "history": "labkit.studies.history",
     "listen": "labkit.report.listen",
-    "paired": "labkit.study.paired",
-    "prebuffer": "labkit.study.prebuffer",
-    "preemption": "labkit.study.preemption",
-    "prefetch": "labkit.study.prefetch",
-    "prefix_cache": "labkit.study.prefix_cache",
-    "provenance": "labkit.study.tables",
+    "paired": "labkit.evidence.paired",
+    "prebuffer": "labkit.studies.prebuffer",
+    "preemption": "labkit.studies.preemption",
+    "prefetch": "labkit.studies.prefetch",
+    "prefix_cache": "labkit.studies.prefix_cache",
+    "provenance": "labkit.engine.tables",
     "reading": "labkit.report.reading",
-    "regions": "labkit.study.regions",
-    "routing": "labkit.study.routing",
-    "run": "labkit.study.run",
+    "regions": "labkit.studies.regions",
+    "routing": "labkit.studies.routing",
+    "run": "labkit.engine.run",
     "source": "labkit.report.source",
-    "stacking": "labkit.study.stacking",
-    "stacks": "labkit.report.stacks",
-    "streaming": "labkit.study.streaming",
-    "sweep": "labkit.study.sweep",
-    "turn_taking": "labkit.report.turn_taking",
+    "stacking": "labkit.studies.stacking",
+    "stacks": "labkit.studies.stacks",
+    "streaming": "labkit.studies.streaming",
+    "sweep": "labkit.engine.sweep",
+    "turn_taking": "labkit.studies.turn_taking",
     "verdicts": "labkit.report.verdicts",
-    "warmup": "labkit.study.warmup",
+    "warmup": "labkit.studies.warmup",
 }
 """Where each public name lives; a name that ends its home's path is that module itself."""
 

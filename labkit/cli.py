@@ -36,12 +36,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 @contextmanager
 def _usage() -> Iterator[None]:
     """Turns a usage error into one clear line and exit code 2, a notebook that stopped into 1."""
-    from labkit.errors import USAGE_ERRORS
-    from labkit.report.notebooks import NotebookFailed
+    from labkit.errors import UsageError
+    from labkit.site.notebooks import NotebookFailed
 
     try:
         yield
-    except USAGE_ERRORS() as e:
+    except UsageError as e:
         err.print(f"labkit: {e}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1 if isinstance(e, NotebookFailed) else 2) from None
 
@@ -100,9 +100,9 @@ def run(
     json_: Json = False,
 ) -> None:
     """Run one agent against simulated callers and say where the milliseconds go."""
-    from labkit.config import parse_assignments
-    from labkit.study.run import run as run_arm
-    from labkit.study.summary import figures
+    from labkit.engine.run import run as run_arm
+    from labkit.evidence.summary import figures
+    from labkit.settings import parse_assignments
 
     with _usage(), _progress(f"calls to {agent}", json_) as progress:
         results = run_arm(
@@ -133,8 +133,8 @@ def run(
 
 
 def _print_run(agent: str, results: Any, found: dict[str, Any]) -> None:
-    from labkit.study.summary import OUTCOMES, ms, percent
-    from labkit.study.timeline import STAGES
+    from labkit.evidence.summary import OUTCOMES, ms, percent
+    from labkit.measure.timeline import STAGES
 
     for _, call in results.calls[results.calls["status"] != "ok"].iterrows():
         err.print(f"call {call['call']} failed: {call['error']}", style="red", markup=False)
@@ -191,12 +191,12 @@ def compare(
     json_: Json = False,
 ) -> None:
     """Compare agents that hear the same callers: savings, harm and a verdict, paired by call."""
-    from labkit.config import parse_assignments
-    from labkit.study.compare import compare as compare_arms
-    from labkit.study.experiment import Experiment
-    from labkit.study.run import UsageError
-    from labkit.study.sweep import sweep as run_all
-    from labkit.study.verdict import Rules
+    from labkit.engine.experiment import Experiment
+    from labkit.engine.sweep import sweep as run_all
+    from labkit.errors import UsageError
+    from labkit.evidence.compare import compare as compare_arms
+    from labkit.evidence.verdict import Rules
+    from labkit.settings import parse_assignments
 
     with _usage():
         if len(agents) < 2:
@@ -219,7 +219,7 @@ def compare(
 
 
 def _print_comparison(baseline: str, table: Any) -> None:
-    from labkit.study.summary import ms, percent
+    from labkit.evidence.summary import ms, percent
 
     shown = Table(title=f"against {baseline} (ms; 95% intervals)", title_justify="left")
     for name in ("arm", "p50", "p95", "saved p50", "saved p95", "harm", "verdict"):
@@ -272,7 +272,7 @@ def sweep(
     json_: Json = False,
 ) -> None:
     """Run agents or a notebook over a grid. What is known is not run again; kill it at any time."""
-    from labkit.report.sweeping import Request, carry_out
+    from labkit.site.sweeping import Request, carry_out
 
     request = Request(
         tuple(what), tuple(grid or ()), points, calls, turns, seed, tuple(set_ or ()), workers,
@@ -297,7 +297,7 @@ def config(
     json_: Json = False,
 ) -> None:
     """List every setting: its unit, default, meaning and source."""
-    from labkit.config import FAMILIES, SETTINGS, SettingError, Settings
+    from labkit.settings import FAMILIES, SETTINGS, SettingError, Settings
 
     chosen = [s for s in SETTINGS.values() if name is None or name in s.name]
     with _usage():
@@ -391,7 +391,7 @@ def notebook(
     ),
 ) -> None:
     """Run one notebook through papermill: executed copy, figures and an HTML page."""
-    from labkit.report.notebooks import run_notebook
+    from labkit.site.notebooks import run_notebook
 
     with _usage():
         page = run_notebook(name, parameter or [], to=to, preset=preset, workers=workers)
@@ -408,7 +408,7 @@ def report(
     open_: Annotated[bool, typer.Option("--open", help="Open the report in a browser.")] = False,
 ) -> None:
     """Run the notebooks, regenerate every figure, and build the HTML report."""
-    from labkit.report.site import build
+    from labkit.site.site import build
 
     with _usage():
         index = build(only or [], preset=preset, to=to, say=lambda text: err.print(text))

@@ -7,8 +7,8 @@ import os
 import platform
 from typing import Any
 
+from labkit.engine.tables import PACKAGES, code_version
 from labkit.paths import agents_dir, cache_dir, data_dir
-from labkit.study.tables import PACKAGES, code_version
 from labkit.tunnel.worker import KEYS
 
 TESTED = {"livekit-agents": "1.8."}

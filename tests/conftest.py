@@ -37,3 +37,19 @@ def _nothing_left_loopback() -> Iterator[None]:
     yield
     after = _LOG.read_text()
     assert after == before, f"reached for another machine:\n{after[len(before) :]}"
+
+
+@pytest.fixture(autouse=True)
+def _figures() -> Iterator[None]:
+    """A test that draws starts from the project's style, and its figures are closed after it."""
+    if "matplotlib" not in sys.modules:
+        yield
+        return
+    import matplotlib.pyplot as plt
+
+    from labkit.report.palette import use_style
+
+    with plt.rc_context():
+        use_style()
+        yield
+    plt.close("all")

@@ -235,7 +235,7 @@ def test_doctor_never_shows_a_key(tmp_path: Path) -> None:
 
 
 def test_config_lists_every_setting_with_its_source(tmp_path: Path) -> None:
-    from labkit.config import SETTINGS
+    from labkit.settings import SETTINGS
 
     rows = json.loads(labkit("config", "--json", cwd=tmp_path).stdout)
     assert {row["name"] for row in rows} == set(SETTINGS)

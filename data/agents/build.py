@@ -11,8 +11,8 @@ import json
 import numpy as np
 
 from labkit.paths import agents_dir
-from labkit.study.agent_parts import load, vectors
-from labkit.study.phrasings import fit, phrasings, questions
+from labkit.studies.agent_parts import load, vectors
+from labkit.studies.phrasings import fit, phrasings, questions
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 from voices import Span, Take, Voice
 
-from labkit.callers.dialogue import sentences, split_pauses
+from labkit.world.dialogue import sentences, split_pauses
 
 FRAME_S = 0.010
 FLOOR_DB = 35.0

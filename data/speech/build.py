@@ -24,7 +24,7 @@ from audio import Spoken, speak  # noqa: E402
 from ogg import settle_serial  # noqa: E402
 from voices import AGENT, CALLERS  # noqa: E402
 
-from labkit.callers.dialogue import Dialogue, load_dialogues, normalise, sentences  # noqa: E402
+from labkit.world.dialogue import Dialogue, load_dialogues, normalise, sentences  # noqa: E402
 
 CALLER_RATE, CALLER_STEP = 16_000, 32
 AGENT_RATE = 24_000

@@ -10,7 +10,7 @@ import numpy as np
 
 from labkit.callers.caller import Mouth
 from labkit.callers.ear import VOICED_LEVEL, Ear
-from labkit.providers.scene import SAMPLE_RATE_HZ, Scene
+from labkit.world.scene import SAMPLE_RATE_HZ, Scene
 
 
 class EchoingMouth(Mouth):

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labkit.config import Settings
 from labkit.randomness import Delay, uniform
+from labkit.settings import Settings
 
 PACKET_S = 0.02
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from labkit.callers.speech import Clip
-from labkit.config import Settings
-from labkit.providers.scene import SAMPLE_RATE_HZ
 from labkit.randomness import stream, uniform
+from labkit.settings import Settings
+from labkit.world.scene import SAMPLE_RATE_HZ
+from labkit.world.speech import Clip
 
 SILENT_DBFS = -96.0
 _TONE_S = 10

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from labkit.config import Settings, Value
 from labkit.randomness import uniform
+from labkit.settings import Settings, Value
 
 MIXED = "mixed"
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from labkit.callers.dialogue import Dialogue, Turn
 from labkit.callers.persona import persona_of
-from labkit.callers.speech import CALLER_RATE_HZ, Clip, SpeechCorpus, Word
-from labkit.config import SettingError, Settings
 from labkit.randomness import stream, uniform
+from labkit.settings import SettingError, Settings
+from labkit.world.dialogue import Dialogue, Turn
+from labkit.world.speech import CALLER_RATE_HZ, Clip, SpeechCorpus, Word
 
 BREATH_S = 0.2
 """Between the word that stops the agent and the turn itself; shorter than any end of turn."""

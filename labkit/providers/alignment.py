@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from labkit.providers.scene import SAMPLE_RATE_HZ, CallerTrack
+from labkit.world.scene import SAMPLE_RATE_HZ, CallerTrack
 
 Samples = npt.NDArray[np.float32]
 Find = Callable[[bytes, CallerTrack], int]

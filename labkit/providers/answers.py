@@ -19,8 +19,6 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-from labkit.callers.dialogue import load_dialogues
-from labkit.callers.turn import Dialogue, Turn
 from labkit.providers import tokens
 from labkit.providers.conversation import Answer, Message
 from labkit.providers.instructions import follow, is_instruction, order
@@ -28,6 +26,8 @@ from labkit.providers.matching import Match, PhraseIndex
 from labkit.providers.tool_calls import Tool, ToolCall, guessed_call, scripted_call
 from labkit.providers.verdicts import verdict
 from labkit.providers.wording import canonical, contains
+from labkit.world.dialogue import load_dialogues
+from labkit.world.turn import Dialogue, Turn
 
 __all__ = ["Answer", "Message", "answer", "warm_up"]
 

@@ -22,9 +22,9 @@ from labkit.providers.cartesia_context import Pace, Speech
 from labkit.providers.cartesia_request import Refused, Wanted, too_many
 from labkit.providers.cartesia_socket import Socket
 from labkit.providers.profile import Profile
-from labkit.providers.scene import Scene
 from labkit.providers.server import Emulator, websocket
 from labkit.providers.voice import Voice
+from labkit.world.scene import Scene
 
 _STRUCTURED_SINCE = "2026-03-01"  # older API versions get errors as plain text
 _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}")

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from labkit.providers.scene import SAMPLE_RATE_HZ, CallerTrack, SpokenWord
+from labkit.world.scene import SAMPLE_RATE_HZ, CallerTrack, SpokenWord
 
 _NEEDLE = 320  # bytes: 10 ms are enough to tell clips apart
 _GAP = bytes(2 * SAMPLE_RATE_HZ)  # around every clip on a track

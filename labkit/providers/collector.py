@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from labkit.providers.profile import Profile
-from labkit.providers.scene import Scene
+from labkit.world.scene import Scene
 
 KEPT = ("gen_ai.span.kind", "fi.span.kind", "gen_ai.request.model", "input.value", "output.value")
 """Attributes that are kept of each span, where it has them."""

@@ -28,8 +28,8 @@ from labkit.providers.deepgram_shapes import (
 )
 from labkit.providers.hearing import Ear, Hearing
 from labkit.providers.profile import Profile
-from labkit.providers.scene import CallerTrack, Scene
 from labkit.providers.server import Emulator, websocket
+from labkit.world.scene import CallerTrack, Scene
 
 _FRAME = 1600  # bytes per step when a whole recording is fed at once
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 from labkit.providers.alignment import Alignment, Find, Span, power, resample
 from labkit.providers.profile import Profile
-from labkit.providers.scene import SAMPLE_RATE_HZ, CallerTrack, SpokenWord
 from labkit.randomness import uniform
+from labkit.world.scene import SAMPLE_RATE_HZ, CallerTrack, SpokenWord
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from labkit.callers.turn import Dialogue, NearMiss, Turn, normalise
 from labkit.providers.wording import canonical, stem
+from labkit.world.turn import Dialogue, NearMiss, Turn, normalise
 
 MATCH_FROM = 0.6
 """Similarity from which a text counts as said."""

@@ -21,11 +21,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from labkit.errors import UsageError
 from labkit.paths import data_dir
 from labkit.randomness import Delay
 
 
-class ProfileError(ValueError):
+class ProfileError(UsageError):
     """A profile file that says something impossible or names something unknown."""
 
 

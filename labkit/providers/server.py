@@ -19,7 +19,7 @@ from typing import Any
 from aiohttp import web
 
 from labkit.providers.profile import Profile
-from labkit.providers.scene import Scene
+from labkit.world.scene import Scene
 
 
 class Slots:

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from typing import Any
 
-from labkit.callers.turn import Turn, normalise
 from labkit.providers.wording import canonical, contains, stem
+from labkit.world.turn import Turn, normalise
 
 _COMMON_TEXT = (
     "a an and any are as at be by can check do find for from get give has have i id in is it "

@@ -71,7 +71,7 @@ AgentSentence = Callable[[str], "_Clip | None"]
 
 @lru_cache(maxsize=1)
 def _corpus() -> AgentSentence:
-    from labkit.callers.speech import SpeechCorpus  # heavy, and not needed to hum
+    from labkit.world.speech import SpeechCorpus  # heavy, and not needed to hum
 
     lookup: AgentSentence = SpeechCorpus.load().agent_speech
     return lookup

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from labkit.callers.turn import normalise
+from labkit.world.turn import normalise
 
 FILLERS = frozenset(("um", "uh", "er", "erm", "hm", "hmm", "mhm", "ah"))
 

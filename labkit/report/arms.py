@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from labkit.report.claimed import Claimed
+from labkit.evidence import statistics
+from labkit.evidence.claimed import Claimed
+from labkit.evidence.compare import HARMED
 from labkit.report.harms import Turns, What, harm_level, turns_of
 from labkit.report.labels import Label, Obstacles, place
 from labkit.report.palette import (
@@ -26,8 +28,6 @@ from labkit.report.palette import (
 )
 from labkit.report.saving import records
 from labkit.report.units import SHARE, Unit, interval, number, unit_axis, unit_of
-from labkit.study import statistics
-from labkit.study.compare import HARMED
 
 _BASE = Look(BASELINE, INK, "X", "-", "")
 

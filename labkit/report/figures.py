@@ -12,7 +12,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from labkit.report.anchors import Anchor
+from labkit.evidence import statistics
+from labkit.evidence.anchors import Anchor
+from labkit.evidence.statistics import Estimate
+from labkit.evidence.summary import percent
 from labkit.report.arms import arms_forest, frontier, frontier_points
 from labkit.report.harms import harm_bars, harm_changes
 from labkit.report.palette import (
@@ -30,12 +33,6 @@ from labkit.report.palette import (
 from labkit.report.panels import panel_points, sweep_panels
 from labkit.report.rules import rule_errors
 from labkit.report.saving import figures_dir, save
-from labkit.report.stacks import (
-    interaction_matrix,
-    levels_against_band,
-    predicted_against_measured,
-    short_and_long,
-)
 from labkit.report.stages import (
     difference_by_stage,
     difference_means,
@@ -45,9 +42,6 @@ from labkit.report.stages import (
 )
 from labkit.report.sweeps import sweep_lines, sweep_points
 from labkit.report.waterfall import one_turn, turn_waterfall, turn_waterfalls
-from labkit.study import statistics
-from labkit.study.statistics import Estimate
-from labkit.study.summary import percent
 
 __all__ = [
     "ACCENT",
@@ -67,17 +61,13 @@ __all__ = [
     "frontier_points",
     "harm_bars",
     "harm_changes",
-    "interaction_matrix",
     "latency_distribution",
-    "levels_against_band",
     "looks",
     "one_turn",
-    "predicted_against_measured",
     "rule_errors",
     "panel_points",
     "save",
     "sdk_difference",
-    "short_and_long",
     "stage_bars",
     "stage_means",
     "sweep_lines",

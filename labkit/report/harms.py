@@ -12,14 +12,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from labkit.engine.tables import Results
+from labkit.evidence import statistics
+from labkit.evidence.compare import HARMED
+from labkit.evidence.statistics import Estimate
+from labkit.evidence.summary import OUTCOMES
 from labkit.report.palette import ACCENT, INK, looks
 from labkit.report.saving import records
 from labkit.report.units import SHARE, change_unit, number, unit_axis
-from labkit.study import statistics
-from labkit.study.compare import HARMED
-from labkit.study.statistics import Estimate
-from labkit.study.summary import OUTCOMES
-from labkit.study.tables import Results
 
 Turns = Results | pd.DataFrame
 What = str | Sequence[str]

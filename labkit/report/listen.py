@@ -17,13 +17,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from labkit.config import Settings
-from labkit.providers.scene import SAMPLE_RATE_HZ
+from labkit.engine.run import call_spec
+from labkit.engine.workers import pool
+from labkit.errors import UsageError
 from labkit.report.palette import ACCENT, INK, MAIN, SOFT
-from labkit.study.run import call_spec
-from labkit.study.workers import pool
+from labkit.settings import Settings
 from labkit.tunnel.record import CallRecord
 from labkit.tunnel.worker import CallSpec, run_call
+from labkit.world.scene import SAMPLE_RATE_HZ
 
 BEFORE_S = 1.0
 AFTER_S = 4.0
@@ -42,7 +43,7 @@ _NEEDED = (
 )  # fmt: skip
 
 
-class ListenError(ValueError):
+class ListenError(UsageError):
     """A row that does not say which moment of which call it is, or is of another labkit."""
 
 

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
-from labkit.report.anchors import Anchor
+from labkit.engine.tables import Results
+from labkit.evidence import statistics
+from labkit.evidence.anchors import Anchor
+from labkit.evidence.statistics import Estimate
+from labkit.evidence.summary import OUTCOMES, ms, percent
 from labkit.report.stages import difference_means, sdk_difference
-from labkit.study import statistics
-from labkit.study.statistics import Estimate
-from labkit.study.summary import OUTCOMES, ms, percent
-from labkit.study.tables import Results
 
 _TICK_S = 0.005
 """Two waits closer than this are the same wait."""

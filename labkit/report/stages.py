@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.axes import Axes
 
-from labkit.config import Settings
+from labkit.evidence import statistics
+from labkit.measure.timeline import STAGES
 from labkit.report.palette import (
     ACCENT,
     BASELINE,
@@ -21,8 +22,7 @@ from labkit.report.palette import (
 )
 from labkit.report.saving import records
 from labkit.report.waterfall import sdk_stopped_s
-from labkit.study import statistics
-from labkit.study.timeline import STAGES
+from labkit.settings import Settings
 
 _SHOWN_S = 0.0005
 

@@ -23,12 +23,12 @@ from typing import Any
 
 import pandas as pd
 
-from labkit.report.claimed import Claim, Claimed, level_against_claim
+from labkit.evidence import statistics
+from labkit.evidence.claimed import Claim, Claimed, level_against_claim
+from labkit.evidence.statistics import Estimate
+from labkit.evidence.verdict import against_claim
 from labkit.report.saving import figures_dir, records, write_json
 from labkit.report.verdict_text import is_none, sentence, table
-from labkit.study import statistics
-from labkit.study.statistics import Estimate
-from labkit.study.verdict import against_claim
 
 __all__ = [
     "COLUMNS",

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from labkit.measure.timeline import STAGES
 from labkit.report.palette import (
     BASELINE,
     INK,
@@ -20,7 +21,6 @@ from labkit.report.palette import (
     owner_of,
 )
 from labkit.report.saving import records
-from labkit.study.timeline import STAGES
 
 _VISIBLE_S = 0.0005
 """A stage shorter than this is not drawn; it was overlapped by other work, or did not happen."""

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from labkit.errors import UsageError
 from labkit.paths import agents_dir
 
 READS_METADATA = "job.metadata"
 """A file that holds this reads its settings itself; the others have them set on their session."""
 
 
-class AgentFileError(ValueError):
+class AgentFileError(UsageError):
     """An agent that cannot be found or loaded; the message says what was given and what to do."""
 
 

@@ -18,7 +18,7 @@ from livekit.agents.voice import io
 from labkit.callers.caller import Mouth
 from labkit.callers.ear import Ear, Heard, Segment
 from labkit.callers.line import Line
-from labkit.providers.scene import SAMPLE_RATE_HZ
+from labkit.world.scene import SAMPLE_RATE_HZ
 
 FRAME_S = 0.05
 """The frame length of a room's audio input in livekit-agents (``frame_size_ms``)."""

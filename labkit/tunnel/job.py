@@ -28,7 +28,7 @@ from livekit.protocol import agent as agent_proto
 from livekit.protocol import models
 from opentelemetry import trace
 
-from labkit.config import SettingError, Settings
+from labkit.settings import SettingError, Settings
 from labkit.tunnel.agentfile import LoadedAgent
 from labkit.tunnel.audio import Microphone, Speaker
 from labkit.tunnel.events import SessionLog
@@ -117,7 +117,7 @@ def override_session(
         elif name == "tts.model" and hasattr(session.tts, "update_options"):
             session.tts.update_options(model=value)  # type: ignore[union-attr]
         else:
-            from labkit.config import SETTINGS
+            from labkit.settings import SETTINGS
 
             if SETTINGS[name].agent:
                 raise SettingError(

@@ -23,8 +23,8 @@ from livekit.agents.voice.room_io._pre_connect_audio import PreConnectAudioHandl
 
 from labkit.callers.caller import Mouth
 from labkit.callers.line import Line
-from labkit.providers.scene import SAMPLE_RATE_HZ
 from labkit.tunnel.audio import Microphone
+from labkit.world.scene import SAMPLE_RATE_HZ
 
 TIMEOUT_S = 3.0
 """``pre_connect_audio_timeout`` of a room's audio input in livekit-agents 1.8."""

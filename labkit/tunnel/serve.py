@@ -12,11 +12,11 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from labkit.callers.speech import SpeechCorpus
-from labkit.config import SettingError
-from labkit.providers import EMULATORS
 from labkit.providers.profile import load_profiles
-from labkit.providers.scene import Scene
+from labkit.providers.registry import EMULATORS
+from labkit.settings import SettingError
+from labkit.world.scene import Scene
+from labkit.world.speech import SpeechCorpus
 
 BASE_URLS = {
     "anthropic": "http://127.0.0.1:{port}",
@@ -38,7 +38,7 @@ async def open_servers(
         ProfileError: the overlay profile is wrong.
         SettingError: a port cannot be had.
     """
-    from labkit.callers.dialogue import load_dialogues
+    from labkit.world.dialogue import load_dialogues
 
     scene = Scene(dialogues=load_dialogues())
     profiles = load_profiles(profile)

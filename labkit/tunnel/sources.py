@@ -11,7 +11,7 @@ import difflib
 import re
 from pathlib import Path
 
-from labkit.config import SETTINGS, SettingError, Settings
+from labkit.settings import SETTINGS, SettingError, Settings
 from labkit.tunnel.agentfile import READS_METADATA, AgentFileError, find_agent
 
 _FILE_NAME = re.compile(r"[\w.-]+\.\w+")

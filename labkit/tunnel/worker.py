@@ -33,10 +33,9 @@ from typing import TYPE_CHECKING, Any  # noqa: E402
 
 import numpy as np  # noqa: E402
 
-from labkit.config import Settings, Value  # noqa: E402
 from labkit.providers.collector import Collector  # noqa: E402
 from labkit.providers.profile import load_profiles  # noqa: E402
-from labkit.providers.scene import SAMPLE_RATE_HZ, Scene  # noqa: E402
+from labkit.settings import Settings, Value  # noqa: E402
 from labkit.tunnel import blocking, clock  # noqa: E402
 from labkit.tunnel.agentfile import find_agent, load_agent  # noqa: E402
 from labkit.tunnel.gateway import Gateway  # noqa: E402
@@ -44,6 +43,7 @@ from labkit.tunnel.link import Link  # noqa: E402
 from labkit.tunnel.network import Authority, Host, Network, NetworkLoop, guard_lookups, listen  # noqa: E402
 from labkit.tunnel.record import Backchannel, CallerTurn, CallRecord, ReplySegment  # noqa: E402
 from labkit.tunnel.sources import line_that_names  # noqa: E402
+from labkit.world.scene import SAMPLE_RATE_HZ, Scene  # noqa: E402
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -100,11 +100,11 @@ class Worker:
         for noisy in ("livekit", "opentelemetry"):
             logging.getLogger(noisy).setLevel(os.environ.get("LABKIT_SDK_LOG", "CRITICAL"))
 
-        from labkit.callers.dialogue import load_dialogues
-        from labkit.callers.speech import SpeechCorpus
-        from labkit.providers import EMULATORS
+        from labkit.providers.registry import EMULATORS
         from labkit.tunnel import job  # noqa: F401  (pays for livekit)
         from labkit.tunnel.memo import AnswerMemo
+        from labkit.world.dialogue import load_dialogues
+        from labkit.world.speech import SpeechCorpus
 
         self.dialogues = load_dialogues()
         self.corpus = SpeechCorpus.load()
@@ -221,7 +221,7 @@ def _hosts(settings: Settings, emulators: dict[str, Emulator]) -> dict[str, Host
     hosts = {e.host: Host(e.host, name, link(name, e.host)) for name, e in emulators.items()}
     for host, provider in settings.extra_hosts.items():
         if provider not in emulators:
-            from labkit.config import SettingError
+            from labkit.settings import SettingError
 
             raise SettingError(
                 f"hosts.{host}={provider}: known providers are {', '.join(sorted(emulators))}"
@@ -337,7 +337,7 @@ class _Call:
             status, error = "failed", f"the call did not end within {limit_s:.0f} s of its clock"
             error += "; waiting:\n" + self.loop.waiting()
         except Exception as e:
-            from labkit.config import SettingError
+            from labkit.settings import SettingError
 
             if isinstance(e, SettingError):
                 raise

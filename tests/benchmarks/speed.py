@@ -21,7 +21,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from labkit.study.workers import pool
+from labkit.engine.workers import pool
 from labkit.tunnel.worker import CallSpec, run_call
 
 VAD_FLOOR, DETECTOR_FLOOR, PAIR_FLOOR, TURNS_FLOOR_S = 60.0, 45.0, 1.8, 180.0

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from labkit.study.run import run
+from labkit.engine.run import run
 
 auditok = pytest.importorskip("auditok")
 WINDOW_S = 0.01

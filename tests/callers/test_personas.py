@@ -8,14 +8,14 @@ import pytest
 
 from labkit.callers import noise
 from labkit.callers.caller import Mouth
-from labkit.callers.dialogue import load_dialogues
 from labkit.callers.ear import Ear, Heard
 from labkit.callers.persona import MIXED, PERSONAS, persona_of
 from labkit.callers.plan import BREATH_S, joined, plan_call
-from labkit.callers.speech import CALLER_RATE_HZ, SpeechCorpus
-from labkit.config import SETTINGS, SettingError, Settings
-from labkit.providers.scene import Scene
-from labkit.study.run import run
+from labkit.engine.run import run
+from labkit.settings import SETTINGS, SettingError, Settings
+from labkit.world.dialogue import load_dialogues
+from labkit.world.scene import Scene
+from labkit.world.speech import CALLER_RATE_HZ, SpeechCorpus
 
 CORPUS = SpeechCorpus.load()
 FLUENT = CORPUS.clip(dialogue="order_status", turn="keep_the_desk", voice="heart")

@@ -11,7 +11,7 @@ import pytest
 from stage import HELLO, make_track
 
 from labkit.providers.profile import Profile, load_profiles
-from labkit.providers.scene import Scene
+from labkit.world.scene import Scene
 
 T = TypeVar("T")
 

@@ -18,8 +18,8 @@ from livekit.plugins import openai as openai_plugin
 from labkit.providers.anthropic import AnthropicEmulator
 from labkit.providers.openai import OpenAIEmulator
 from labkit.providers.profile import Profile, load_profiles
-from labkit.providers.scene import Scene
 from labkit.providers.server import listening
+from labkit.world.scene import Scene
 
 POLICY = "What's your return policy?"
 POLICY_REPLY = (

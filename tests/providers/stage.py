@@ -12,8 +12,8 @@ from typing import Any
 import aiohttp
 import numpy as np
 
-from labkit.providers.scene import SAMPLE_RATE_HZ, CallerTrack, SpokenWord
 from labkit.providers.server import Emulator, listening
+from labkit.world.scene import SAMPLE_RATE_HZ, CallerTrack, SpokenWord
 
 Timed = Sequence[tuple[str, float, float]]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from labkit.callers.dialogue import load_dialogues
 from labkit.providers.answers import Answer, Message, answer
 from labkit.providers.tool_calls import Tool
+from labkit.world.dialogue import load_dialogues
 
 DIALOGUES = load_dialogues()
 ORDER = DIALOGUES["order_status"]

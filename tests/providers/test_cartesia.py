@@ -16,9 +16,9 @@ from stage import Stream, opened
 
 from labkit.providers.cartesia import CartesiaEmulator
 from labkit.providers.profile import Profile
-from labkit.providers.scene import Scene
 from labkit.providers.server import listening
 from labkit.providers.voice import TimedWord, Voice, hum
+from labkit.world.scene import Scene
 
 Run = Callable[..., Any]
 KEY = {"X-API-Key": "k"}

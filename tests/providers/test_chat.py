@@ -12,7 +12,7 @@ from llm_stage import openai_stage, rows, say
 from labkit.providers.openai import OpenAIEmulator
 from labkit.providers.pacing import Pace, bursts
 from labkit.providers.profile import Profile
-from labkit.providers.scene import Scene
+from labkit.world.scene import Scene
 
 Run = Callable[[Any], Any]
 

@@ -15,8 +15,8 @@ from stage import HELLO, Stream, frames, make_track, opened, sdk_environment
 
 from labkit.providers.deepgram import DeepgramEmulator
 from labkit.providers.profile import Profile
-from labkit.providers.scene import Scene
 from labkit.providers.server import listening
+from labkit.world.scene import Scene
 
 Run = Callable[..., Any]
 AUTH = {"Authorization": "Token k"}

@@ -12,9 +12,9 @@ from stage import HELLO, Stream, Timed, frames, make_track, opened, sdk_environm
 from labkit.providers.deepgram import DeepgramEmulator
 from labkit.providers.deepgram_flux import TurnEnd
 from labkit.providers.profile import Profile
-from labkit.providers.scene import Scene
 from labkit.providers.server import listening
 from labkit.randomness import Delay, uniform
+from labkit.world.scene import Scene
 
 Run = Callable[..., Any]
 AUTH = {"Authorization": "Token k"}

@@ -9,7 +9,7 @@ from stage import HELLO, frames, make_track
 from labkit.providers.clip_finder import ClipFinder
 from labkit.providers.hearing import Ear, HeardWord, Hearing
 from labkit.providers.profile import Profile
-from labkit.providers.scene import Scene, SpokenWord
+from labkit.world.scene import Scene, SpokenWord
 
 TEXT = [w[0] for w in HELLO]
 

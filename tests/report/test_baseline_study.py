@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from pages import Page
 
-from labkit.report.notebooks import run_notebook
 from labkit.report.saving import figures_dir
+from labkit.site.notebooks import run_notebook
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = "00_anatomy_of_a_turn"

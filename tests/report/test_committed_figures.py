@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from labkit.evidence import claims
 from labkit.paths import agents_dir
-from labkit.study import claims
 
 FIGURES = Path(__file__).parents[2] / "figures"
 

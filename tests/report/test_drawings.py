@@ -10,12 +10,12 @@ import pytest
 from handmade import SDK_END_S, SDK_START_S, STAGE_S, make_turns
 from matplotlib.text import Text
 
+from labkit.evidence.claimed import Claim
+from labkit.evidence.compare import compare
+from labkit.measure.timeline import STAGES
 from labkit.report import figures
-from labkit.report.claimed import Claim
 from labkit.report.labels import Label, place
 from labkit.report.palette import BASELINE, LOOKS, OWNERS
-from labkit.study.compare import compare
-from labkit.study.timeline import STAGES
 
 BASE = make_turns()
 FASTER = make_turns(faster_s=0.2, cut_in_calls=3)

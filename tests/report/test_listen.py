@@ -8,9 +8,9 @@ import wave
 import numpy as np
 import pytest
 
-from labkit.providers.scene import SAMPLE_RATE_HZ
+from labkit.engine.run import run
 from labkit.report.listen import AFTER_S, BEFORE_S, ListenError, listen
-from labkit.study.run import run
+from labkit.world.scene import SAMPLE_RATE_HZ
 
 LOUD = 184
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from handmade import make_turns
 
+from labkit.evidence import claims
+from labkit.evidence.claimed import Claim
+from labkit.evidence.compare import compare
+from labkit.evidence.statistics import Estimate
+from labkit.evidence.verdict import Rules
 from labkit.report import verdicts
-from labkit.report.claimed import Claim
 from labkit.report.verdict_text import badges
-from labkit.study import claims
-from labkit.study.compare import compare
-from labkit.study.statistics import Estimate
-from labkit.study.verdict import Rules
 
 BASE = make_turns()
 ARMS = {

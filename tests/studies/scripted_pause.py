@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from labkit.callers.speech import CALLER_RATE_HZ, Clip, SpeechCorpus, Word
-from labkit.config import Settings, parse_assignments
-from labkit.study.timeline import turn_rows
+from labkit.measure.timeline import turn_rows
+from labkit.settings import Settings, parse_assignments
 from labkit.tunnel import worker
+from labkit.world.speech import CALLER_RATE_HZ, Clip, SpeechCorpus, Word
 
 CLIP = {"dialogue": "order_status", "turn": "keep_the_desk", "voice": "heart"}
 BEFORE = "and"

@@ -13,12 +13,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from labkit.study.experiment import Experiment
-from labkit.study.run import run
-from labkit.study.statistics import rate
-from labkit.study.sweep import sweep
-from labkit.study.tables import Results
-from labkit.study.turn_taking import waits
+from labkit.engine.experiment import Experiment
+from labkit.engine.run import run
+from labkit.engine.sweep import sweep
+from labkit.engine.tables import Results
+from labkit.evidence.statistics import rate
+from labkit.studies.turn_taking_tables import waits
 from labkit.tunnel.worker import ENVIRONMENT
 
 SCRIPT = Path(__file__).with_name("scripted_pause.py")

@@ -8,17 +8,17 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from labkit.engine.experiment import Experiment
+from labkit.engine.run import run
+from labkit.engine.sweep import sweep
+from labkit.engine.tables import Results
 from labkit.paths import agents_dir
 from labkit.providers.collector import Collector
 from labkit.providers.profile import load_profiles
-from labkit.providers.scene import Scene
-from labkit.study import evaluation
-from labkit.study.experiment import Experiment
-from labkit.study.run import run
-from labkit.study.sweep import sweep
-from labkit.study.tables import Results
+from labkit.studies import evaluation
 from labkit.tunnel.blocking import BlockingHost
 from labkit.tunnel.link import Link
+from labkit.world.scene import Scene
 
 COLLECTOR = "providers.collector.traces.accept"
 ARMS = {

@@ -7,10 +7,10 @@ import math
 import pandas as pd
 import pytest
 
-from labkit.study import history, prefix_cache
-from labkit.study.experiment import Arm, Experiment
-from labkit.study.sweep import sweep
-from labkit.study.tables import Results
+from labkit.engine.experiment import Arm, Experiment
+from labkit.engine.sweep import sweep
+from labkit.engine.tables import Results
+from labkit.studies import history, prefix_cache
 
 KINDS = ("stable", "note", "note_in_hook", "truncated", "summarised")
 TURNS = 11

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from labkit.study import prebuffer
-from labkit.study.experiment import Experiment
-from labkit.study.sweep import sweep
-from labkit.study.tables import Results
+from labkit.engine.experiment import Experiment
+from labkit.engine.sweep import sweep
+from labkit.engine.tables import Results
+from labkit.studies import prebuffer
 
 
 def run(grid: dict[str, list[object]], **settings: object) -> Results:

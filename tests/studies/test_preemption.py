@@ -7,8 +7,9 @@ import pytest
 from timed_turn import one
 
 import labkit as lab
-from labkit.study import overlap, preemption
-from labkit.study.tables import Results
+from labkit.engine.tables import Results
+from labkit.evidence import overlap
+from labkit.studies import preemption
 
 EAGER = 0.4
 PERSONA = "caller.persona"

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from labkit.engine.experiment import Arm, Experiment
+from labkit.engine.sweep import sweep
 from labkit.paths import agents_dir
-from labkit.study import prefetch
-from labkit.study.experiment import Arm, Experiment
-from labkit.study.sweep import sweep
+from labkit.studies import prefetch
 
 WIRINGS = ("none", "as_published", "hook", "interim")
 TOOL_S = 0.6

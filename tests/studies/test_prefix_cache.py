@@ -7,11 +7,11 @@ import math
 import pandas as pd
 import pytest
 
-from labkit.study import prefix_cache
-from labkit.study.experiment import Arm, Experiment
-from labkit.study.fate import fate
-from labkit.study.sweep import sweep
-from labkit.study.tables import Results
+from labkit.engine.experiment import Arm, Experiment
+from labkit.engine.sweep import sweep
+from labkit.engine.tables import Results
+from labkit.evidence.fate import fate
+from labkit.studies import prefix_cache
 
 SHORT, LONG = {"agent.prompt_tokens": 1500}, {"agent.prompt_tokens": 6000}
 HAIKU = {"llm.provider": "anthropic", "llm.model": "claude-haiku-4-5"}

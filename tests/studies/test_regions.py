@@ -5,13 +5,13 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from labkit.study import regions
-from labkit.study.compare import compare
-from labkit.study.experiment import Arm, Experiment
-from labkit.study.fate import fate
-from labkit.study.run import run
-from labkit.study.sweep import sweep
-from labkit.study.tables import Results
+from labkit.engine.experiment import Arm, Experiment
+from labkit.engine.run import run
+from labkit.engine.sweep import sweep
+from labkit.engine.tables import Results
+from labkit.evidence.compare import compare
+from labkit.evidence.fate import fate
+from labkit.studies import regions
 
 NEAR, OCEAN, FAR = 0.01, 0.12, 0.21
 HOSTS = {

@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 
 import labkit as lab
-from labkit.study import routing
-from labkit.study.agent_parts import load
-from labkit.study.checks import MAX_RESIDUAL_S
-from labkit.study.phrasings import phrasings
+from labkit.evidence.checks import MAX_RESIDUAL_S
+from labkit.studies import routing
+from labkit.studies.agent_parts import load
+from labkit.studies.phrasings import phrasings
 
 LARGE, SMALL = "claude-sonnet-4-5", "claude-haiku-4-5"
 
@@ -101,8 +101,8 @@ def test_classifier_errs_less_on_other_words_than_on_another_business() -> None:
 def test_weights_beside_the_agent_are_those_of_the_dialogues() -> None:
     import numpy as np
 
-    from labkit.study.agent_parts import vectors
-    from labkit.study.phrasings import fit
+    from labkit.studies.agent_parts import vectors
+    from labkit.studies.phrasings import fit
 
     train = phrasings().query("split == 'train'")
     labels = np.array([routing.NEEDS.index(n) for n in train["needs"]])

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 import labkit as lab
-from labkit.study import routing
-from labkit.study.agent_parts import load
+from labkit.studies import routing
+from labkit.studies.agent_parts import load
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import pytest
 from timed_turn import one
 
 import labkit as lab
-from labkit.study import streaming
-from labkit.study.tables import Results
+from labkit.engine.tables import Results
+from labkit.studies import streaming
 
 RATE = "providers.openai.models.gpt-4o-mini.tokens_per_s"
 

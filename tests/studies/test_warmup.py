@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 import labkit as lab
-from labkit.study import warmup
-from labkit.study.tables import Results
+from labkit.engine.tables import Results
+from labkit.studies import warmup
 
 RTT_S = 0.2
 SLOW = {"providers.cartesia.models.sonic-3.real_time_factor": 0.7}

@@ -12,9 +12,10 @@ import pytest
 import soundfile
 
 from labkit.callers.ear import VOICED_LEVEL
-from labkit.study.run import UsageError, run
-from labkit.study.statistics import quantile
-from labkit.study.tables import Results
+from labkit.engine.run import run
+from labkit.engine.tables import Results
+from labkit.errors import UsageError
+from labkit.evidence.statistics import quantile
 
 AGENTS = Path(__file__).parents[1] / "agents"
 DNS_S = 0.005

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from labkit.config import SettingError, Settings
+from labkit.settings import SettingError, Settings
 from labkit.tunnel.clock import install
 from labkit.tunnel.gateway import Gateway
 from labkit.tunnel.link import Link

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from labkit.callers.speech import SpeechCorpus
-from labkit.callers.turn import normalise
+from labkit.world.speech import SpeechCorpus
+from labkit.world.turn import normalise
 
 KEY = "a-key"
 TOOTHACHE = "Hello, I've had a toothache since last night."

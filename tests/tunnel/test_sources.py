@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from labkit.config import SettingError, Settings
+from labkit.settings import SettingError, Settings
 from labkit.tunnel.agentfile import AgentFileError
 from labkit.tunnel.sources import check_parameters, source_files
 

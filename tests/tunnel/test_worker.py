@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from labkit.config import Settings
-from labkit.study.workers import pool
+from labkit.engine.workers import pool
+from labkit.settings import Settings
 from labkit.tunnel.worker import CallSpec, Worker, run_call
 
 

@@ -1,0 +1,152 @@
+"""What an experiment runs: arms, and the grid of settings they are run over."""
+
+from __future__ import annotations
+
+import itertools
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from labkit.engine.run import call_spec
+from labkit.errors import UsageError
+from labkit.settings import Settings, Value, parse_assignments
+from labkit.tunnel.worker import CallSpec
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One thing that is compared: an agent and what is set for it.
+
+    Attributes:
+        agent: A built-in agent's name, ``path.py`` or ``path.py:object``.
+        settings: Dotted settings of this arm alone.
+    """
+
+    agent: str = "vanilla"
+    settings: Mapping[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> Arm:
+        """Reads ``AGENT@NAME=VALUE,…``, as ``labkit compare`` takes it."""
+        agent, _, changes = text.partition("@")
+        return cls(agent, parse_assignments([c for c in changes.split(",") if c]))
+
+
+@dataclass(frozen=True)
+class Point:
+    """One arm at one place of the grid.
+
+    Attributes:
+        arm: The arm's name.
+        swept: The swept settings and their values here; ``turns`` may be among them.
+        spec: What each of its calls runs; only the call's index is to be filled in.
+    """
+
+    arm: str
+    swept: Mapping[str, Value]
+    spec: CallSpec
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Arms over a grid. All of them hear the same callers and meet the same luck.
+
+    Attributes:
+        arms: By name: an :class:`Arm`, or text as ``vanilla@preemptive.enabled=false``.
+        grid: Dotted settings and the values each takes; every combination is run for every arm.
+            ``turns``, the caller turns in a call, may be swept too.
+        points: Further places of the grid, given one by one.
+        settings: Set for all arms.
+        calls: Calls at each point of each arm.
+        first: Index of the first call; a call of another index hears another caller.
+        turns: Caller turns in each call.
+        seed: Everything random follows from it.
+        clock: ``virtual``, or ``wall`` to run at the speed of life.
+    """
+
+    arms: Mapping[str, str | Arm]
+    grid: Mapping[str, Sequence[object]] = field(default_factory=dict)
+    points: Sequence[Mapping[str, object]] = ()
+    settings: Mapping[str, object] = field(default_factory=dict)
+    calls: int = 20
+    turns: int = 5
+    seed: int = 7
+    clock: str = "virtual"
+    first: int = 0
+
+    @property
+    def axes(self) -> list[str]:
+        """The names of all swept settings, in order."""
+        return list(dict.fromkeys([*self.grid, *(name for p in self.points for name in p)]))
+
+    def places(self) -> list[dict[str, object]]:
+        """The swept settings of every place: the grid's combinations, then the single points."""
+        return places(self.grid, self.points)
+
+    def runs(self) -> list[Point]:
+        """Every point of every arm, checked.
+
+        Raises:
+            UsageError, SettingError, AgentFileError, ProfileError: nothing was run.
+        """
+        if not self.arms:
+            raise UsageError("an experiment needs at least one arm")
+        if self.calls < 1:
+            raise UsageError(f"calls={self.calls}: must be at least 1")
+        return [self._point(name, place) for name in self.arms for place in self.places()]
+
+    def _point(self, name: str, place: Mapping[str, object]) -> Point:
+        own = self.arms[name]
+        arm = Arm.parse(own) if isinstance(own, str) else own
+        swept = {k: v for k, v in place.items() if k != "turns"}
+        chosen = Settings({**self.settings, **arm.settings, **swept})
+        given = place.get("turns", self.turns)
+        turns = int(given) if isinstance(given, str) and given.isdigit() else given
+        if not isinstance(turns, int):
+            raise UsageError(f"turns={given}: a whole number is needed")
+        spec = call_spec(arm.agent, chosen, seed=self.seed, turns=turns, clock=self.clock)
+        values = {k: turns if k == "turns" else chosen.value(k) for k in self.axes}
+        return Point(name, values, spec)
+
+
+def places(
+    grid: Mapping[str, Sequence[object]], points: Sequence[Mapping[str, object]]
+) -> list[dict[str, object]]:
+    """Every combination of a grid, then the single points; one empty place if there are none.
+
+    Raises:
+        UsageError: the values of a name are not a list, or an empty one.
+    """
+    for name, values in grid.items():
+        if isinstance(values, str) or not len(values):
+            raise UsageError(f"grid {name}={values!r}: a list of values is needed")
+    single = [dict(p) for p in points]
+    if single and not grid:
+        return single
+    return [dict(zip(grid, c, strict=True)) for c in itertools.product(*grid.values())] + single
+
+
+def load_points(path: str | Path) -> list[dict[str, object]]:
+    """Reads a list of points from a TOML file: one ``[[point]]`` table each, dotted names as keys.
+
+    Raises:
+        UsageError: the file cannot be read or holds no points.
+    """
+    try:
+        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as e:
+        raise UsageError(f"{path}: {e}") from None
+    points = table.get("point")
+    if not isinstance(points, list) or not points:
+        raise UsageError(f"{path}: write each point as a [[point]] table of dotted settings")
+    return [dict(_dotted(point)) for point in points]
+
+
+def _dotted(table: Mapping[str, object], at: str = "") -> list[tuple[str, object]]:
+    """``{links: {openai: {rtt_s: 0.1}}}``, as TOML reads bare dotted keys, under dotted names."""
+    rows: list[tuple[str, object]] = []
+    for key, value in table.items():
+        name = f"{at}.{key}" if at else key
+        rows += _dotted(value, name) if isinstance(value, dict) else [(name, value)]
+    return rows

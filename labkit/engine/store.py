@@ -1,0 +1,160 @@
+"""Keeps the rows of finished calls under a name made of everything they depend on.
+
+The name hashes the agent's files, its settings, the seed, the parts of labkit that reach a result,
+the data, the provider profiles and the package versions. So an unchanged call is never run again,
+and a change to any of these never finds an old one. The store lives in the user's cache, may be
+deleted at any time, and may be written by several processes at once.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import importlib.metadata
+import json
+import platform
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from labkit.engine.encoding import Rows, decode
+from labkit.engine.tables import PACKAGES
+from labkit.paths import cache_dir, data_dir
+from labkit.providers.profile import load_profiles
+from labkit.settings import Settings
+from labkit.tunnel.agentfile import find_agent
+from labkit.tunnel.sources import source_files
+from labkit.tunnel.worker import CallSpec
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+_PARTS = ("callers", "providers", "tunnel", "settings.py", "paths.py", "randomness.py")
+_ROWS = ("measure/timeline.py", "run/encoding.py")
+_VERSIONS = (*PACKAGES, "livekit", "onnxruntime", "quicktok-v1", "soundfile", "tokenizers")
+
+
+def key(spec: CallSpec, common: str | None = None) -> str:
+    """The name under which the rows of a call are kept.
+
+    Args:
+        spec: The call.
+        common: What :func:`installed` said, to save reading it anew for each call.
+    """
+    return call_key(point_key(spec, common or installed()), spec.call)
+
+
+def point_key(spec: CallSpec, common: str) -> str:
+    """What all calls of a point depend on, whatever their index."""
+    path, wanted = find_agent(spec.agent)
+    settings = Settings(spec.settings)
+    profiles = load_profiles(settings.text("profile") or None, settings.figures)
+    return _hash([
+        common,
+        _agent(path),
+        wanted,
+        {k: v for k, v in spec.settings.items() if k != "profile"},
+        {name: profile.digest for name, profile in profiles.items()},
+        spec.seed,
+        spec.n_turns,
+    ])  # fmt: skip
+
+
+def call_key(point: str, call: int) -> str:
+    """The name of one call of a point."""
+    return _hash([point, call])[:32]
+
+
+def installed() -> str:
+    """A hash of what all calls depend on alike: labkit's code, the data and the packages."""
+    code: list[Path] = []
+    for part in _PARTS:
+        at = _PACKAGE / part
+        code += sorted(at.rglob("*.py")) if at.is_dir() else [at]
+    data = sorted((data_dir() / "dialogues").glob("*.toml"))
+    data.append(data_dir() / "speech" / "SHA256SUMS")
+    versions = {name: importlib.metadata.version(name) for name in _VERSIONS}
+    machine = [platform.python_version(), platform.machine()]
+    return _hash([_digest(code), _digest(data), versions, machine])
+
+
+def _hash(terms: object) -> str:
+    return hashlib.sha256(json.dumps(terms, sort_keys=True).encode()).hexdigest()
+
+
+def _agent(path: Path) -> list[object]:
+    """An agent's files and the versions of the packages they import."""
+    files = source_files(path)
+    modules = [file for file in files if file.suffix == ".py"]
+    # what is imported, or named in a text: ``find_spec("package")``
+    imports = {
+        name.partition(".")[0] for file in modules for name in (*_imported(file), *_texts(file))
+    }
+    owners = {owner for name in imports for owner in _owners().get(name, [])}
+    versions = {owner: importlib.metadata.version(owner) for owner in sorted(owners)}
+    return [_digest(files), versions]
+
+
+@functools.cache
+def _owners() -> Mapping[str, list[str]]:
+    return importlib.metadata.packages_distributions()
+
+
+def _imported(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _texts(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def _digest(files: Iterable[Path]) -> str:
+    found = hashlib.sha256()
+    for file in files:
+        found.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    return found.hexdigest()
+
+
+class CallStore:
+    """Finished calls on disk, by key."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path or cache_dir() / "calls.sqlite"
+        self._db = sqlite3.connect(self.path, timeout=60, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=OFF")  # a crash of the machine may cost some calls
+        self._db.execute("CREATE TABLE IF NOT EXISTS calls (key TEXT PRIMARY KEY, rows BLOB)")
+
+    def find(self, keys: Iterable[str]) -> dict[str, Rows]:
+        """The rows of those keys that are there and can be read."""
+        found: dict[str, Rows] = {}
+        wanted = list(dict.fromkeys(keys))
+        for start in range(0, len(wanted), 500):
+            some = wanted[start : start + 500]
+            marks = ",".join("?" * len(some))
+            query = f"SELECT key, rows FROM calls WHERE key IN ({marks})"
+            for name, blob in self._db.execute(query, some):
+                try:
+                    found[name] = decode(blob)
+                except (zlib.error, ValueError):
+                    continue  # damaged; it is run again
+        return found
+
+    def latest(self, n: int) -> list[Rows]:
+        """The rows of the calls that were added last."""
+        query = "SELECT key FROM calls ORDER BY rowid DESC LIMIT ?"
+        return list(self.find([name for (name,) in self._db.execute(query, (n,))]).values())
+
+    def add(self, name: str, rows: bytes) -> None:
+        """Keeps the encoded rows of a call."""
+        self._db.execute("INSERT OR REPLACE INTO calls VALUES (?, ?)", (name, rows))
+
+    def close(self) -> None:
+        self._db.close()

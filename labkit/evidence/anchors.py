@@ -1,0 +1,78 @@
+"""Published figures to stand beside one's own; each has a source, in ``data/anchors.toml``."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+
+from labkit.errors import UsageError
+from labkit.paths import data_dir
+
+
+class AnchorError(UsageError):
+    """An anchor that does not exist or says too little."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anchor:
+    """One published figure.
+
+    Attributes:
+        id: Name in ``data/anchors.toml``.
+        name: What a figure's legend calls it.
+        quantity: ``response_latency``, ``dashboard_gap``, ``end_of_turn_delay`` …
+        quantile: Which quantile it speaks of, 0 to 1.
+        low_s: Lower end of the published range or interval; the value where there is none.
+        high_s: Upper end.
+        value_s: The value; None where only a range was published.
+        share: The share of turns or pauses that goes with it; None where there is none.
+        source: Who published it where.
+        date: When, as precisely as known.
+        note: What it was measured on.
+    """
+
+    id: str
+    name: str
+    quantity: str
+    quantile: float
+    low_s: float
+    high_s: float
+    value_s: float | None
+    share: float | None
+    source: str
+    date: str
+    note: str
+
+
+def load(*ids: str) -> list[Anchor]:
+    """Published figures by id; all of them by default.
+
+    Raises:
+        AnchorError: an id that is not in the file.
+    """
+    with (data_dir() / "anchors.toml").open("rb") as file:
+        known = {row["id"]: row for row in tomllib.load(file)["anchor"]}
+    for name in ids:
+        if name not in known:
+            raise AnchorError(f"unknown anchor {name!r}: known are {', '.join(known)}")
+    return [_anchor(known[name]) for name in ids or known]
+
+
+def _anchor(row: dict[str, object]) -> Anchor:
+    value = row.get("value_s")
+    low, high = row.get("low_s", value), row.get("high_s", value)
+    if low is None or high is None:
+        raise AnchorError(f"anchor {row['id']}: it needs value_s, or low_s and high_s")
+    return Anchor(
+        id=str(row["id"]),
+        name=str(row["name"]),
+        quantity=str(row.get("quantity", "response_latency")),
+        quantile=float(str(row["quantile"])),
+        low_s=float(str(low)),
+        high_s=float(str(high)),
+        value_s=None if value is None else float(str(value)),
+        share=None if row.get("share") is None else float(str(row["share"])),
+        source=str(row["source"]),
+        date=str(row["date"]),
+        note=str(row.get("note", "")),
+    )

@@ -1,0 +1,92 @@
+"""Compares arms that heard the same callers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from labkit.engine.tables import Results
+from labkit.evidence import statistics
+from labkit.evidence.verdict import Rules, Verdict, decide
+
+HARMED = ("cut_in", "missed", "failed")
+
+
+def harmed(turns: pd.DataFrame) -> pd.Series:
+    """Whether the caller was cut in on, or got no reply at all."""
+    return turns["outcome"].isin(HARMED)
+
+
+def compare(
+    baseline: Results | pd.DataFrame,
+    arms: Mapping[str, Results | pd.DataFrame],
+    *,
+    harm: str | None = None,
+    q: float | None = 0.5,
+    rules: Rules | None = None,
+) -> pd.DataFrame:
+    """Each arm against the baseline, paired by call.
+
+    Args:
+        baseline: What is compared with.
+        arms: The others, by name; the baseline itself among them is left out.
+        harm: A numeric or boolean column of the turns whose mean is the harm; cut-ins and turns
+            without a reply if none is named. NaN is left out.
+        q: The quantile on whose saving the verdict rests; None for the mean.
+        rules: What is worth having; see :class:`labkit.evidence.verdict.Rules`.
+
+    Returns:
+        One row per arm: latencies, savings and harm with intervals (seconds and shares), and the
+        verdict; an arm whose calls all failed before the first turn is rejected with its error.
+        ``harm`` and its interval are the increase over the baseline; ``harm_rate`` and
+        ``baseline_harm_rate`` the levels.
+    """
+    base = _turns(baseline)
+    rows = []
+    for name, arm in arms.items():
+        if arm is baseline:
+            continue
+        turns = _turns(arm) if len(_turns(arm)) else base.iloc[:0]
+        quantiles = sorted({0.5, 0.95} | ({q} if q is not None else set()))
+        saved = {p: statistics.difference(turns, base, q=p) for p in {*quantiles, q}}
+        before, after = _with_harm(base, harm), _with_harm(turns, harm)
+        worse = _increase(before, after)
+        rates = [statistics.mean(side, "harm") for side in (before, after)]
+        verdict = decide(saved[q], worse, rules or Rules())
+        if isinstance(arm, Results) and not len(turns):
+            verdict = Verdict("reject", f"it does not run: {arm.calls['error'].iloc[0]}")
+        row: dict[str, Any] = {"arm": name, "n_turns": len(turns)}
+        for level in quantiles:
+            p, latency = f"p{level * 100:g}", statistics.quantile(turns, level)
+            row |= {f"{p}_s": latency.value, f"{p}_low_s": latency.low, f"{p}_high_s": latency.high}
+            row |= {
+                f"saving_{p}_s": saved[level].value,
+                f"saving_{p}_low_s": saved[level].low,
+                f"saving_{p}_high_s": saved[level].high,
+            }
+        row |= {"harm": worse.value, "harm_low": worse.low, "harm_high": worse.high}
+        row |= {"harm_rate": rates[1].value, "baseline_harm_rate": rates[0].value}
+        row |= {"verdict": verdict.decision, "reason": verdict.reason}
+        row |= {"more_calls": verdict.more_calls}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _increase(before: pd.DataFrame, after: pd.DataFrame) -> statistics.Estimate:
+    seen = pd.concat([before["harm"], after["harm"]]).dropna()
+    if seen.isin((0.0, 1.0)).all():
+        return statistics.rate_difference(before, after, "harm")
+    return statistics.difference(before, after, "harm", q=None)
+
+
+def _with_harm(turns: pd.DataFrame, column: str | None) -> pd.DataFrame:
+    if column is not None and column not in turns:
+        raise KeyError(f"the turns have no column {column!r} to take as harm")
+    happened = harmed(turns) if column is None else turns[column]
+    return turns.assign(harm=happened.astype(float))
+
+
+def _turns(given: Results | pd.DataFrame) -> pd.DataFrame:
+    return given.turns if isinstance(given, Results) else given

@@ -1,0 +1,74 @@
+"""A sweep in one table: what each point of each arm came to, and which calls failed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from labkit.engine.tables import Results
+from labkit.evidence import statistics
+from labkit.evidence.compare import harmed
+from labkit.evidence.statistics import Estimate
+from labkit.settings import Value
+
+_NOTHING = Estimate(math.nan, math.nan, math.nan, 0, 0)
+
+
+def by_point(results: Results, axes: Sequence[str]) -> pd.DataFrame:
+    """Latency, harm and failures of every point.
+
+    Args:
+        results: What a sweep returned.
+        axes: The swept settings.
+
+    Returns:
+        One row per arm and place, in the order they were run: ``arm``, the swept settings,
+        ``n_calls``, ``failed_calls``, ``n_turns``, ``p50_s``, ``p95_s`` and ``harm`` (share of
+        turns cut in on or not answered), each with its 95% interval (``…_low``, ``…_high``), and
+        ``error``, the first one.
+    """
+    heads = ["arm", *axes]
+    calls = results.calls
+    rows: list[dict[str, Any]] = []
+    for values, own in calls.groupby(heads, sort=False, dropna=False) if len(calls) else ():
+        place = dict(zip(heads, values, strict=True))
+        row: dict[str, Any] = {k: None if v != v else v for k, v in place.items()}  # NaN: unset
+        failed = own[own["status"] != "ok"]
+        row |= {"n_calls": len(own), "failed_calls": len(failed)}
+        turns = _turns(results.turns, row, heads)
+        row["n_turns"] = len(turns)
+        row |= _latencies(turns) | _harm(turns)
+        row["error"] = str(failed["error"].iloc[0]) if len(failed) else ""
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def failures(results: Results) -> pd.DataFrame:
+    """The calls that failed: ``arm``, ``call``, ``error``, and ``replay``, which runs it again."""
+    if not len(results.calls):
+        return pd.DataFrame(columns=["arm", "call", "error", "replay"])
+    bad = results.calls[results.calls["status"] != "ok"]
+    return bad[["arm", "call", "error", "replay"]].reset_index(drop=True)
+
+
+def _turns(turns: pd.DataFrame, place: dict[str, Value], heads: Sequence[str]) -> pd.DataFrame:
+    for name in heads if len(turns) else ():
+        value = place[name]
+        turns = turns[turns[name].isna() if value is None else turns[name] == value]
+    return turns
+
+
+def _latencies(turns: pd.DataFrame) -> dict[str, float]:
+    row: dict[str, float] = {}
+    for p, q in (("p50", 0.5), ("p95", 0.95)):
+        found = statistics.quantile(turns, q) if len(turns) else _NOTHING
+        row |= {f"{p}_s": found.value, f"{p}_low_s": found.low, f"{p}_high_s": found.high}
+    return row
+
+
+def _harm(turns: pd.DataFrame) -> dict[str, float]:
+    found = statistics.rate(turns, harmed(turns)) if len(turns) else _NOTHING
+    return {"harm": found.value, "harm_low": found.low, "harm_high": found.high}

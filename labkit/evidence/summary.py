@@ -1,0 +1,73 @@
+"""What a run says in one screen, and the same for machines."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from labkit.engine.tables import Results
+from labkit.evidence import statistics
+from labkit.measure.timeline import STAGES
+
+OUTCOMES = ("answered", "cut_in", "interrupted", "missed", "failed")
+
+
+def figures(results: Results) -> dict[str, Any]:
+    """The figures of ``labkit run --json``; seconds, shares from 0 to 1, None for unknown."""
+    turns = results.turns
+    answered = _replied(turns)
+    quantiles = {p: statistics.quantile(answered, p / 100) for p in (50, 95, 99)}
+    out: dict[str, Any] = {}
+    for p, estimate in quantiles.items():
+        out[f"p{p}_s"] = estimate.value
+        out[f"p{p}_ci_s"] = [estimate.low, estimate.high]
+    out["n_turns"] = len(turns)
+    out["n_calls"] = len(results.calls)
+    for outcome in OUTCOMES:
+        happened = turns["outcome"] == outcome if len(turns) else pd.Series(dtype=bool)
+        share = statistics.rate(turns, happened) if len(turns) else None
+        out[f"{outcome}_rate"] = share.value if share else None
+        out[f"{outcome}_rate_ci"] = [share.low, share.high] if share else None
+    out["stages_s"] = (
+        {name: float(answered[name].mean()) for name in STAGES} if len(answered) else {}
+    )
+    out["residual_s"] = float(answered["residual_s"].abs().max()) if len(answered) else None
+    for name in ("llm_calls", "llm_wasted_tokens", "llm_cached_tokens", "tts_characters", "usd"):
+        out[f"{name}_per_turn"] = float(turns[name].mean()) if len(turns) else None
+    out["simulated_s"] = results.simulated_s
+    out["wall_s"] = results.wall_s
+    out["failed_calls"] = int((results.calls["status"] != "ok").sum()) if len(results.calls) else 0
+    out["digest"] = results.digest
+    cleaned: dict[str, Any] = _clean(out)
+    return cleaned
+
+
+def _replied(turns: pd.DataFrame) -> pd.DataFrame:
+    if not len(turns):
+        return turns
+    return turns[turns["outcome"].isin(("answered", "interrupted"))]
+
+
+def _clean(value: Any) -> Any:
+    """JSON has no NaN."""
+    if isinstance(value, dict):
+        return {k: _clean(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_clean(v) for v in value]
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return value
+
+
+def ms(seconds: float | None) -> str:
+    """Seconds as printed: whole milliseconds."""
+    if seconds is None or math.isnan(seconds):
+        return "–"
+    return f"{seconds * 1000:,.0f}"
+
+
+def percent(share: float | None) -> str:
+    """A share as printed."""
+    return "–" if share is None or math.isnan(share) else f"{share:.1%}"

@@ -1,0 +1,109 @@
+"""Verdicts that follow from rules fixed beforehand, and claims held against measurements."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from labkit.evidence.statistics import Estimate
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What would be worth having and what would be too dear.
+
+    Attributes:
+        worth_saving_s: Smallest saving worth having, seconds.
+        max_harm: Largest increase of the harm that is accepted, as a share of turns.
+    """
+
+    worth_saving_s: float = 0.05
+    max_harm: float = 0.02
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A decision with its reason.
+
+    Attributes:
+        decision: ``adopt``, ``reject``, ``no practical difference`` or ``not enough evidence``.
+        reason: One sentence.
+        more_calls: How many more calls would settle it; 0 if it is settled.
+    """
+
+    decision: str
+    reason: str
+    more_calls: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def decide(saving: Estimate, harm: Estimate, rules: Rules) -> Verdict:
+    """Weighs a saving against a harm.
+
+    Args:
+        saving: Seconds saved; positive is good.
+        harm: Increase of the harm's rate; positive is bad.
+        rules: Fixed before the data.
+    """
+    worth, limit = rules.worth_saving_s, rules.max_harm
+    if math.isnan(saving.value):
+        return Verdict("reject", "no turn was answered, so there is nothing to save")
+    if harm.low > limit:
+        return Verdict("reject", f"harm rises by at least {harm.low:.1%}, over the {limit:.1%} set")
+    if -worth < saving.low and saving.high < worth:
+        return Verdict("no practical difference", f"the whole interval lies within ±{_ms(worth)}")
+    if saving.high <= 0:
+        return Verdict("reject", f"it is slower, by at least {_ms(-saving.high)}")
+    if saving.low >= worth and harm.high <= limit:
+        return Verdict(
+            "adopt", f"saves at least {_ms(saving.low)}; harm rises {harm.high:.1%} at most"
+        )
+    return Verdict(
+        "not enough evidence",
+        f"the interval {_ms(saving.low)} to {_ms(saving.high)} reaches across the {_ms(worth)} set"
+        if harm.high <= limit
+        else f"harm may rise by up to {harm.high:.1%}, over the {limit:.1%} set",
+        _more_calls(saving, harm, rules),
+    )
+
+
+def _more_calls(saving: Estimate, harm: Estimate, rules: Rules) -> int:
+    """Calls still needed, from intervals that shrink with the square root of their number."""
+    ratios = [1.0]
+    for estimate, edge in ((saving, rules.worth_saving_s), (harm, rules.max_harm)):
+        half = (estimate.high - estimate.low) / 2
+        distance = abs(estimate.value - edge)
+        if half > 0:
+            ratios.append(half / max(distance, half / 10))
+    needed = max(ratios) ** 2 * saving.n_calls
+    return max(math.ceil(needed) - saving.n_calls, 1)
+
+
+def against_claim(saving: Estimate, low_s: float, high_s: float, worth_s: float = 0.02) -> str:
+    """Whether a claimed saving was found.
+
+    Args:
+        saving: The measured saving, seconds.
+        low_s: Lower end of the claimed band.
+        high_s: Upper end of the claimed band.
+        worth_s: Savings whose interval lies below this are no effect.
+
+    Returns:
+        ``reproduced`` when the saving lies in the band, ``smaller`` or ``larger`` when its whole
+        interval lies beside it, ``no effect``, or ``not enough evidence`` when it lies outside and
+        its interval reaches in.
+    """
+    if math.isnan(saving.value) or saving.high < worth_s:
+        return "no effect"
+    if saving.high < low_s:
+        return "smaller"
+    if saving.low > high_s:
+        return "larger"
+    return "reproduced" if low_s <= saving.value <= high_s else "not enough evidence"
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms"

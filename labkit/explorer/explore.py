@@ -1,0 +1,347 @@
+"""Tuning by hand in a notebook: turn a knob, and see what it saves and what it costs.
+
+Behind the widgets a :class:`labkit.explorer.refine.Refiner` measures in worker processes; the
+kernel stays free. All that the widgets do can be done in code, so that a notebook runs headless too.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import ipywidgets
+import pandas as pd
+
+from labkit.engine.sweep import sweep
+from labkit.engine.tables import Results
+from labkit.errors import UsageError
+from labkit.evidence.compare import harmed
+from labkit.evidence.verdict import Rules
+from labkit.explorer.knobs import SDK, classed, knob_values, knob_widget, of_agent, turn, value_text
+from labkit.explorer.refine import Progress, Refiner
+from labkit.explorer.snippet import session_code
+from labkit.explorer.tuning import (
+    frontier_png,
+    headline,
+    stage_changes,
+    stage_table,
+    waterfall_png,
+)
+from labkit.report.palette import use_style
+from labkit.settings import Settings, Value
+
+_KEPT = 5
+
+
+def explore(
+    agent: str = "vanilla",
+    *,
+    knobs: Sequence[str] | Mapping[str, Sequence[object]] | None = None,
+    baseline: Mapping[str, object] | None = None,
+    settings: Mapping[str, object] | None = None,
+    turns: int = 400,
+    turns_per_call: int = 5,
+    seed: int = 7,
+    workers: int = 0,
+    rules: Rules | None = None,
+) -> Explorer:
+    """Sliders and menus for an agent's settings, and figures that follow them.
+
+    Args:
+        agent: A built-in agent's name, ``path.py`` or ``path.py:object``.
+        knobs: Names of :data:`labkit.explorer.knobs.KNOBS`, or any settings and their values.
+        baseline: Settings of the agent that everything is held against; the SDK's defaults if none.
+        settings: Fixed for both: such as another provider profile.
+        turns: Caller turns after which a measurement ends by itself.
+        turns_per_call: Caller turns in each call.
+        seed: Everything random follows from it.
+        workers: Worker processes; 0 for one per core.
+        rules: What is worth having and what is too dear.
+
+    Returns:
+        What a notebook shows as widgets when it is the last value of a cell.
+
+    Raises:
+        UsageError, SettingError, AgentFileError: nothing was started.
+    """
+    return Explorer(
+        agent, knob_values(knobs), baseline or {}, settings or {}, turns, turns_per_call, seed,
+        workers or len(os.sched_getaffinity(0)), rules or Rules(),
+    )  # fmt: skip
+
+
+class Explorer:
+    """The widgets of :func:`explore`, and the same in code.
+
+    Attributes:
+        box: Everything, as one widget.
+        knobs: The widget of each knob, by setting.
+    """
+
+    def __init__(
+        self,
+        agent: str,
+        knobs: Mapping[str, Sequence[Value]],
+        baseline: Mapping[str, object],
+        settings: Mapping[str, object],
+        turns: int,
+        turns_per_call: int,
+        seed: int,
+        workers: int,
+        rules: Rules,
+    ) -> None:
+        for name, number in (("turns", turns), ("turns_per_call", turns_per_call)):
+            if number < 1:
+                raise UsageError(f"{name}={number}: must be at least 1")
+        use_style()
+        self._baseline, self._common = Settings(baseline).as_dict(), Settings(settings).as_dict()
+        self._turns_per_call, self._rules = turns_per_call, rules
+        self._changed = threading.Condition()
+        self._latest: Progress | None = None
+        self._tried: dict[str, pd.DataFrame] = {}
+        self._choice, self._setting_knobs, self._closed = 0, False, False
+        self.knobs = {name: knob_widget(name, values) for name, values in knobs.items()}
+        self._show_knobs(self._baseline)
+        self._build()
+        self._refiner = Refiner(
+            agent, tell=self._take, calls=-(-turns // turns_per_call), turns=turns_per_call,
+            seed=seed, workers=workers,
+        )  # fmt: skip
+        try:
+            self._measure()
+        except Exception:
+            self._refiner.close()
+            raise
+        for widget in self.knobs.values():
+            widget.observe(self._on_knob, "value")
+        self._painter = threading.Thread(target=self._paint, name="labkit explore", daemon=True)
+        self._painter.start()
+
+    # ------------------------------------------------------------------------ in code
+
+    @property
+    def chosen(self) -> dict[str, Value]:
+        """The agent's settings as the knobs stand; what is left to the SDK is not among them."""
+        own = {k: v for k, v in self._baseline.items() if k not in self.knobs}
+        return Settings({**own, **self._knob_values(agents=True)}).as_dict()
+
+    @property
+    def code(self) -> str:
+        """The chosen settings as ``AgentSession(...)`` code."""
+        return session_code({**self._common, **self._knob_values(agents=False), **self.chosen})
+
+    @property
+    def progress(self) -> Progress | None:
+        """The latest answer for what is chosen; None before the first call has ended."""
+        latest = self._latest
+        return latest if latest is not None and latest.choice == self._choice else None
+
+    def choose(self, changes: Mapping[str, object]) -> None:
+        """Turns knobs.
+
+        Args:
+            changes: Settings by name; None for the default. A value a knob has no position for
+                gets one.
+
+        Raises:
+            UsageError: a setting that has no knob.
+            SettingError: a value it cannot take; no knob was turned.
+        """
+        values = {}
+        for name, given in changes.items():
+            if name not in self.knobs:
+                raise UsageError(f"no knob for {name!r}; there are {', '.join(self.knobs)}")
+            values[name] = Settings({name: given}).value(name)
+        self._show_knobs(values)
+        self._measure()
+
+    def wait(self, turns: int = 50, timeout_s: float = 600.0) -> Progress:
+        """Waits until there are so many turns of what is chosen, or no more to come.
+
+        Raises:
+            TimeoutError: it took too long.
+        """
+
+        def enough() -> bool:
+            now = self.progress
+            return now is not None and (
+                not now.running or now.n_calls * self._turns_per_call >= turns
+            )
+
+        with self._changed:
+            if not self._changed.wait_for(enough, timeout_s):
+                raise TimeoutError(f"{turns} turns were not measured within {timeout_s:g} s")
+        now = self.progress
+        assert now is not None
+        return now
+
+    def results(self) -> Results:
+        """The tables of what is known so far, of both arms, with their provenance."""
+        experiment, now = self._refiner.experiment, self.wait(1)
+        return sweep(replace(experiment, calls=now.n_calls))
+
+    def pin(self) -> None:
+        """Makes the chosen settings the baseline."""
+        self._baseline = self.chosen
+        self._tried.clear()
+        self._measure()
+
+    def stop(self) -> None:
+        """Begins no more calls."""
+        self._refiner.stop()
+
+    def go_on(self) -> None:
+        """Goes on where :meth:`stop` stopped."""
+        self._refiner.go_on()
+
+    def close(self) -> None:
+        """Ends the measuring and its worker processes; the figures stay."""
+        self._closed = True
+        self._refiner.close()
+        with self._changed:
+            self._changed.notify_all()
+        self._painter.join()
+
+    def _repr_mimebundle_(self, **more: Any) -> Any:
+        return self.box._repr_mimebundle_(**more)
+
+    # ------------------------------------------------------------------------ knobs
+
+    def _knob_values(self, agents: bool) -> dict[str, Value]:
+        return {
+            name: widget.value
+            for name, widget in self.knobs.items()
+            if of_agent(name) == agents and widget.value != SDK
+        }
+
+    def _show_knobs(self, values: Mapping[str, Value]) -> None:
+        """Puts knobs where they belong without measuring each step."""
+        self._setting_knobs = True
+        try:
+            for name, value in values.items():
+                if name in self.knobs:
+                    turn(name, self.knobs[name], value)
+        finally:
+            self._setting_knobs = False
+
+    def _on_knob(self, _: Any) -> None:
+        if not self._setting_knobs:
+            self._measure()
+
+    def _measure(self) -> None:
+        common = {**self._common, **self._knob_values(agents=False)}
+        self._status.value = "measuring …"
+        self._choice = self._refiner.choose(self._baseline, self.chosen, common)
+        self._code.value = self.code
+
+    # ------------------------------------------------------------------------ what is seen
+
+    def _build(self) -> None:
+        self._status = classed(ipywidgets.HTML(), "labkit-status")
+        self._bar = ipywidgets.IntProgress(min=0, max=1, layout={"width": "100%"})
+        self._frontier = classed(_picture(), "labkit-frontier")
+        self._waterfall = classed(_picture(), "labkit-waterfall")
+        self._stages = classed(ipywidgets.HTML(), "labkit-stages")
+        self._code = classed(
+            ipywidgets.Textarea(layout={"width": "100%", "height": "16em"}, disabled=False),
+            "labkit-code",
+        )
+        self._clipboard = ipywidgets.Output()
+        actions = {
+            "Stop": lambda _: self.stop(),
+            "Go on": lambda _: self.go_on(),
+            "Pin as baseline": lambda _: self.pin(),
+            "Back to baseline": lambda _: self._back(),
+            "Copy as AgentSession(...) code": lambda _: self._copy(),
+        }
+        buttons = []
+        for text, action in actions.items():
+            button = ipywidgets.Button(description=text, layout={"width": "auto"})
+            button.on_click(action)
+            buttons.append(button)
+        knobs = ipywidgets.VBox(list(self.knobs.values()), layout={"flex": "0 0 auto"})
+        figures = ipywidgets.HBox([self._frontier, self._waterfall], layout={"flex_flow": "wrap"})
+        seen = ipywidgets.VBox([figures, self._stages], layout={"min_width": "0"})
+        self.box = ipywidgets.VBox([
+            ipywidgets.HBox(buttons, layout={"flex_flow": "wrap"}),
+            self._status,
+            self._bar,
+            ipywidgets.HBox([knobs, seen]),
+            self._code,
+            self._clipboard,
+        ])  # fmt: skip
+
+    def _back(self) -> None:
+        self._show_knobs({name: self._baseline.get(name) for name in self.knobs if of_agent(name)})
+        self._measure()
+
+    def _copy(self) -> None:
+        from IPython.display import Javascript, display
+
+        self._code.value = self.code
+        with self._clipboard:
+            self._clipboard.clear_output()
+            text = f"navigator.clipboard.writeText({json.dumps(self.code)})"
+            display(Javascript(text))  # type: ignore[no-untyped-call]
+
+    def _take(self, progress: Progress) -> None:
+        with self._changed:
+            self._latest = progress
+            self._changed.notify_all()
+
+    def _paint(self) -> None:
+        """Draws the latest answer, one at a time; those that came meanwhile are passed over."""
+        painted: Progress | None = None
+        while not self._closed:
+            with self._changed:
+                while self._latest is painted and not self._closed:
+                    self._changed.wait()
+                painted = self._latest
+            if painted is not None and painted.choice == self._choice:
+                try:
+                    self._show(painted)
+                except Exception as e:  # a thread's error would be seen by nobody
+                    self._status.value = html.escape(f"{type(e).__name__}: {e}")
+
+    def _show(self, now: Progress) -> None:
+        done, total = now.n_calls * self._turns_per_call, now.total * self._turns_per_call
+        self._bar.max, self._bar.value = total, done
+        state = "measuring" if now.running else "at rest"
+        lines = [f"{state}: {done} turns of {total}, {now.elapsed_s:.0f} s"]
+        if len(now.baseline) and len(now.chosen):
+            lines.append(headline(now.baseline, now.chosen, self._rules))
+            self._draw(now)
+        else:
+            self._frontier.value = self._waterfall.value = b""
+            self._stages.value = ""
+        lines += [html.escape(f"failed: {error}") for error in now.errors[:3]]
+        self._status.value = "<br>".join(lines)
+
+    def _draw(self, now: Progress) -> None:
+        name, same = self._name(), self.chosen == self._baseline
+        tried = {k: v for k, v in list(self._tried.items())[-_KEPT:] if k != name}
+        arms = {"baseline": now.baseline, **tried, **({} if same else {name: now.chosen})}
+        limit = self._rules.max_harm + float(harmed(now.baseline).mean())
+        self._frontier.value = frontier_png(arms, baseline="baseline", limit=limit)
+        self._waterfall.value = waterfall_png(now.chosen) or b""
+        self._stages.value = stage_table(stage_changes(now.baseline, now.chosen))
+        if not same:
+            self._tried[name] = now.chosen
+
+    def _name(self) -> str:
+        """The chosen settings in a few words: what differs from the baseline."""
+        own, base = self.chosen, self._baseline
+        names = [n for n in dict.fromkeys([*own, *base]) if own.get(n) != base.get(n)]
+        return (
+            ", ".join(f"{n.rpartition('.')[2]} {value_text(n, own.get(n))}" for n in names)
+            or "chosen"
+        )
+
+
+def _picture() -> Any:
+    return ipywidgets.Image(format="png", layout={"max_width": "100%", "object_fit": "contain"})

@@ -1,0 +1,149 @@
+"""The report: runs the notebooks and builds one static site that works from ``file://``."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+from labkit.engine.tables import code_version
+from labkit.report.saving import checkout
+from labkit.site import gallery
+from labkit.site.notebooks import (
+    Notebook,
+    NotebookError,
+    NotebookFailed,
+    all_notebooks,
+    find,
+    plan,
+    run_notebook,
+    templates_dir,
+)
+from labkit.site.pages import claims_ledger, study
+
+Say = Callable[[str], object]
+
+
+def build(
+    only: Sequence[str] = (),
+    *,
+    preset: str = "default",
+    to: Path = Path("reports"),
+    say: Say = print,
+) -> Path:
+    """Runs notebooks, several at once, and writes the site.
+
+    The site has an index, a page per study and a provenance page. A notebook that stops does not
+    stop the others; the index is written, then the error is raised.
+
+    Args:
+        only: Notebooks by name or number; all of them by default.
+        preset: ``smoke``, ``default`` or ``full``.
+        to: Folder of the site.
+        say: Called with a line of progress now and then.
+
+    Returns:
+        The index page.
+
+    Raises:
+        NotebookError: a notebook or preset that does not exist (nothing was run), or no notebooks.
+        NotebookFailed: at least one notebook stopped in a cell.
+    """
+    chosen = [find(name) for name in dict.fromkeys(only)] if only else all_notebooks()
+    chosen = list({notebook.path.resolve(): notebook for notebook in chosen}.values())
+    if not chosen:
+        raise NotebookError("there are no notebooks here: run from a checkout of labkit")
+    names = [notebook.name for notebook in chosen]
+    if len(set(names)) < len(names):
+        raise NotebookError(f"a report needs notebooks of different names, not {', '.join(names)}")
+    for notebook in chosen:
+        plan(notebook, (), preset, to)
+    failures = run_all(chosen, preset, to, say)
+    index = write(chosen, to, preset, failures)
+    if failures:
+        raise NotebookFailed("; ".join(failures.values()))
+    root = checkout()
+    if root is not None and preset == "default":
+        gallery.update(root / "README.md")
+    return index
+
+
+def run_all(
+    notebooks: Sequence[Notebook], preset: str, to: Path, say: Say = print
+) -> dict[str, str]:
+    """Runs notebooks in processes of their own, as many at once as there are cores.
+
+    Args:
+        notebooks: What to run; the first is started first.
+        preset: ``smoke``, ``default`` or ``full``.
+        to: Folder of the site.
+        say: Called with a line as each ends.
+
+    Returns:
+        What went wrong, by name, for those that stopped, in the order given.
+    """
+    cores = len(os.sched_getaffinity(0))
+    at_once = min(cores, len(notebooks))
+    failed: dict[str, str] = {}
+    # a fresh interpreter each: papermill and the kernels' folder are set up process-wide
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(at_once, mp_context=context) as pool:
+        jobs = {
+            pool.submit(
+                run_notebook, str(n.path), to=to, preset=preset, workers=max(1, cores // at_once)
+            ): n
+            for n in notebooks
+        }
+        say(f"running {len(jobs)} notebook{'s' if len(jobs) > 1 else ''}, {at_once} at once")
+        try:
+            for done, job in enumerate(as_completed(jobs), 1):
+                name = jobs[job].name
+                try:
+                    job.result()
+                except NotebookFailed as e:
+                    failed[name] = str(e)
+                except BrokenExecutor as e:
+                    failed[name] = f"{name}: the process that ran it died ({e})"
+                say(f"[{done}/{len(jobs)}] {failed.get(name, name)}")
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return {n.name: failed[n.name] for n in notebooks if n.name in failed}
+
+
+def write(
+    notebooks: Sequence[Notebook], to: Path, preset: str, failures: dict[str, str] | None = None
+) -> Path:
+    """Writes the index and the provenance page for notebooks that were run into ``to``.
+
+    Args:
+        notebooks: What the site shows, in this order.
+        to: Folder of the site, with the executed copies in ``notebooks``.
+        preset: Named in the footer.
+        failures: What went wrong, by notebook name.
+
+    Returns:
+        The index page.
+    """
+    from jinja2 import Environment, FileSystemLoader
+
+    studies = [study(n, to, (failures or {}).get(n.name, "")) for n in notebooks]
+    pages = Environment(
+        loader=FileSystemLoader(templates_dir() / "site"), autoescape=True, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    common = {
+        "css": (templates_dir() / "style.css").read_text(encoding="utf-8"),
+        "js": (templates_dir() / "sort.js").read_text(encoding="utf-8"),
+        "code": code_version(),
+        "preset": preset,
+        "studies": studies,
+        "ledger": claims_ledger(studies),
+    }
+    to.mkdir(parents=True, exist_ok=True)
+    for name in ("index", "provenance"):
+        text = pages.get_template(f"{name}.html.j2").render(common)
+        (to / f"{name}.html").write_text(text, encoding="utf-8")
+    return to / "index.html"

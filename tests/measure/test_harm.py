@@ -1,0 +1,148 @@
+"""Harm in calls written by hand, with the arithmetic beside it."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from labkit.measure.harm import HARMS, harms
+from labkit.tunnel.record import Backchannel, CallerTurn, CallRecord, ReplySegment
+
+NAN = float("nan")
+LINE = 0.1
+
+
+def turn(index=0, text="I want to go to Boston.", started_s=1.0, stopped_s=4.0, **more):
+    return CallerTurn(
+        index=index, dialogue="d", turn_id="t", intent="i", kind="question", heavy=False,
+        variant="fluent", text=text, right_reply="Right.", clip_id="c",
+        started_s=started_s, stopped_s=stopped_s, over_s=NAN, **more,
+    )  # fmt: skip
+
+
+def message(text, t_s, role="user", stopped_s=NAN, delay_s=NAN):
+    metrics = {"stopped_speaking_at": stopped_s, "end_of_turn_delay": delay_s}
+    return {
+        "event": "item", "role": role, "text": text, "t_s": t_s, "interrupted": False,
+        "metrics": metrics if stopped_s == stopped_s else {},
+    }  # fmt: skip
+
+
+def reply(first_s, last_s, **more):
+    """Agent speech whose first 0.2 s are silent; LINE lies between its leaving and being heard."""
+    return ReplySegment(first_s - LINE - 0.2, first_s, last_s, False, **more)
+
+
+def found(turns, segments=(), session=(), backchannels=()):
+    record = CallRecord(
+        call=0, seed=7, persona="p", voice="v", turns=list(turns), segments=list(segments),
+        providers=[], session=list(session), line_delay_s=LINE, one_way_s={}, simulated_s=60.0,
+        wall_s=0.1, backchannels=list(backchannels),
+    )  # fmt: skip
+    return harms(record)
+
+
+def test_a_plain_turn_has_no_harm():
+    said = "I want to go to Boston."
+    (row,) = found([turn()], [reply(5.0, 7.0)], [message(said, 4.5, stopped_s=4.1, delay_s=0.3)])
+    assert set(row) == set(HARMS)
+    assert row["words_said"] == 6 and row["n_messages"] == 1
+    assert math.isnan(row["yield_s"]) and not row["unanswered"]
+    others = set(HARMS) - {"words_said", "n_messages", "yield_s", "unanswered"}
+    assert {name: row[name] for name in others} == dict.fromkeys(others, 0)
+
+
+def test_a_cut_in_at_a_pause_talks_over_only_what_is_spoken():
+    # the pause is 2.0 to 2.6; the agent speaks from 2.4 to 3.0, so 0.4 s of it over the caller
+    paused = turn(pauses=((2.0, 2.6),))
+    (row,) = found([paused], [reply(2.4, 3.0), reply(5.0, 7.0)])
+    assert row["n_cut_ins"] == 1
+    assert row["talk_over_s"] == pytest.approx(0.4)
+    assert not row["unanswered"]
+
+
+def test_agent_speech_from_before_the_turn_is_no_cut_in():
+    (row,) = found([turn()], [reply(0.5, 1.5), reply(5.0, 7.0)])
+    assert row["n_cut_ins"] == 0
+    assert row["talk_over_s"] == pytest.approx(0.5)
+
+
+def test_a_decision_before_the_end_is_a_cut_off_even_if_nothing_is_heard_of_it():
+    session = [
+        message("I want to go", 2.5, stopped_s=2.1, delay_s=0.3),
+        message("to Boston.", 4.6, stopped_s=4.1, delay_s=0.4),
+    ]
+    (row,) = found([turn()], [reply(5.0, 7.0)], session)
+    assert (row["n_cut_offs"], row["n_cut_ins"], row["n_messages"]) == (1, 0, 2)
+    # one decided after the last sound was spoken and before it had reached the agent
+    (row,) = found([turn()], [], [message("I want", 4.2, stopped_s=3.75, delay_s=0.3)])
+    assert row["n_cut_offs"] == 1
+
+
+def test_a_turn_that_only_a_cut_in_answered_is_unanswered():
+    (row,) = found([turn()], [reply(2.4, 3.0)])
+    assert row["n_cut_ins"] == 1 and row["unanswered"]
+
+
+def test_yielding_is_timed_from_the_callers_first_sound():
+    first, second = turn(), turn(1, "Wait. Stop it.", 6.0, 7.5, barged_in=True)
+    rows = found([first, second], [reply(5.0, 6.7), reply(8.5, 9.0)])
+    assert rows[1]["yield_s"] == pytest.approx(0.7)
+    assert rows[1]["n_cut_ins"] == 0
+    assert math.isnan(rows[0]["yield_s"])
+
+
+def test_false_interruptions_are_breaks_that_no_turn_caused():
+    # the first break is the caller's next turn; the other two come while the caller only listens
+    rows = found(
+        [turn(), turn(1, "Go on.", 9.0, 10.0)],
+        [
+            reply(5.0, 8.0, breaks=((6.0, 7.0), (8.0, NAN))),
+            reply(11.0, 12.0),
+        ],
+    )
+    assert (rows[0]["n_false_interruptions"], rows[0]["n_resumed"]) == (2, 1)
+    rows = found([turn(), turn(1, "Go on.", 7.5, 8.0)], [reply(5.0, 8.0, breaks=((8.0, NAN),))])
+    assert rows[0]["n_false_interruptions"] == rows[1]["n_false_interruptions"] == 0
+
+
+def test_a_cut_in_that_the_caller_talks_down_is_no_false_interruption():
+    (row,) = found([turn()], [reply(2.4, 4.2, breaks=((4.2, NAN),)), reply(5.0, 7.0)])
+    assert row["n_cut_ins"] == 1 and row["n_false_interruptions"] == 0
+
+
+def test_false_starts_are_what_the_session_hears_where_the_caller_says_nothing():
+    heard = [{"event": "user_state", "state": "speaking", "t_s": t} for t in (1.2, 5.6, 6.3)]
+    hum = Backchannel(0, "Mhm.", 5.4, 5.8)
+    (row,) = found([turn()], [reply(5.0, 7.0)], heard, [hum])
+    assert row["n_false_starts"] == 1  # 6.3; 1.2 is the turn and 5.6 the hum
+
+
+def test_lost_words_are_counted_at_head_and_tail():
+    (row,) = found([turn()], [], [message("to go to", 4.5)])
+    assert (row["words_said"], row["words_lost"]) == (6, 3)
+    assert (row["first_words_lost"], row["last_words_lost"]) == (2, 1)
+    (row,) = found([turn()])
+    assert (row["words_lost"], row["first_words_lost"], row["last_words_lost"]) == (6, 6, 6)
+
+
+def test_a_misheard_word_is_lost_and_another_added():
+    (row,) = found([turn()], [], [message("I want to go to Austin!", 4.5)])
+    assert (row["words_lost"], row["words_added"], row["last_words_lost"]) == (1, 1, 1)
+
+
+def test_words_that_arrive_after_the_next_turn_began_are_not_lost():
+    turns = [turn(), turn(1, "Tomorrow, please.", 6.0, 7.0)]
+    session = [message("I want to go", 4.5), message("to Boston. Tomorrow, please.", 7.5)]
+    rows = found(turns, [], session)
+    assert [r["words_lost"] for r in rows] == [0, 0]
+    assert [r["n_messages"] for r in rows] == [2, 1]
+
+
+def test_a_backchannel_that_becomes_a_message_is_answered():
+    session = [message("I want to go to Boston.", 4.5), message("Mhm.", 6.9)]
+    hums = [Backchannel(0, "Mhm.", 6.0, 6.3), Backchannel(0, "Right.", 8.0, 8.3)]
+    (row,) = found([turn()], [reply(5.0, 9.0)], session, hums)
+    assert (row["n_backchannels"], row["n_backchannels_answered"]) == (2, 1)
+    assert row["n_messages"] == 1 and row["words_added"] == 0

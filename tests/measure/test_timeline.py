@@ -1,0 +1,184 @@
+"""Milestones and stages from a call written by hand, with the arithmetic beside it."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+
+from labkit.measure.timeline import STAGES, turn_rows
+from labkit.tunnel.record import CallerTurn, CallRecord, ReplySegment
+
+LINE = 0.08
+ONE_WAY = 0.015
+
+
+def record() -> CallRecord:
+    """One turn: the caller stops at 2.00; the LLM path is critical, everything is warm."""
+    turn = CallerTurn(
+        index=0, dialogue="d", turn_id="t", intent="i", kind="question", heavy=False,
+        variant="fluent",
+        text="Where is it?", right_reply="It is here.", clip_id="c",
+        started_s=1.0, stopped_s=2.0, over_s=5.0,
+    )  # fmt: skip
+    session = [
+        # heard at 2.00 + 0.08; the VAD wants 0.25 of silence
+        {"event": "user_state", "state": "listening", "t_s": 2.33},
+        {"event": "transcript", "text": "Where is it?", "t_s": 2.20},
+        # the SDK thinks speech ended at 2.07 and commits 0.33 later, at 2.40; the hook takes 0.02
+        {
+            "event": "item", "role": "user", "text": "Where is it?", "interrupted": False,
+            "t_s": 2.42,
+            "metrics": {
+                "stopped_speaking_at": 2.07, "end_of_turn_delay": 0.33,
+                "on_user_turn_completed_delay": 0.02,
+            },
+        },
+        {
+            "event": "item", "role": "assistant", "text": "It is here.", "interrupted": False,
+            "t_s": 4.0, "metrics": {"e2e_latency": 0.93},
+        },
+    ]  # fmt: skip
+    providers = [
+        {"provider": "openai", "event": "request", "id": "a", "t_s": 2.435, "model": "m",
+         "prompt_tokens": 50, "cached_tokens": 0, "connection_requests": 2},
+        {"provider": "openai", "event": "first_token", "id": "a", "t_s": 2.735},
+        {"provider": "openai", "event": "done", "id": "a", "t_s": 2.80, "completion_tokens": 5,
+         "text": "It is here.", "tool_calls": [], "usd": 0.001},
+        # the sentence leaves the agent at 2.80, arrives at 2.815
+        {"provider": "cartesia", "event": "text", "context": "x", "text": "It is here. ",
+         "characters": 12, "t_s": 2.815},
+        {"provider": "cartesia", "event": "first_audio", "context": "x", "t_s": 2.985},
+    ]  # fmt: skip
+    # first audio reaches the agent at 3.00 and plays at once; 0.2 of it is silence
+    segment = ReplySegment(3.0, 3.28, 4.0, False)
+    return CallRecord(
+        call=0, seed=7, persona="fluent", voice="v", turns=[turn], segments=[segment],
+        providers=providers, session=session, line_delay_s=LINE,
+        one_way_s={"openai": ONE_WAY, "cartesia": ONE_WAY, "deepgram": ONE_WAY},
+        simulated_s=6.0, wall_s=0.1,
+    )  # fmt: skip
+
+
+def row(changed: CallRecord):
+    return turn_rows(changed)[0]
+
+
+def test_the_stages_of_a_plain_turn():
+    found = row(record())
+    assert found["outcome"] == "answered"
+    assert found["response_latency_s"] == pytest.approx(1.28)
+    expected = {
+        "uplink_s": 0.08,
+        "vad_silence_s": 0.25,  # 2.08 to 2.33; the transcript came at 2.20 and is hidden
+        "endpointing_s": 0.07,  # 2.33 to 2.40
+        "hook_s": 0.02,
+        "llm_network_s": 2 * ONE_WAY,  # 2.42 to 2.435, and back
+        "llm_first_token_s": 0.30,
+        "first_sentence_s": 0.05,  # 2.75 to 2.80
+        "tts_network_s": 2 * ONE_WAY,
+        "tts_first_audio_s": 0.17,
+        "leading_silence_s": 0.20,
+        "downlink_s": 0.08,
+    }
+    for name in STAGES:
+        assert found[name] == pytest.approx(expected.get(name, 0.0), abs=1e-9), name
+    assert found["residual_s"] == pytest.approx(0, abs=1e-9)
+
+
+def test_work_hidden_by_preemption_counts_for_nothing():
+    early = record()
+    for r in early.providers[:3]:  # the language model was asked at 2.20, when the final came
+        r["t_s"] -= 0.22
+    for r in early.providers[3:]:
+        r["t_s"] -= 0.22
+    early.segments[0] = ReplySegment(2.78, 3.06, 4.0, False)
+    found = row(early)
+    # its first token is there at 2.53: only what follows the commit at 2.42 remains visible
+    assert found["llm_network_s"] == pytest.approx(ONE_WAY)
+    assert found["llm_first_token_s"] == pytest.approx(0.515 + 2 - 2.42)
+    assert found["residual_s"] == pytest.approx(0, abs=1e-9)
+
+
+def test_a_reply_decided_on_in_a_pause_did_not_wait_for_the_rest():
+    goes_on = record()
+    goes_on.turns[0].stopped_s = 3.22  # the commit was at 2.40, and the reply is heard at 3.28
+    found = row(goes_on)
+    assert found["at_heard_s"] > found["at_reply_heard_s"]
+    assert found["response_latency_s"] == pytest.approx(0.06)
+    assert found["downlink_s"] == pytest.approx(0.06)
+    assert found["residual_s"] == pytest.approx(0, abs=1e-9)
+
+
+def test_a_milestone_of_the_wrong_request_shows_in_the_residual():
+    wrong = record()
+    wrong.providers[4]["t_s"] = 2.99  # would arrive at 3.005, after it was played at 3.00
+    wrong.segments[0] = ReplySegment(3.0, 3.01, 4.0, False)
+    wrong.line_delay_s = 0.0
+    assert abs(row(wrong)["residual_s"]) < 0.005
+    wrong.session[2]["metrics"]["end_of_turn_delay"] = 0.92  # "committed" at 2.99
+    wrong.session[2]["metrics"]["on_user_turn_completed_delay"] = 0.5
+    assert row(wrong)["residual_s"] < -0.4
+
+
+def test_a_cold_socket_is_the_networks_time():
+    cold = record()
+    # the socket opened at 2.885 at the provider, so the agent could send from 2.90
+    cold.providers.insert(3, {"provider": "cartesia", "event": "open", "t_s": 2.885})
+    cold.providers[4]["t_s"] = 2.915
+    cold.providers[5]["t_s"] = 3.085
+    cold.segments[0] = ReplySegment(3.10, 3.38, 4.0, False)
+    found = row(cold)
+    assert found["first_sentence_s"] == pytest.approx(0.0)
+    assert found["tts_network_s"] == pytest.approx(2.90 - 2.75 + 2 * ONE_WAY)
+    assert found["residual_s"] == pytest.approx(0, abs=1e-9)
+
+
+def test_speaking_before_the_caller_has_finished_is_a_cut_in():
+    early = record()
+    early.turns[0].stopped_s = 3.5
+    found = row(early)
+    assert found["outcome"] == "cut_in" and found["response_latency_s"] == pytest.approx(-0.22)
+    assert math.isnan(found["residual_s"]) and math.isnan(found["uplink_s"])
+
+
+def test_no_reply_is_missed_and_a_dead_provider_is_failed():
+    silent = record()
+    silent.segments = []
+    assert row(silent)["outcome"] == "missed"
+    assert math.isnan(row(silent)["response_latency_s"])
+    silent.session.append({"event": "error", "t_s": 2.5, "recoverable": True})
+    assert row(silent)["outcome"] == "missed"
+    silent.session.append({"event": "error", "t_s": 2.6, "recoverable": False})
+    assert row(silent)["outcome"] == "failed"
+
+
+def test_a_reply_that_is_cut_off_is_interrupted():
+    cut = record()
+    cut.segments[0].interrupted = True
+    assert row(cut)["outcome"] == "interrupted"
+
+
+def test_speech_that_was_under_way_is_no_reply():
+    talking = record()
+    talking.segments.insert(0, ReplySegment(0.5, 0.6, 1.4, True))
+    assert row(talking)["response_latency_s"] == pytest.approx(1.28)
+
+
+def test_discarded_speculation_is_wasted():
+    wasteful = record()
+    extra = copy.deepcopy(wasteful.providers[:2])
+    for r in extra:
+        r["id"], r["t_s"] = "early", r["t_s"] - 0.3
+    cancelled = {"provider": "openai", "event": "cancelled", "id": "early", "t_s": 2.45,
+                 "generated_tokens": 3, "usd": 0.0005}  # fmt: skip
+    wasteful.providers = [*extra, cancelled, *wasteful.providers]
+    found = row(wasteful)
+    assert (found["llm_calls"], found["llm_wasted_tokens"]) == (2, 3)
+    assert found["usd"] == pytest.approx(0.0015)
+    assert row(record())["llm_wasted_tokens"] == 0
+
+
+def test_the_sdks_figure_is_kept_beside():
+    assert row(record())["sdk_e2e_latency_s"] == pytest.approx(0.93)
