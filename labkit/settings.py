@@ -401,7 +401,7 @@ _TUNNEL: list[Setting] = [
             "fluent",
             "hesitant",
             "terse",
-            "talk_over",
+            "barging_in",
             "back_channelling",
             "noisy_line",
             "rephrasing",

@@ -13,8 +13,8 @@ STAGE_S = {
     "uplink_s": 0.1,
     "vad_silence_s": 0.3,
     "endpointing_s": 0.05,
-    "llm_first_token_s": 0.4,
-    "tts_first_audio_s": 0.15,
+    "llm_ttft_s": 0.4,
+    "tts_ttfb_s": 0.15,
     "leading_silence_s": 0.05,
     "downlink_s": 0.1,
 }
@@ -24,24 +24,24 @@ SDK_START_S, SDK_END_S = 0.15, 0.15
 
 
 def make_turns(
-    n_calls: int = 10, n_turns: int = 4, faster_s: float = 0.0, cut_in_calls: int = 0
+    n_calls: int = 10, n_turns: int = 4, faster_s: float = 0.0, premature_calls: int = 0
 ) -> pd.DataFrame:
     """Turns that were all answered; ``faster_s`` is taken from the LLM's first token.
 
-    The first turn of the first ``cut_in_calls`` calls is cut in on.
+    The first turn of the first ``premature_calls`` calls is cut in on.
     """
     rows = []
     for call in range(n_calls):
         for turn in range(n_turns):
             stages = dict.fromkeys(STAGES, 0.0) | STAGE_S
-            stages["llm_first_token_s"] += 0.1 * turn - faster_s
+            stages["llm_ttft_s"] += 0.1 * turn - faster_s
             latency = sum(stages.values())
             stopped = 10.0 * turn
             rows.append({
                 "call": call,
                 "turn": turn,
                 "said": f"sentence {turn}",
-                "outcome": "cut_in" if call < cut_in_calls and turn == 0 else "answered",
+                "outcome": "premature" if call < premature_calls and turn == 0 else "answered",
                 **stages,
                 "response_latency_s": latency,
                 "residual_s": 0.0,

@@ -58,7 +58,7 @@ PERSONAS = {
             "terse", ("terse", "fluent"), "someone who answers in as few words as will do", 0.1
         ),
         Persona(
-            "talk_over",
+            "barging_in",
             ("fluent",),
             "someone in a hurry: one second into each reply they say that the agent should wait, "
             "and go on with what they want next",

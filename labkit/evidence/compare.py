@@ -11,7 +11,7 @@ from labkit.engine.tables import Results
 from labkit.evidence import statistics
 from labkit.evidence.verdict import Rules, Verdict, decide
 
-HARMED = ("cut_in", "missed", "failed")
+HARMED = ("premature", "missed", "failed")
 
 
 def harmed(turns: pd.DataFrame) -> pd.Series:

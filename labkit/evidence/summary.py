@@ -11,7 +11,7 @@ from labkit.engine.tables import Results
 from labkit.evidence import statistics
 from labkit.measure.timeline import STAGES
 
-OUTCOMES = ("answered", "cut_in", "interrupted", "missed", "failed")
+OUTCOMES = ("answered", "premature", "interrupted", "missed", "failed")
 
 
 def figures(results: Results) -> dict[str, Any]:
@@ -30,6 +30,7 @@ def figures(results: Results) -> dict[str, Any]:
         share = statistics.rate(turns, happened) if len(turns) else None
         out[f"{outcome}_rate"] = share.value if share else None
         out[f"{outcome}_rate_ci"] = [share.low, share.high] if share else None
+    out["cut_in_rate"] = out["premature_rate"]  # the field's older word, kept for scripts
     out["stages_s"] = (
         {name: float(answered[name].mean()) for name in STAGES} if len(answered) else {}
     )

@@ -1,7 +1,7 @@
 """Tuning by hand in a notebook: turn a knob, and see what it saves and what it costs.
 
 Behind the widgets a :class:`labkit.explorer.refine.Refiner` measures in worker processes; the
-kernel stays free. All that the widgets do can be done in code, so that a notebook runs headless too.
+kernel stays free. What the widgets do can be done in code too, so that a notebook runs headless.
 """
 
 from __future__ import annotations

@@ -12,24 +12,24 @@ from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from typing import Any
 
-from labkit.measure.turn_end import cut_offs
+from labkit.measure.turn_end import false_endpoints
 from labkit.tunnel.record import CallerTurn, CallRecord, ReplySegment
 from labkit.world.turn import normalise
 
 NAN = float("nan")
 
 HARMS: dict[str, tuple[str, str]] = {
-    "n_cut_offs": (
+    "n_false_endpoints": (
         "",
         "times the session took the turn for finished before its last sound had reached the agent; "
         "each becomes a cut-in unless the caller goes on before the reply is ready",
     ),
-    "n_cut_ins": (
+    "n_premature_replies": (
         "",
         "agent speech that began at the caller's ear after the turn's first sound and before its "
         "last one; a pause inside the turn belongs to the turn",
     ),
-    "talk_over_s": ("s", "the turn's own sounds and the agent's at once; pauses do not count"),
+    "overlap_s": ("s", "the turn's own sounds and the agent's at once; pauses do not count"),
     "yield_s": (
         "s",
         "talked over by the caller: from the caller's first sound to the agent's last one of that "
@@ -51,10 +51,10 @@ HARMS: dict[str, tuple[str, str]] = {
         "user messages that hold words of the turn; more than one means it was split",
     ),
     "words_said": ("", "words of the turn"),
-    "words_lost": ("", "words of the turn that are in no user message"),
-    "first_words_lost": ("", "how many of the lost words are at the turn's head in one piece"),
-    "last_words_lost": ("", "how many of the lost words are at its tail in one piece"),
-    "words_added": ("", "words in user messages that the caller did not say then"),
+    "deletions": ("", "words of the turn that are in no user message"),
+    "leading_deletions": ("", "how many of the lost words are at the turn's head in one piece"),
+    "trailing_deletions": ("", "how many of the lost words are at its tail in one piece"),
+    "insertions": ("", "words in user messages that the caller did not say then"),
     "n_backchannels": ("", "sounds of listening made during the reply"),
     "n_backchannels_answered": ("", "how many of them became part of a user message"),
 }
@@ -94,9 +94,9 @@ def _of_audio(record: CallRecord, turn: CallerTurn, until_s: float) -> dict[str,
         if s.first_voiced_s > turn.stopped_s and turn.stopped_s < b[0] < until_s
     ]
     return {
-        "n_cut_offs": cut_offs(record, turn, until_s),
-        "n_cut_ins": sum(turn.started_s < s.first_voiced_s < turn.stopped_s for s in own),
-        "talk_over_s": _overlap_s(sounds, agent),
+        "n_false_endpoints": false_endpoints(record, turn, until_s),
+        "n_premature_replies": sum(turn.started_s < s.first_voiced_s < turn.stopped_s for s in own),
+        "overlap_s": _overlap_s(sounds, agent),
         "yield_s": _yield_s(record.segments, turn),
         "unanswered": not any(b > turn.stopped_s for s in own for _, b in s.voiced),
         "n_false_interruptions": len(breaks),
@@ -158,10 +158,10 @@ class _Words:
         return {
             "n_messages": len(self.messages),
             "words_said": len(self.kept),
-            "words_lost": lost,
-            "first_words_lost": self.kept.index(True) if any(self.kept) else lost,
-            "last_words_lost": self.kept[::-1].index(True) if any(self.kept) else lost,
-            "words_added": self.n_added,
+            "deletions": lost,
+            "leading_deletions": self.kept.index(True) if any(self.kept) else lost,
+            "trailing_deletions": self.kept[::-1].index(True) if any(self.kept) else lost,
+            "insertions": self.n_added,
             "n_backchannels": len(self.backchannels),
             "n_backchannels_answered": sum(self.backchannels.values()),
         }

@@ -42,10 +42,10 @@ STAGES: dict[str, tuple[str, str]] = {
         "network",
         "request to the language model and first token back, handshakes included",
     ),
-    "llm_first_token_s": ("provider", "language model's first token"),
+    "llm_ttft_s": ("provider", "language model's first token"),
     "first_sentence_s": ("provider", "tokens until the first sentence is complete"),
     "tts_network_s": ("network", "text to the voice and first audio back, handshakes included"),
-    "tts_first_audio_s": ("provider", "voice's first audio"),
+    "tts_ttfb_s": ("provider", "voice's first audio"),
     "playout_s": ("agent", "first audio waiting to be played"),
     "leading_silence_s": ("provider", "silence at the head of the synthesized audio"),
     "downlink_s": ("network", "agent to the caller's ear: codec, path, jitter buffer"),
@@ -207,7 +207,7 @@ class _Turn:
             failed = any(r["event"] == "error" and not r["recoverable"] for r in self.session)
             return "failed" if failed else "missed"
         if latency < 0:
-            return "cut_in"
+            return "premature"
         return "interrupted" if self.reply.interrupted else "answered"
 
     # milestones
@@ -373,11 +373,11 @@ class _Turn:
             ("hook_s", m["hook_done_s"]),
             ("tools_s", m.get("tools_done_s", NAN)),
             ("llm_network_s", llm_at),
-            ("llm_first_token_s", llm_sent),
+            ("llm_ttft_s", llm_sent),
             ("llm_network_s", m["llm_first_token_s"]),
             ("first_sentence_s", m["tts_text_s"]),
             ("tts_network_s", tts_at),
-            ("tts_first_audio_s", tts_sent),
+            ("tts_ttfb_s", tts_sent),
             ("tts_network_s", m["tts_first_audio_s"]),
             ("playout_s", m["agent_audio_left_s"]),
             ("leading_silence_s", m["reply_heard_s"] - self.record.line_delay_s),

@@ -68,7 +68,7 @@ def _row(record: CallRecord, i: int) -> dict[str, Any]:
     }
 
 
-def cut_offs(record: CallRecord, turn: CallerTurn, until_s: float) -> int:
+def false_endpoints(record: CallRecord, turn: CallerTurn, until_s: float) -> int:
     """How often the session took a turn for finished before its last sound had reached it."""
     heard_s = turn.stopped_s + record.line_delay_s
     return sum(t < heard_s for t in commits(record, turn.started_s, until_s))

@@ -24,7 +24,7 @@ from labkit.report.saving import records
 
 _VISIBLE_S = 0.0005
 """A stage shorter than this is not drawn; it was overlapped by other work, or did not happen."""
-_ALWAYS = ("transcript_s", "llm_first_token_s", "first_sentence_s", "tts_first_audio_s")
+_ALWAYS = ("transcript_s", "llm_ttft_s", "first_sentence_s", "tts_ttfb_s")
 """Stages that every answered turn goes through, seen or unseen."""
 
 

@@ -148,7 +148,7 @@ def second_answers(turns: pd.DataFrame, by: str) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for value, part in turns.groupby(by):
         later = part.sort_values(["call", "turn"])
-        next_cut = (later["outcome"] == "cut_in").groupby(later["call"]).shift(-1)
+        next_cut = (later["outcome"] == "premature").groupby(later["call"]).shift(-1)
         hits = later.assign(next_cut=next_cut)[later["hit"] & next_cut.notna()]
         cut = hits["next_cut"].astype(bool)
         happened = dict(zip(FATES, (hits["twice"] & ~cut, cut, ~hits["twice"] & ~cut), strict=True))

@@ -37,8 +37,8 @@ def labelled(turns: pd.DataFrame) -> pd.DataFrame:
     if "join.preconnect" in out:
         on = out["join.preconnect"].fillna(False).astype(bool)
         out["buffer"] = on.map({True: "pre-connect buffer", False: "no buffer"})
-    out["kept_frac"] = 1 - out["words_lost"] / out["words_said"]
-    out["lost"] = out["words_lost"] == out["words_said"]
+    out["kept_frac"] = 1 - out["deletions"] / out["words_said"]
+    out["lost"] = out["deletions"] == out["words_said"]
     if START in out:
         out["start"] = [f"the caller talks after {v:g} s" for v in out[START]]
     out["transcript_after_tap_s"] = out["at_transcript_s"]
@@ -56,7 +56,7 @@ def barge_in_table(turns: pd.DataFrame) -> pd.DataFrame:
     """What became of the caller's words over the greeting, by warm-up and moment."""
     rows = []
     for (name, after_s), part in turns.groupby(["warm-up", BARGE_IN], sort=False):
-        first = statistics.mean(part, "first_words_lost")
+        first = statistics.mean(part, "leading_deletions")
         gone = statistics.rate(part, part["outcome"] == "missed")
         rows.append({
             "warm-up": name,
@@ -73,7 +73,7 @@ def join_table(turns: pd.DataFrame) -> pd.DataFrame:
     """Words lost before the agent had joined, by buffer, start and handshake, with intervals."""
     rows = []
     for (name, start, handshake_s), part in turns.groupby(["buffer", "start", HANDSHAKE]):
-        first = statistics.mean(part, "first_words_lost")
+        first = statistics.mean(part, "leading_deletions")
         heard = statistics.mean(part, "transcript_after_tap_s")
         rows.append({
             "buffer": name,
@@ -101,7 +101,7 @@ def harms_of_barging_in(turns: pd.DataFrame, warm_up_s: float) -> pd.DataFrame:
     length = turns[AEC].fillna(_DEFAULT_S)
     off, on = turns[length == 0], turns[length == warm_up_s]
     rows = []
-    for name, column in (("first words lost", "first_words_lost"), ("barge-ins unheard", "lost")):
+    for name, column in (("first words lost", "leading_deletions"), ("barge-ins unheard", "lost")):
         found = statistics.difference(off, on, column, q=None)
         kind = "share" if column == "lost" else column
         rows.append({

@@ -57,7 +57,7 @@ __all__ = [
 ]
 
 
-def frontier_table(results: Results, harm: str = "cut_in", q: float = 0.5) -> pd.DataFrame:
+def frontier_table(results: Results, harm: str = "premature", q: float = 0.5) -> pd.DataFrame:
     """The numbers of :func:`frontiers`: as ``lab.figures.frontier_points``, for each persona."""
     parts = []
     for persona in results.turns[PERSONA].unique():

@@ -20,7 +20,7 @@ def waits(turns: pd.DataFrame) -> pd.DataFrame:
     A cut-in has a negative latency, so the more callers an agent cuts off the quicker it would
     look. What is left is how long those waited who were let finish.
     """
-    let_finish = turns["outcome"] != "cut_in"
+    let_finish = turns["outcome"] != "premature"
     return turns.assign(response_latency_s=turns["response_latency_s"].where(let_finish))
 
 
@@ -38,11 +38,11 @@ def table(results: Results) -> pd.DataFrame:
             "caller": persona, "arm": arm, "turns": len(turns),
             "p50 (ms)": _ms(statistics.quantile(waited, 0.5)),
             "p95 (ms)": _ms(statistics.quantile(waited, 0.95)),
-            "cut off, any": _percent(statistics.rate(turns, turns["n_cut_offs"] > 0)),
-            "cut in on": _percent(statistics.rate(turns, turns["n_cut_ins"] > 0)),
+            "cut off, any": _percent(statistics.rate(turns, turns["n_false_endpoints"] > 0)),
+            "cut in on": _percent(statistics.rate(turns, turns["n_premature_replies"] > 0)),
             "split": _percent(statistics.rate(turns, split(turns))),
-            "talk-over (s in all)": f"{turns['talk_over_s'].sum():.1f}",
-            "words lost": f"{turns['words_lost'].sum() / turns['words_said'].sum():.1%}",
+            "talk-over (s in all)": f"{turns['overlap_s'].sum():.1f}",
+            "words lost": f"{turns['deletions'].sum() / turns['words_said'].sum():.1%}",
             "LLM calls per turn": f"{turns['llm_calls'].mean():.2f}",
         })  # fmt: skip
     return pd.DataFrame(rows).set_index(["caller", "arm"])
@@ -60,9 +60,9 @@ def pause_points(results: Results) -> pd.DataFrame:
     for name, arm in results.arms.items():
         turns = arm.turns[arm.turns["n_pauses"] > 0]
         group, label = group_and_label(name)
-        whole = turns[turns["n_cut_offs"] == 0]
-        cut_offs = turns[["n_cut_offs", "n_pauses"]].min(axis=1)
-        cut = turns.assign(cut=cut_offs / turns["n_pauses"])
+        whole = turns[turns["n_false_endpoints"] == 0]
+        false_endpoints = turns[["n_false_endpoints", "n_pauses"]].min(axis=1)
+        cut = turns.assign(cut=false_endpoints / turns["n_pauses"])
         share = statistics.mean(cut, "cut")
         low, high = statistics.wilson(share.value, share.n)
         rows.append({
@@ -150,7 +150,7 @@ def release_table(results: Results, release: str = "caller.release_after_s") -> 
             "handover p50 (ms)": _ms(statistics.quantile(turns, 0.5, "handover_s")),
             "response p50 (ms)": _ms(statistics.quantile(waits(turns), 0.5)),
             "response p95 (ms)": _ms(statistics.quantile(waits(turns), 0.95)),
-            "last words lost": _percent(statistics.rate(turns, turns["last_words_lost"] > 0)),
+            "last words lost": _percent(statistics.rate(turns, turns["trailing_deletions"] > 0)),
             "right replies": _percent(statistics.mean(turns, "reply_right")),
             "unanswered": _percent(statistics.rate(turns, turns["unanswered"])),
         })  # fmt: skip

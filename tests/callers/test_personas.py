@@ -136,21 +136,21 @@ def rows(turns: int = 4, **settings: object) -> pd.DataFrame:
 
 
 def test_who_talks_over_begins_at_the_moment_and_loses_words_to_the_deaf_agent() -> None:
-    turns = rows(caller__persona="talk_over")
+    turns = rows(caller__persona="barging_in")
     assert turns["barged_in"].any()
     barged = turns[turns["barged_in"]]
     before = turns.set_index("turn")["at_reply_heard_s"]
     after = barged["at_caller_started_s"].to_numpy() - before[barged["turn"] - 1].to_numpy()
     assert after == pytest.approx(1.0, abs=0.001)
-    assert (barged["yield_s"] > 0).all() and (barged["n_cut_ins"] == 0).all()
+    assert (barged["yield_s"] > 0).all() and (barged["n_premature_replies"] == 0).all()
     # during its first 3 s of speech the SDK hears nothing of the caller
-    assert barged["first_words_lost"].iloc[0] > 0
+    assert barged["leading_deletions"].iloc[0] > 0
 
 
 def test_a_greeting_is_waited_for_and_can_be_talked_over() -> None:
     waited = rows(2, agent__greets=True)
     barged = rows(2, agent__greets=True, caller__barge_in_after_s=0.5)
-    assert not waited["barged_in"].any() and (waited["n_cut_ins"] == 0).all()
+    assert not waited["barged_in"].any() and (waited["n_premature_replies"] == 0).all()
     assert barged["barged_in"].tolist() == [True, True]
     assert barged["at_caller_started_s"][0] < waited["at_caller_started_s"][0] - 1
 
@@ -166,7 +166,7 @@ def test_who_hums_hums_while_the_agent_speaks_and_lets_it_finish() -> None:
 
 def test_a_bad_line_loses_words_and_a_worse_one_more() -> None:
     lost = [
-        rows(**{"caller__noise": "crowd", "caller__noise_snr_db": snr})["words_lost"].sum()
+        rows(**{"caller__noise": "crowd", "caller__noise_snr_db": snr})["deletions"].sum()
         for snr in (20.0, -6.0)
     ]
     assert lost[0] <= 1 < lost[1]

@@ -75,10 +75,10 @@ def test_the_stages_of_a_plain_turn():
         "endpointing_s": 0.07,  # 2.33 to 2.40
         "hook_s": 0.02,
         "llm_network_s": 2 * ONE_WAY,  # 2.42 to 2.435, and back
-        "llm_first_token_s": 0.30,
+        "llm_ttft_s": 0.30,
         "first_sentence_s": 0.05,  # 2.75 to 2.80
         "tts_network_s": 2 * ONE_WAY,
-        "tts_first_audio_s": 0.17,
+        "tts_ttfb_s": 0.17,
         "leading_silence_s": 0.20,
         "downlink_s": 0.08,
     }
@@ -97,7 +97,7 @@ def test_work_hidden_by_preemption_counts_for_nothing():
     found = row(early)
     # its first token is there at 2.53: only what follows the commit at 2.42 remains visible
     assert found["llm_network_s"] == pytest.approx(ONE_WAY)
-    assert found["llm_first_token_s"] == pytest.approx(0.515 + 2 - 2.42)
+    assert found["llm_ttft_s"] == pytest.approx(0.515 + 2 - 2.42)
     assert found["residual_s"] == pytest.approx(0, abs=1e-9)
 
 
@@ -139,7 +139,7 @@ def test_speaking_before_the_caller_has_finished_is_a_cut_in():
     early = record()
     early.turns[0].stopped_s = 3.5
     found = row(early)
-    assert found["outcome"] == "cut_in" and found["response_latency_s"] == pytest.approx(-0.22)
+    assert found["outcome"] == "premature" and found["response_latency_s"] == pytest.approx(-0.22)
     assert math.isnan(found["residual_s"]) and math.isnan(found["uplink_s"])
 
 

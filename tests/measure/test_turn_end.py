@@ -71,12 +71,13 @@ def test_nothing_decided_is_unknown() -> None:
 def turns() -> pd.DataFrame:
     return pd.DataFrame({
         "arm": ["silence, 0.3 s"] * 4, "call": [0, 0, 1, 1],
-        "outcome": ["answered"] * 3 + ["cut_in"],
+        "outcome": ["answered"] * 3 + ["premature"],
         "caller.persona": ["hesitant"] * 4,
         "caller.noise_floor_dbfs": [-120.0, -120.0, -60.0, -60.0],
         "response_latency_s": [1.0, 1.2, 1.4, -0.5], "end_of_turn_s": [0.4, 0.5, 0.6, 0.4],
-        "n_pauses": [1, 0, 2, 1], "n_cut_offs": [0, 0, 0, 1], "n_cut_ins": [0, 0, 0, 1],
-        "n_messages": [1, 1, 1, 2], "talk_over_s": [0.0, 0.0, 0.0, 0.5], "words_lost": [0, 0, 0, 2],
+        "n_pauses": [1, 0, 2, 1], "n_false_endpoints": [0, 0, 0, 1],
+        "n_premature_replies": [0, 0, 0, 1],
+        "n_messages": [1, 1, 1, 2], "overlap_s": [0.0, 0.0, 0.0, 0.5], "deletions": [0, 0, 0, 2],
         "words_said": [5, 5, 5, 5], "llm_calls": [1, 1, 1, 2],
         "eot_prob": [0.3, 0.5, 0.6, 0.7], "eot_pause_prob": [0.1, math.nan, 0.4, 0.5],
     })  # fmt: skip
@@ -102,5 +103,5 @@ def test_the_floor_moves_what_the_detector_believes(turns: pd.DataFrame) -> None
 def test_cells_and_shares_of_a_sweep(turns: pd.DataFrame) -> None:
     (low, high) = cells(turns, "caller.persona", "caller.noise_floor_dbfs")["median"]
     assert (low, high) == (pytest.approx(0.45), pytest.approx(0.5))
-    found = shares(turns, "arm", "caller.noise_floor_dbfs", ["n_cut_ins"])
+    found = shares(turns, "arm", "caller.noise_floor_dbfs", ["n_premature_replies"])
     assert found["share"].tolist() == [0.0, 0.5]

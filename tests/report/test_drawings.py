@@ -18,7 +18,7 @@ from labkit.report.labels import Label, place
 from labkit.report.palette import BASELINE, LOOKS, OWNERS
 
 BASE = make_turns()
-FASTER = make_turns(faster_s=0.2, cut_in_calls=3)
+FASTER = make_turns(faster_s=0.2, premature_calls=3)
 NEVER = make_turns().assign(outcome="missed", response_latency_s=np.nan)
 
 
@@ -42,7 +42,7 @@ def test_a_waterfall_lays_the_stages_end_to_end():
     for before, after in itertools.pairwise(bars):
         assert after.get_x() == pytest.approx(before.get_x() + before.get_width())
     widths = [b.get_width() for b in bars]
-    expected = {**STAGE_S, "llm_first_token_s": 0.6}
+    expected = {**STAGE_S, "llm_ttft_s": 0.6}
     assert widths == pytest.approx([1000 * expected[s] for s in STAGES if s in expected])
     assert sum(widths) == pytest.approx(1350)
     assert {"1,350", "1,050", "600"} <= set(texts(ax))
@@ -75,7 +75,7 @@ def test_mean_stages_add_up_to_the_mean_latency_and_the_figure_says_both():
     means = figures.stage_means(BASE)
     assert means["mean_s"].sum() == pytest.approx(BASE["response_latency_s"].mean())
     assert means["share"].sum() == pytest.approx(1)
-    assert means.set_index("stage").loc["llm_first_token", "mean_s"] == pytest.approx(0.55)
+    assert means.set_index("stage").loc["llm_ttft", "mean_s"] == pytest.approx(0.55)
     ax = figures.stage_bars(BASE)
     assert "together 1,300 ms\nmean latency 1,300 ms" in texts(ax)
     assert [b.get_width() for b in ax.patches] == pytest.approx(list(1000 * means["mean_s"]))
@@ -113,7 +113,7 @@ def test_a_distribution_marks_its_quantiles_with_their_intervals():
 
 
 def test_frontier_points_are_quantiles_and_rates_with_intervals():
-    points = figures.frontier_points({"base": BASE, "faster": FASTER}, harm="cut_in")
+    points = figures.frontier_points({"base": BASE, "faster": FASTER}, harm="premature")
     base, faster = (points.set_index("arm").loc[arm] for arm in ("base", "faster"))
     assert faster["latency_s"] == pytest.approx(base["latency_s"] - 0.2)
     assert faster["harm"] == pytest.approx(3 / 40)
@@ -122,7 +122,7 @@ def test_frontier_points_are_quantiles_and_rates_with_intervals():
 
 
 def test_a_frontier_draws_a_cross_of_intervals_at_each_point():
-    points = figures.frontier_points({"base": BASE, "faster": FASTER}, harm="cut_in")
+    points = figures.frontier_points({"base": BASE, "faster": FASTER}, harm="premature")
     ax = figures.frontier(points, baseline="base", limit=0.05)
     drawn = segments(ax)
     for p in points.to_dict("records"):
@@ -169,7 +169,9 @@ def test_a_forest_draws_savings_claims_and_decisions():
 def test_harm_changes_are_paired_and_in_the_unit_of_the_harm():
     wasteful = FASTER.assign(llm_wasted_tokens=10.0)
     changes = figures.harm_changes(
-        BASE, {"base": BASE, "faster": wasteful}, {"cut in": "cut_in", "waste": "llm_wasted_tokens"}
+        BASE,
+        {"base": BASE, "faster": wasteful},
+        {"cut in": "premature", "waste": "llm_wasted_tokens"},
     ).set_index("harm")
     assert list(changes["arm"]) == ["faster", "faster"], "the baseline is not compared with itself"
     assert changes.loc["cut in", ["kind", "baseline"]].to_list() == ["share", 0.0]
@@ -181,27 +183,27 @@ def test_harm_changes_are_paired_and_in_the_unit_of_the_harm():
 
 
 def test_a_harm_never_seen_has_an_interval_all_the_same():
-    changes = figures.harm_changes(BASE, {"same": make_turns()}, {"cut in": "cut_in"})
+    changes = figures.harm_changes(BASE, {"same": make_turns()}, {"cut in": "premature"})
     assert changes["low"].item() < 0 < changes["high"].item()
 
 
 def test_harm_bars_have_a_panel_per_harm_and_the_limit_where_it_belongs():
     changes = figures.harm_changes(
-        BASE, {"faster": FASTER}, {"cut in": "cut_in", "waste": "llm_wasted_tokens"}
+        BASE, {"faster": FASTER}, {"cut in": "premature", "waste": "llm_wasted_tokens"}
     )
     figure = figures.harm_bars(changes, limit=0.02)
-    cut_in, waste = figure.axes
-    assert cut_in.patches[0].get_width() == pytest.approx(7.5)
-    assert cut_in.get_xlabel().startswith("change (percentage points)")
+    premature, waste = figure.axes
+    assert premature.patches[0].get_width() == pytest.approx(7.5)
+    assert premature.get_xlabel().startswith("change (percentage points)")
     assert waste.get_xlabel() == "change (tokens)\nfrom 4 tokens at the baseline"
-    assert "accepted" in texts(cut_in) and "accepted" not in texts(waste)
+    assert "accepted" in texts(premature) and "accepted" not in texts(waste)
 
 
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("cut_on", "did you mean 'cut_in'"),
-        (("cut_in", "mist"), "no outcome 'mist'"),
+        ("prematur", "did you mean 'premature'"),
+        (("premature", "mist"), "no outcome 'mist'"),
         ("said", "'said'"),
     ],
 )
@@ -215,7 +217,7 @@ def test_an_unknown_harm_is_refused(what, message):
 
 def swept():
     parts = [
-        make_turns(faster_s=-delay, cut_in_calls=n).assign(
+        make_turns(faster_s=-delay, premature_calls=n).assign(
             **{"endpointing.min_delay_s": delay, "persona": persona}
         )
         for persona, worst in (("fluent", 2), ("hesitant", 8))
@@ -225,8 +227,8 @@ def swept():
 
 
 def test_sweep_points_are_estimates_at_each_place():
-    points = figures.sweep_points(swept(), "endpointing.min_delay_s", "cut_in", "persona")
-    found = points.set_index(["persona", "endpointing.min_delay_s"])["cut_in"]
+    points = figures.sweep_points(swept(), "endpointing.min_delay_s", "premature", "persona")
+    found = points.set_index(["persona", "endpointing.min_delay_s"])["premature"]
     assert found["hesitant", 0.2] == pytest.approx(8 / 40)
     assert found["fluent", 0.8] == 0
     latency = figures.sweep_points(swept(), "endpointing.min_delay_s", by="persona", q=None)
@@ -236,8 +238,8 @@ def test_sweep_points_are_estimates_at_each_place():
 
 def test_sweep_lines_draw_each_group_with_its_intervals():
     x = "endpointing.min_delay_s"
-    points = figures.sweep_points(swept(), x, "cut_in", "persona")
-    ax = figures.sweep_lines(points, x, "cut_in", "persona", default=0.5)
+    points = figures.sweep_points(swept(), x, "premature", "persona")
+    ax = figures.sweep_lines(points, x, "premature", "persona", default=0.5)
     lines = [line for line in ax.lines if len(line.get_xdata()) == 3]
     assert [list(line.get_xdata()) for line in lines] == [[200, 500, 800]] * 2
     assert list(lines[1].get_ydata()) == pytest.approx([20, 10, 0])
@@ -245,7 +247,7 @@ def test_sweep_lines_draw_each_group_with_its_intervals():
     assert len(bands) >= 4, "a band and bars for each line"
     assert {"fluent", "hesitant", "default"} <= set(texts(ax))
     assert ax.get_ylim()[0] == 0
-    assert ax.get_ylabel() == "turns cut in (% of turns)"
+    assert ax.get_ylabel() == "turns premature (% of turns)"
     looks = {(line.get_linestyle(), line.get_marker()) for line in lines}
     assert len(looks) == 2, "lines differ without colour too"
 

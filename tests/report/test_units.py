@@ -45,7 +45,7 @@ def test_ends_of_an_interval_have_the_same_decimals():
         ("llm.tokens_per_s", "llm.tokens (per s)", 1),
         ("answer_share", "answer (%)", 100),
         ("usd", "cost per turn (US cents)", 100),
-        ("n_cut_ins", "n cut ins", 1),
+        ("n_premature_replies", "n premature replies", 1),
     ],
 )
 def test_units_follow_the_suffix(column, label, factor):

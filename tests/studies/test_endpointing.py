@@ -63,27 +63,27 @@ def alone(silence_s: float, floor_s: float) -> dict[str, object]:
 
 def test_a_pause_shorter_than_the_silence_is_one_turn() -> None:
     row = scripted(0.45, **alone(0.55, 0.5))
-    assert (row["n_messages"], row["n_cut_offs"], row["n_cut_ins"]) == (1, 0, 0)
-    assert row["outcome"] == "answered" and row["talk_over_s"] == 0
+    assert (row["n_messages"], row["n_false_endpoints"], row["n_premature_replies"]) == (1, 0, 0)
+    assert row["outcome"] == "answered" and row["overlap_s"] == 0
 
 
 def test_a_pause_longer_than_the_silence_is_split() -> None:
     row = scripted(0.45, **alone(0.4, 0.4))
     # the caller goes on 0.1 s after the decision, before the reply is ready, and the SDK drops it
-    assert (row["n_messages"], row["n_cut_offs"], row["n_cut_ins"]) == (2, 1, 0)
-    assert row["outcome"] == "answered" and row["words_lost"] == 0
+    assert (row["n_messages"], row["n_false_endpoints"], row["n_premature_replies"]) == (2, 1, 0)
+    assert row["outcome"] == "answered" and row["deletions"] == 0
 
 
 def test_a_reply_that_is_ready_at_the_decision_makes_it_a_cut_in() -> None:
     row = scripted(0.45, **alone(0.4, 0.4), **READY)
-    assert (row["n_messages"], row["n_cut_offs"], row["n_cut_ins"]) == (2, 1, 1)
-    assert row["outcome"] == "cut_in"
-    assert row["response_latency_s"] < 0 < row["talk_over_s"]
+    assert (row["n_messages"], row["n_false_endpoints"], row["n_premature_replies"]) == (2, 1, 1)
+    assert row["outcome"] == "premature"
+    assert row["response_latency_s"] < 0 < row["overlap_s"]
     # at its first speech the agent is deaf for 3 s (aec_warmup_duration): it talks on, and what
     # was said meanwhile is gone
-    assert row["talk_over_s"] > 2 and row["words_lost"] > 5
+    assert row["overlap_s"] > 2 and row["deletions"] > 5
     assert not row["unanswered"]
-    assert scripted(0.45, **alone(0.55, 0.5), **READY)["n_cut_ins"] == 0
+    assert scripted(0.45, **alone(0.55, 0.5), **READY)["n_premature_replies"] == 0
 
 
 @pytest.fixture(scope="module")
@@ -97,14 +97,14 @@ def frontier() -> Results:
     return sweep(Experiment(arms, grid=personas, settings=QUICK, calls=4, turns=4))
 
 
-def cut_in(turns: pd.DataFrame) -> float:
-    return float((turns["n_cut_ins"] > 0).mean())
+def premature(turns: pd.DataFrame) -> float:
+    return float((turns["n_premature_replies"] > 0).mean())
 
 
 @pytest.mark.slow
 def test_hesitant_callers_are_cut_in_on_more_than_fluent_ones(frontier: Results) -> None:
     shares = {
-        key: cut_in(turns)
+        key: premature(turns)
         for key, turns in frontier.turns.groupby(["arm", "caller.persona"], sort=False)
     }
     assert shares["0.3 s", "hesitant"] > 0.3
@@ -117,7 +117,7 @@ def test_hesitant_callers_are_cut_in_on_more_than_fluent_ones(frontier: Results)
 def test_cut_ins_fall_as_the_delay_grows(frontier: Results) -> None:
     hesitant = frontier.part(**{"caller.persona": "hesitant"})
     found = [
-        rate(turns, turns["n_cut_ins"] > 0)
+        rate(turns, turns["n_premature_replies"] > 0)
         for turns in (hesitant.part(arm=arm).turns for arm in ("0.3 s", "0.6 s", "1.2 s"))
     ]
     assert found[0].value > found[1].value > found[2].value
@@ -128,7 +128,7 @@ def test_cut_ins_fall_as_the_delay_grows(frontier: Results) -> None:
 def test_the_detector_cuts_in_less_than_silence_that_is_as_quick(frontier: Results) -> None:
     hesitant = frontier.part(**{"caller.persona": "hesitant"})
     detector, quick = (hesitant.part(arm=arm).turns for arm in ("detector", "0.3 s"))
-    assert cut_in(detector) < cut_in(quick) / 2
+    assert premature(detector) < premature(quick) / 2
     patient = hesitant.part(arm="1.2 s").turns
     median = {n: waits(t)["response_latency_s"].median() for n, t in
               (("detector", detector), ("1.2 s", patient))}  # fmt: skip
@@ -189,8 +189,8 @@ def test_a_late_release_waits_for_the_transcript_timeout(button: pd.DataFrame) -
 
 
 def test_an_early_release_loses_the_last_words(button: pd.DataFrame) -> None:
-    assert (released(button, "open", -0.4)["last_words_lost"] > 0).all()
-    assert (released(button, "open", 0.6)["words_lost"] == 0).all()
+    assert (released(button, "open", -0.4)["trailing_deletions"] > 0).all()
+    assert (released(button, "open", 0.6)["deletions"] == 0).all()
 
 
 def test_every_turn_with_a_button_is_answered(button: pd.DataFrame) -> None:
@@ -205,6 +205,6 @@ def test_a_button_needs_an_agent_that_listens_to_it() -> None:
 
 
 def test_latency_leaves_out_those_who_were_cut_in_on() -> None:
-    turns = pd.DataFrame({"outcome": ["answered", "cut_in"], "response_latency_s": [1.2, -0.4]})
+    turns = pd.DataFrame({"outcome": ["answered", "premature"], "response_latency_s": [1.2, -0.4]})
     kept = waits(turns)["response_latency_s"].tolist()
     assert kept[0] == 1.2 and math.isnan(kept[1])

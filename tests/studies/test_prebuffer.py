@@ -39,10 +39,10 @@ def test_a_warm_up_saves_nothing_for_who_listens_to_the_greeting(greeted: pd.Dat
 
 
 def test_it_costs_the_first_words_of_who_talks_over_it(greeted: pd.DataFrame) -> None:
-    assert (part(greeted, "off", True)["words_lost"] == 0).all()
+    assert (part(greeted, "off", True)["deletions"] == 0).all()
     default = part(greeted, "3 s, the default", True)
-    assert (default["first_words_lost"] >= 4).all()
-    assert (default["first_words_lost"] == default["words_lost"]).all(), "only the head is lost"
+    assert (default["leading_deletions"] >= 4).all()
+    assert (default["leading_deletions"] == default["deletions"]).all(), "only the head is lost"
 
 
 def test_a_longer_one_loses_the_whole_turn(greeted: pd.DataFrame) -> None:
@@ -58,7 +58,7 @@ def test_it_keeps_a_greeting_from_being_stopped_by_its_own_echo() -> None:
     ).set_index("warm-up")
     assert turns.loc["off", "paused"].all()
     assert not turns.loc["3 s, the default", "paused"].any()
-    assert (turns["words_lost"] == 0).all(), "who waits is heard either way"
+    assert (turns["deletions"] == 0).all(), "who waits is heard either way"
 
 
 @pytest.fixture(scope="module")
@@ -70,13 +70,13 @@ def joined() -> pd.DataFrame:
 
 def test_without_a_buffer_the_handshake_swallows_the_head_of_the_turn(joined: pd.DataFrame) -> None:
     lost = joined.loc[(2.0, False)]
-    assert (lost["first_words_lost"] >= 3).all()
-    assert (lost["first_words_lost"] == lost["words_lost"]).all()
+    assert (lost["leading_deletions"] >= 3).all()
+    assert (lost["leading_deletions"] == lost["deletions"]).all()
 
 
 def test_a_pre_connect_buffer_keeps_every_word(joined: pd.DataFrame) -> None:
     kept = joined.loc[(2.0, True)]
-    assert (kept["words_lost"] == 0).all()
+    assert (kept["deletions"] == 0).all()
     assert (kept["heard"] == kept["said"]).all()
 
 
@@ -95,5 +95,5 @@ def test_harms_are_those_of_callers_who_talk_over_the_greeting(greeted: pd.DataF
     over = greeted[greeted["barged_in"]]
     harms = prebuffer.harms_of_barging_in(over, 5.0).set_index("harm")
     assert harms.loc["barge-ins unheard", "value"] == 1.0
-    lost = over.loc[over["warm-up"] == "5 s", "first_words_lost"].mean()
+    lost = over.loc[over["warm-up"] == "5 s", "leading_deletions"].mean()
     assert harms.loc["first words lost", "value"] == lost

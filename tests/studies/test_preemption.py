@@ -115,7 +115,7 @@ def test_a_turn_heard_in_pieces_is_not_predicted() -> None:
 
 
 def test_savings_want_a_known_baseline_and_answered_turns() -> None:
-    turns = pd.DataFrame([one("off", 1.2), one("on", 0.9), one("on", 0.5, outcome="cut_in")])
+    turns = pd.DataFrame([one("off", 1.2), one("on", 0.9), one("on", 0.5, outcome="premature")])
     assert lab.paired.savings(turns, "off")["saved_s"].tolist() == [pytest.approx(0.3)]
     with pytest.raises(ValueError, match="no arm 'of'; there are off, on"):
         lab.paired.savings(turns, "of")

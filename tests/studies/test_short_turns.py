@@ -48,7 +48,7 @@ def test_a_canned_line_needs_neither_model_nor_voice(turns: pd.DataFrame) -> Non
     assert canned["tts_characters"] == 0
     assert canned["response_latency_s"] < answered["response_latency_s"] - 0.3
     assert abs(canned["residual_s"]) < 0.005
-    assert (canned["llm_first_token_s"], canned["tts_first_audio_s"]) == (0.0, 0.0)
+    assert (canned["llm_ttft_s"], canned["tts_ttfb_s"]) == (0.0, 0.0)
 
 
 def test_the_history_keeps_what_was_answered_with_a_canned_line(turns: pd.DataFrame) -> None:

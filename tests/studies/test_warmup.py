@@ -28,7 +28,7 @@ def calls() -> Results:
 @pytest.fixture(scope="module")
 def talked_over() -> Results:
     arms = {"default": lab.Arm("vanilla", SLOW), "again": lab.Arm("tts_warmup", SLOW)}
-    settings = {"caller.persona": "talk_over", "caller.barge_in_after_s": 0.3}
+    settings = {"caller.persona": "barging_in", "caller.barge_in_after_s": 0.3}
     return lab.sweep(lab.Experiment(arms, settings=settings, calls=2, turns=5), workers=2)
 
 
