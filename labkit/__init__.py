@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from labkit.report import figures, reading, verdicts
     from labkit.report.listen import listen
     from labkit.report.source import source
+    from labkit.report.study import Study
     from labkit.settings import SETTINGS, Settings
     from labkit.studies import (
         answer_cache,
@@ -48,6 +49,7 @@ __all__ = [
     "Rules",
     "SETTINGS",
     "Settings",
+    "Study",
     "anchors",
     "answer_cache",
     "check",
@@ -86,6 +88,7 @@ _HOMES = {
     "Rules": "labkit.evidence.verdict",
     "SETTINGS": "labkit.settings",
     "Settings": "labkit.settings",
+    "Study": "labkit.report.study",
     "anchors": "labkit.evidence.anchors",
     "answer_cache": "labkit.studies.answer_cache",
     "check": "labkit.evidence.checks",
