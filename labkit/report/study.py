@@ -1,4 +1,4 @@
-"""What the notebook of every study does alike: runs arms and checks them, keeps charts, a verdict."""
+"""What all studies do alike: run arms and check them, keep charts, save a verdict."""
 
 from __future__ import annotations
 
@@ -76,7 +76,8 @@ class Study:
         """The claim and its source, as a notebook shows it."""
         from IPython.display import Markdown
 
-        return Markdown(f"> {self.claim.claim} *{self.claim.source}*")
+        text = f"> {self.claim.claim} *{self.claim.source}*"
+        return Markdown(text)  # type: ignore[no-untyped-call]
 
     def run(
         self,
