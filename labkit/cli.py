@@ -134,7 +134,7 @@ def run(
 
 def _print_run(agent: str, results: Any, found: dict[str, Any]) -> None:
     from labkit.evidence.summary import OUTCOMES, ms, percent
-    from labkit.measure.timeline import STAGES
+    from labkit.measure.stages import STAGES
 
     for _, call in results.calls[results.calls["status"] != "ok"].iterrows():
         err.print(f"call {call['call']} failed: {call['error']}", style="red", markup=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from labkit.measure.timeline import STAGES
+from labkit.measure.stages import STAGES
 
 STAGE_S = {
     "uplink_s": 0.1,

@@ -234,7 +234,7 @@ def _lost(spec: CallSpec, error: str) -> CallRecord:
     nan = float("nan")
     return CallRecord(
         call=spec.call, seed=spec.seed, persona="", voice="", turns=[], segments=[], providers=[],
-        session=[], line_delay_s=nan, one_way_s={}, simulated_s=nan, wall_s=nan,
+        session=[], line_delay_s=nan, simulated_s=nan, wall_s=nan,
         status="failed", error=error,
     )  # fmt: skip
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from labkit.engine.tables import Results
 from labkit.evidence import statistics
-from labkit.measure.timeline import STAGES
+from labkit.measure.stages import STAGES
 
 OUTCOMES = ("answered", "premature", "interrupted", "missed", "failed")
 

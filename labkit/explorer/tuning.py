@@ -14,7 +14,7 @@ from labkit.evidence import statistics
 from labkit.evidence.compare import compare
 from labkit.evidence.summary import ms, percent
 from labkit.evidence.verdict import Rules
-from labkit.measure.timeline import STAGES
+from labkit.measure.stages import STAGES
 from labkit.report.arms import frontier, frontier_points
 from labkit.report.palette import NAMES, owner_of
 from labkit.report.waterfall import turn_waterfall

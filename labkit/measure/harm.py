@@ -1,28 +1,26 @@
 """What a gain costs the caller, measured from the audio of both sides; all definitions.
 
 Every figure is taken at the caller: its own sounds as they leave the mouth, the agent's as they
-reach the ear. A *turn* owns the time from its first sound to the first sound of the next one.
+reach the ear.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from typing import Any
 
 from labkit.measure.turn_end import false_endpoints
+from labkit.measure.turn_logs import NAN, until_s
 from labkit.tunnel.record import CallerTurn, CallRecord, ReplySegment
 from labkit.world.turn import normalise
-
-NAN = float("nan")
 
 HARMS: dict[str, tuple[str, str]] = {
     "n_false_endpoints": (
         "",
         "times the session took the turn for finished before its last sound had reached the agent; "
-        "each becomes a cut-in unless the caller goes on before the reply is ready",
+        "each becomes a premature reply unless the caller goes on before it is ready",
     ),
     "n_premature_replies": (
         "",
@@ -32,7 +30,7 @@ HARMS: dict[str, tuple[str, str]] = {
     "overlap_s": ("s", "the turn's own sounds and the agent's at once; pauses do not count"),
     "yield_s": (
         "s",
-        "talked over by the caller: from the caller's first sound to the agent's last one of that "
+        "barge-in: from the caller's first sound to the agent's last one of that "
         "speech; NaN for turns that were not begun over the agent",
     ),
     "unanswered": (
@@ -52,8 +50,8 @@ HARMS: dict[str, tuple[str, str]] = {
     ),
     "words_said": ("", "words of the turn"),
     "deletions": ("", "words of the turn that are in no user message"),
-    "leading_deletions": ("", "how many of the lost words are at the turn's head in one piece"),
-    "trailing_deletions": ("", "how many of the lost words are at its tail in one piece"),
+    "leading_deletions": ("", "how many of the deletions are at the turn's head in one piece"),
+    "trailing_deletions": ("", "how many of the deletions are at its tail in one piece"),
     "insertions": ("", "words in user messages that the caller did not say then"),
     "n_backchannels": ("", "sounds of listening made during the reply"),
     "n_backchannels_answered": ("", "how many of them became part of a user message"),
@@ -70,14 +68,9 @@ def harms(record: CallRecord) -> list[dict[str, Any]]:
     """The harm columns of every turn of a call, in order."""
     words = _match_words(record)
     return [
-        _of_audio(record, turn, _until(record, i)) | words[i].row()
+        _of_audio(record, turn, until_s(record, i)) | words[i].row()
         for i, turn in enumerate(record.turns)
     ]
-
-
-def _until(record: CallRecord, i: int) -> float:
-    later = record.turns[i + 1 :]
-    return later[0].started_s if later else math.inf
 
 
 # audio

@@ -1,13 +1,11 @@
-"""How the end of each turn was decided: what the detector thought, when the session was sure."""
+"""How the end of each turn was decided: what the detector thought, when the session decided."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
+from labkit.measure.turn_logs import NAN, until_s
 from labkit.tunnel.record import CallerTurn, CallRecord
-
-NAN = float("nan")
 
 
 def turn_ends(record: CallRecord) -> list[dict[str, Any]]:
@@ -41,21 +39,20 @@ def commits(record: CallRecord, from_s: float, until_s: float) -> list[float]:
 
 
 def _row(record: CallRecord, i: int) -> dict[str, Any]:
-    turn = record.turns[i]
-    until_s = record.turns[i + 1].started_s if i + 1 < len(record.turns) else math.inf
+    turn, over_s = record.turns[i], until_s(record, i)
     heard_s = turn.stopped_s + record.line_delay_s
     replies = [
         s.left_s
         for s in record.segments
-        if turn.started_s <= s.left_s < until_s and s.last_voiced_s > turn.stopped_s
+        if turn.started_s <= s.left_s < over_s and s.last_voiced_s > turn.stopped_s
     ]
     # what is committed once the reply has begun is something else: a hum, or hanging up
-    decided = commits(record, turn.started_s, min(replies, default=until_s))
+    decided = commits(record, turn.started_s, min(replies, default=over_s))
     last_s = max(decided, default=NAN)
     asked = [
         (r["t_s"], r["probability"])
         for r in record.session
-        if r["event"] == "eot" and turn.started_s <= r["t_s"] < until_s
+        if r["event"] == "eot" and turn.started_s <= r["t_s"] < over_s
     ]
     after = [p for t, p in asked if t >= heard_s and not t > last_s]
     during = [p for t, p in asked if t < heard_s]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from labkit.providers.profile import Profile
+from labkit.world.events import Role, Spans
 from labkit.world.scene import Scene
 
 KEPT = ("gen_ai.span.kind", "fi.span.kind", "gen_ai.request.model", "input.value", "output.value")
@@ -50,7 +51,8 @@ class Collector:
             spans = _spans(body)
         except Exception:  # protobuf raises its own kinds of error
             return 400, 0.0
-        self._scene().log.add(self.name, "spans", self._now(), spans=spans)
+        event = Spans(spans=tuple(spans))
+        self._scene().log.add(event, self._now(), Role.COLLECTOR, self.name)
         return 200, float(self._profile.value("traces", "accept"))
 
 

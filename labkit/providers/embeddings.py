@@ -21,8 +21,9 @@ from aiohttp import web
 from numpy.typing import NDArray
 
 from labkit.providers import tokens
-from labkit.providers.chat import ChatEmulator
+from labkit.providers.llm import ChatEmulator
 from labkit.randomness import stream
+from labkit.world.events import Embedded, Role
 
 _Vector = NDArray[np.float32]
 
@@ -65,7 +66,8 @@ async def encoded(
     full = int(emulator.figure(model, "dimensions"))
     size = int(body.get("dimensions") or full)
     count = sum(tokens.count(text) for text in texts)
-    emulator.log("embedding", model=model, prompt_tokens=count, inputs=len(texts))
+    log = emulator.logger(Role.EMBEDDINGS)
+    log(Embedded(model=model, prompt_tokens=count, inputs=len(texts)))
     nth = emulator.nth("embedding", *texts[:1])
     wait_s = emulator.draw("models", model, "latency", purpose="embedding", key=(nth,))
     arrived_s = loop.time()

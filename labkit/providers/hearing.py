@@ -1,8 +1,8 @@
-"""What an emulated recogniser may report: only words whose samples reached it.
+"""What an emulated STT may report: only words whose samples reached it.
 
 The caller's track holds every sample that left the caller's mouth and says when each word is
 spoken. :class:`Hearing` finds out which stretch of the track each received chunk is, and from that
-how much of each word arrived and when, counted in received audio as recognisers count it. Audio
+how much of each word arrived and when, counted in received audio as STT count it. Audio
 may arrive late, with holes, in a burst, resampled, softer or noisier; a word is heard when enough
 of it arrived, unless noise hides it.
 """
@@ -21,9 +21,9 @@ from labkit.world.scene import SAMPLE_RATE_HZ, CallerTrack, SpokenWord
 
 @dataclass(frozen=True)
 class HeardWord:
-    """A word as the recogniser understood it; times in seconds of received audio.
+    """A word as the STT understood it; times in seconds of received audio.
 
-    ``turn`` and ``ordinal`` (its place among the words of that turn) name the occasion for luck.
+    ``turn`` and ``ordinal`` (its place among the words of that turn) name its random draws.
     """
 
     turn: int
@@ -36,14 +36,14 @@ class HeardWord:
 
 @dataclass(frozen=True)
 class Ear:
-    """How well a recogniser hears; all figures come from the provider's profile.
+    """How well an STT hears; all figures come from the provider's profile.
 
     Attributes:
-        min_heard: Share of a word's samples that must arrive (0 to 1).
+        min_heard: Proportion of a word's samples that must arrive (0 to 1).
         clean_error: Chance that a word is lost or misheard however clean the sound (0 to 1).
         half_lost_db: How much louder than the speech noise is when half the words go wrong, dB.
         slope_db: How fast that chance falls with the ratio, dB per logistic unit.
-        lost_share: Share of wrong words that are lost; the others are misheard (0 to 1).
+        lost_share: Proportion of wrong words that are lost; the others are misheard (0 to 1).
     """
 
     min_heard: float = 0.6
@@ -187,10 +187,10 @@ class Hearing:
         while first and self._track.words[first - 1].turn == word.turn:
             first -= 1
         name = (*self._key, word.turn, i - first)
-        luck = uniform(self._seed, "hearing.word", *name)
-        if luck < prob * self._ear.lost_share:
+        u = uniform(self._seed, "hearing.word", *name)
+        if u < prob * self._ear.lost_share:
             return
-        if luck < prob:
+        if u < prob:
             pick = uniform(self._seed, "hearing.misheard", *name)
             text = _MISHEARD[int(pick * len(_MISHEARD))]
         confidence = (1 - prob) * (0.995 - 0.06 * uniform(self._seed, "hearing.sure", *name) ** 3)

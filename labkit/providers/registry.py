@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from labkit.providers.anthropic import AnthropicEmulator
-from labkit.providers.cartesia import CartesiaEmulator
-from labkit.providers.deepgram import DeepgramEmulator
-from labkit.providers.openai import OpenAIEmulator
+from labkit.providers.anthropic.service import AnthropicEmulator
+from labkit.providers.cartesia.service import CartesiaEmulator
+from labkit.providers.deepgram.service import DeepgramEmulator
+from labkit.providers.openai.service import OpenAIEmulator
 from labkit.providers.server import Emulator
 
 EMULATORS: dict[str, type[Emulator]] = {
@@ -14,4 +14,4 @@ EMULATORS: dict[str, type[Emulator]] = {
     "deepgram": DeepgramEmulator,
     "openai": OpenAIEmulator,
 }
-"""Every emulated provider by name."""
+"""Every emulated provider by name; a further one is one more line here."""

@@ -1,24 +1,25 @@
-"""What every emulated provider shares: keys, limits, luck, the log, and sending on time.
+"""What every emulated provider shares: keys, limits, random draws, the log, and sending on time.
 
 An emulator is an ordinary :class:`aiohttp.web.Application`. It knows the time only from its event
 loop, so the same code serves on a virtual and on a wall clock, and it draws every delay from a
-stream named by the occasion, so that arms of an experiment meet the same luck.
+stream named by the occasion, so that all arms of an experiment see the same random draws.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import uuid
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+from typing import ClassVar
 
 from aiohttp import web
 
 from labkit.providers.profile import Profile
+from labkit.world.events import Event, Role
 from labkit.world.scene import Scene
 
 
@@ -69,10 +70,16 @@ class Emulator:
     Attributes:
         name: Short name, also the profile's and the log's: ``"deepgram"``.
         host: The true service's host name: ``"api.deepgram.com"``.
+        role: What it does for an agent.
+        base_path: What its clients put between the host and the paths of their own.
+        packages: Distributions of its clients, the LiveKit plugin first.
     """
 
-    name: str
-    host: str
+    name: ClassVar[str]
+    host: ClassVar[str]
+    role: ClassVar[Role]
+    base_path: ClassVar[str] = ""
+    packages: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -93,6 +100,11 @@ class Emulator:
         self.api_keys = api_keys
         self.slots = Slots()
         self._ordinals: Counter[tuple[int | str, ...]] = Counter()
+
+    @classmethod
+    def key_variable(cls) -> str:
+        """The environment variable in which its clients look for the API key."""
+        return f"{cls.name.upper()}_API_KEY"
 
     def app(self) -> web.Application:
         """A fresh web application with this provider's routes."""
@@ -141,8 +153,8 @@ class Emulator:
 
         Args:
             parts: The delay's place in the profile, such as ``("models", "nova-3", "final")``.
-            purpose: What is drawn. Leave the model out, so that arms with different models have
-                the same luck.
+            purpose: What is drawn. Leave the model out, so that arms with different models see the
+                same draws.
             key: What else names the occasion within the turn; see :meth:`nth`.
             turn: The turn it belongs to; the caller's present one if not given.
         """
@@ -152,9 +164,38 @@ class Emulator:
             scene.seed, f"{self.name}.{purpose}", scene.call, turn, *key
         )
 
-    def log(self, event: str, **data: Any) -> None:
-        """Adds a row to the log of the call in progress, at the loop's time."""
-        self.scene().log.add(self.name, event, asyncio.get_running_loop().time(), **data)
+    async def upgrade(
+        self, request: web.Request, id_header: str
+    ) -> tuple[web.WebSocketResponse, str]:
+        """Accepts a WebSocket after the server's own work.
+
+        Args:
+            request: The client's handshake.
+            id_header: In which header of the answer the client finds its request id.
+
+        Returns:
+            The socket, which is not ``prepared`` if the client left meanwhile, and the id.
+        """
+        request_id, key = self.identifier("request"), (self.nth("upgrade"),)
+        await asyncio.sleep(self.draw("upgrade", "server", purpose="upgrade", key=key))
+        ws = websocket()
+        ws.headers[id_header] = request_id
+        with contextlib.suppress(ConnectionResetError):
+            await ws.prepare(request)
+        return ws, request_id
+
+    def logger(self, role: Role | None = None) -> Callable[[Event], None]:
+        """Writes events into the log of the present call, even when the next one has begun.
+
+        Args:
+            role: What the provider does when it is not what it does otherwise.
+        """
+        log, loop = self.scene().log, asyncio.get_running_loop()
+        return lambda event: log.add(event, loop.time(), role or self.role, self.name)
+
+    def log(self, event: Event) -> None:
+        """Writes an event into the log of the call in progress, at the loop's time."""
+        self.logger()(event)
 
 
 encode = json.JSONEncoder(separators=(",", ":")).encode
@@ -234,7 +275,7 @@ class Outbox:
         await asyncio.gather(self._task, return_exceptions=True)
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def listening(
     emulator: Emulator, host: str = "127.0.0.1", port: int = 0
 ) -> AsyncIterator[int]:

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-from labkit.measure.timeline import STAGES
+from labkit.measure.stages import STAGES
 
 STYLE = Path(__file__).resolve().parent / "style" / "labkit.mplstyle"
 

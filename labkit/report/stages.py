@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from labkit.evidence import statistics
-from labkit.measure.timeline import STAGES
+from labkit.measure.stages import STAGES
 from labkit.report.palette import (
     ACCENT,
     BASELINE,

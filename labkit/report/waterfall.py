@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from labkit.measure.timeline import STAGES
+from labkit.measure.stages import STAGES
 from labkit.report.palette import (
     BASELINE,
     INK,

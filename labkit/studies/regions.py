@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from labkit.evidence import statistics
-from labkit.measure.timeline import STAGES
+from labkit.measure.stages import STAGES
 
 HOPS = {
     "recogniser": "links.deepgram.rtt_s",

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from labkit.world.events import Event
+
 
 @dataclass
 class ReplySegment:
@@ -76,10 +78,9 @@ class CallRecord:
         voice: With which voice.
         turns: What the caller said.
         segments: What the agent said.
-        providers: Rows of the providers' log, in order.
+        providers: What happened at the providers, in order.
         session: Rows of the session's own events, in order.
         line_delay_s: From a mouth's sample to its play-out at the agent, and back.
-        one_way_s: Propagation delay to each provider, half its round trip.
         simulated_s: Length of the call on its own clock.
         wall_s: Time it took to run.
         refused: Whether it failed because the agent asked for a host the tunnel does not have.
@@ -93,10 +94,9 @@ class CallRecord:
     voice: str
     turns: list[CallerTurn]
     segments: list[ReplySegment]
-    providers: list[dict[str, Any]]
+    providers: list[Event]
     session: list[dict[str, Any]]
     line_delay_s: float
-    one_way_s: dict[str, float]
     simulated_s: float
     wall_s: float
     status: str = "ok"

@@ -1,6 +1,6 @@
 """The emulated providers on plain loopback ports and the wall clock, for any other client.
 
-Whoever calls brings audio of their own, so the recogniser understands the recordings of the speech
+Whoever calls brings audio of their own, so an STT understands the recordings of the speech
 corpus, bit for bit, and hears no words in any other sound.
 """
 
@@ -14,16 +14,10 @@ from aiohttp import web
 
 from labkit.providers.profile import load_profiles
 from labkit.providers.registry import EMULATORS
+from labkit.providers.stt import STTEmulator
 from labkit.settings import SettingError
 from labkit.world.scene import Scene
 from labkit.world.speech import SpeechCorpus
-
-BASE_URLS = {
-    "anthropic": "http://127.0.0.1:{port}",
-    "cartesia": "http://127.0.0.1:{port}",
-    "deepgram": "http://127.0.0.1:{port}/v1/listen",
-    "openai": "http://127.0.0.1:{port}/v1",
-}
 
 
 async def open_servers(
@@ -47,7 +41,7 @@ async def open_servers(
     ports: dict[str, int] = {}
     runners: list[web.AppRunner] = []
     for offset, (name, cls) in enumerate(sorted(EMULATORS.items())):
-        more = {"clips": corpus.clips} if name == "deepgram" else {}
+        more = {"clips": corpus.clips} if issubclass(cls, STTEmulator) else {}
         emulator = cls(profiles[name], lambda: scene, api_keys=keys, **more)
         runner = web.AppRunner(emulator.app(), access_log=None, keepalive_timeout=3600)
         await runner.setup()
@@ -75,7 +69,7 @@ def serve(
     async def main() -> None:
         ports, runners = await open_servers(profile, first_port, key)
         for name, port in ports.items():
-            say(f"{name:<10} base_url={BASE_URLS[name].format(port=port)}")
+            say(f"{name:<10} base_url=http://127.0.0.1:{port}{EMULATORS[name].base_path}")
         say("Ctrl-C ends it")
         try:
             await asyncio.Event().wait()

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import os
 
+from labkit.providers.registry import EMULATORS
+
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-KEYS = ("DEEPGRAM_API_KEY", "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "CARTESIA_API_KEY")
+KEYS = {cls.key_variable(): f"tunnel-{name}-key" for name, cls in EMULATORS.items()}
+"""The variable of each provider's API key, and the key that is good inside the tunnel."""
 
 ENVIRONMENT = {
     **THREADS,
@@ -18,7 +21,7 @@ ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
     # the SDK's loop monitor would watch a clock that jumps
     "LIVEKIT_AGENTS_LOOP_BLOCK_WARN_MS": "0",
-    **{key: f"tunnel-{key.split('_')[0].lower()}-key" for key in KEYS},
+    **KEYS,
 }
 """What a worker's environment must hold before its interpreter starts."""
 
@@ -91,7 +94,7 @@ class Worker:
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         # the agent must not reach a true provider with a true key from inside the tunnel
-        os.environ.update({k: v for k, v in ENVIRONMENT.items() if k in KEYS})
+        os.environ.update(KEYS)
         self.network: Network | None = None
         guard_lookups(lambda: self.network)
         self.collector: blocking.BlockingHost | None = None
@@ -100,7 +103,6 @@ class Worker:
         for noisy in ("livekit", "opentelemetry"):
             logging.getLogger(noisy).setLevel(os.environ.get("LABKIT_SDK_LOG", "CRITICAL"))
 
-        from labkit.providers.registry import EMULATORS
         from labkit.tunnel import job  # noqa: F401  (pays for livekit)
         from labkit.tunnel.memo import AnswerMemo
         from labkit.world.dialogue import load_dialogues
@@ -108,7 +110,6 @@ class Worker:
 
         self.dialogues = load_dialogues()
         self.corpus = SpeechCorpus.load()
-        self.emulator_classes = EMULATORS
         self.eot_memo = _Overheard(AnswerMemo("eot"))
         self._settled = False
 
@@ -178,11 +179,10 @@ class Worker:
     def _emulators(self, settings: Settings) -> dict[str, Emulator]:
         profiles = load_profiles(settings.text("profile") or None, settings.figures)
         scene = _SceneBox()
-        emulators = {}
-        for name, cls in self.emulator_classes.items():
-            keys = frozenset(v for k, v in ENVIRONMENT.items() if k == f"{name.upper()}_API_KEY")
-            emulators[name] = cls(profiles[name], scene, api_keys=keys)
-        return emulators
+        return {
+            name: cls(profiles[name], scene, api_keys=frozenset({KEYS[cls.key_variable()]}))
+            for name, cls in EMULATORS.items()
+        }
 
 
 class _Overheard:
@@ -416,7 +416,6 @@ class _Call:
         if self.spec.tracks:
             mouth = np.frombuffer(bytes(self.scene.track.pcm), dtype=np.int16)
             tracks = (mouth, self.ear.track(SAMPLE_RATE_HZ, len(mouth) / SAMPLE_RATE_HZ))
-        shift_s = self.began_s
         return CallRecord(
             call=self.spec.call,
             seed=self.spec.seed,
@@ -434,10 +433,9 @@ class _Call:
                 )
                 for s in self.ear.segments
             ],
-            providers=[{**r, "t_s": r["t_s"] - shift_s} for r in self.scene.log.rows],
+            providers=self.scene.log.recorded(self.began_s, self._one_way()),
             session=self.log.rows,
             line_delay_s=self.line.delay_s,
-            one_way_s=self._one_way(),
             simulated_s=ended_s,
             wall_s=float("nan"),
             status=status,

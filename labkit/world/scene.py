@@ -1,8 +1,8 @@
 """What an emulated provider may know about the call in progress.
 
-An emulated recogniser cannot truly hear, so it is told what the caller says and when; it must
-still decide from the audio that *reaches* it which of those words it may report. The scene is the
-only channel between the caller's side and the providers, and it is replaced with every call.
+An emulated STT cannot truly hear, so it is told what the caller says and when; it must still decide
+from the audio that *reaches* it which of those words it may report. The scene is the only channel
+between the caller's side and the providers, and it is replaced with every call.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from labkit.world.events import EventLog
 
 SAMPLE_RATE_HZ = 16_000
 
@@ -23,14 +25,14 @@ class SpokenWord:
     end_s: float
     turn: int
     said: str = ""
-    """What an ideal recogniser would write; ``text`` if empty."""
+    """What an ideal STT would write; ``text`` if empty."""
 
 
 class CallerTrack:
     """Everything that left the caller's mouth so far, as 16 kHz mono 16-bit PCM, and its words.
 
-    ``pcm`` grows as the caller speaks (with room tone between utterances); ``words`` is sorted by
-    time and holds each word *before* its samples are sent, so a reader must compare times.
+    ``pcm`` grows as the caller speaks (with background noise between utterances); ``words`` is
+    sorted by time and holds each word *before* its samples are sent: a reader must compare times.
     """
 
     def __init__(self) -> None:
@@ -40,20 +42,6 @@ class CallerTrack:
     @property
     def duration_s(self) -> float:
         return len(self.pcm) / 2 / SAMPLE_RATE_HZ
-
-
-class ExchangeLog:
-    """What happened at the providers, in order: one row per event.
-
-    Each row is a plain dict with ``provider``, ``event``, ``t_s`` (loop time, seconds) and whatever
-    the event carries.
-    """
-
-    def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
-
-    def add(self, provider: str, event: str, t_s: float, **data: Any) -> None:
-        self.rows.append({"provider": provider, "event": event, "t_s": t_s, **data})
 
 
 @dataclass
@@ -76,4 +64,4 @@ class Scene:
     dialogue: str = ""
     dialogues: Mapping[str, Any] = field(default_factory=dict)
     track: CallerTrack = field(default_factory=CallerTrack)
-    log: ExchangeLog = field(default_factory=ExchangeLog)
+    log: EventLog = field(default_factory=EventLog)

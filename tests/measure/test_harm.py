@@ -37,7 +37,7 @@ def reply(first_s, last_s, **more):
 def found(turns, segments=(), session=(), backchannels=()):
     record = CallRecord(
         call=0, seed=7, persona="p", voice="v", turns=list(turns), segments=list(segments),
-        providers=[], session=list(session), line_delay_s=LINE, one_way_s={}, simulated_s=60.0,
+        providers=[], session=list(session), line_delay_s=LINE, simulated_s=60.0,
         wall_s=0.1, backchannels=list(backchannels),
     )  # fmt: skip
     return harms(record)

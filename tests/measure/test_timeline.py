@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-import copy
 import math
+from dataclasses import replace
 
 import pytest
 
-from labkit.measure.timeline import STAGES, turn_rows
+from labkit.measure.stages import STAGES
+from labkit.measure.timeline import turn_rows
 from labkit.tunnel.record import CallerTurn, CallRecord, ReplySegment
+from labkit.world.events import (
+    Cancelled,
+    Completed,
+    Connected,
+    Event,
+    FirstAudio,
+    FirstToken,
+    Request,
+    Role,
+    Text,
+)
 
 LINE = 0.08
 ONE_WAY = 0.015
@@ -40,25 +52,28 @@ def record() -> CallRecord:
             "t_s": 4.0, "metrics": {"e2e_latency": 0.93},
         },
     ]  # fmt: skip
+    llm, tts = ({"role": role, "one_way_s": ONE_WAY} for role in (Role.LLM, Role.TTS))
     providers = [
-        {"provider": "openai", "event": "request", "id": "a", "t_s": 2.435, "model": "m",
-         "prompt_tokens": 50, "cached_tokens": 0, "connection_requests": 2},
-        {"provider": "openai", "event": "first_token", "id": "a", "t_s": 2.735},
-        {"provider": "openai", "event": "done", "id": "a", "t_s": 2.80, "completion_tokens": 5,
-         "text": "It is here.", "tool_calls": [], "usd": 0.001},
+        Connected(t_s=0.1, role=Role.STT, one_way_s=ONE_WAY),
+        Request(t_s=2.435, id="a", model="m", prompt_tokens=50, cached_tokens=0,
+                connection_requests=2, **llm),
+        FirstToken(t_s=2.735, id="a", **llm),
+        Completed(t_s=2.80, id="a", output_tokens=5, text="It is here.", usd=0.001, **llm),
         # the sentence leaves the agent at 2.80, arrives at 2.815
-        {"provider": "cartesia", "event": "text", "context": "x", "text": "It is here. ",
-         "characters": 12, "t_s": 2.815},
-        {"provider": "cartesia", "event": "first_audio", "context": "x", "t_s": 2.985},
+        Text(t_s=2.815, context="x", text="It is here. ", characters=12, **tts),
+        FirstAudio(t_s=2.985, context="x", **tts),
     ]  # fmt: skip
     # first audio reaches the agent at 3.00 and plays at once; 0.2 of it is silence
     segment = ReplySegment(3.0, 3.28, 4.0, False)
     return CallRecord(
         call=0, seed=7, persona="fluent", voice="v", turns=[turn], segments=[segment],
         providers=providers, session=session, line_delay_s=LINE,
-        one_way_s={"openai": ONE_WAY, "cartesia": ONE_WAY, "deepgram": ONE_WAY},
         simulated_s=6.0, wall_s=0.1,
     )  # fmt: skip
+
+
+def later(event: Event, by_s: float, **change) -> Event:
+    return replace(event, t_s=event.t_s + by_s, **change)
 
 
 def row(changed: CallRecord):
@@ -89,10 +104,8 @@ def test_the_stages_of_a_plain_turn():
 
 def test_work_hidden_by_preemption_counts_for_nothing():
     early = record()
-    for r in early.providers[:3]:  # the language model was asked at 2.20, when the final came
-        r["t_s"] -= 0.22
-    for r in early.providers[3:]:
-        r["t_s"] -= 0.22
+    # the LLM was asked at 2.20, when the final came
+    early.providers = [later(e, -0.22) for e in early.providers]
     early.segments[0] = ReplySegment(2.78, 3.06, 4.0, False)
     found = row(early)
     # its first token is there at 2.53: only what follows the commit at 2.42 remains visible
@@ -113,7 +126,9 @@ def test_a_reply_decided_on_in_a_pause_did_not_wait_for_the_rest():
 
 def test_a_milestone_of_the_wrong_request_shows_in_the_residual():
     wrong = record()
-    wrong.providers[4]["t_s"] = 2.99  # would arrive at 3.005, after it was played at 3.00
+    wrong.providers[5] = later(
+        wrong.providers[5], 0.005
+    )  # 2.99: would arrive at 3.005, after it was played at 3.00
     wrong.segments[0] = ReplySegment(3.0, 3.01, 4.0, False)
     wrong.line_delay_s = 0.0
     assert abs(row(wrong)["residual_s"]) < 0.005
@@ -125,9 +140,9 @@ def test_a_milestone_of_the_wrong_request_shows_in_the_residual():
 def test_a_cold_socket_is_the_networks_time():
     cold = record()
     # the socket opened at 2.885 at the provider, so the agent could send from 2.90
-    cold.providers.insert(3, {"provider": "cartesia", "event": "open", "t_s": 2.885})
-    cold.providers[4]["t_s"] = 2.915
-    cold.providers[5]["t_s"] = 3.085
+    opened = Connected(t_s=2.885, role=Role.TTS, one_way_s=ONE_WAY)
+    *before, text, audio = cold.providers
+    cold.providers = [*before, opened, later(text, 0.1), later(audio, 0.1)]
     cold.segments[0] = ReplySegment(3.10, 3.38, 4.0, False)
     found = row(cold)
     assert found["first_sentence_s"] == pytest.approx(0.0)
@@ -168,11 +183,8 @@ def test_speech_that_was_under_way_is_no_reply():
 
 def test_discarded_speculation_is_wasted():
     wasteful = record()
-    extra = copy.deepcopy(wasteful.providers[:2])
-    for r in extra:
-        r["id"], r["t_s"] = "early", r["t_s"] - 0.3
-    cancelled = {"provider": "openai", "event": "cancelled", "id": "early", "t_s": 2.45,
-                 "generated_tokens": 3, "usd": 0.0005}  # fmt: skip
+    extra = [later(e, -0.3, id="early") for e in wasteful.providers[1:3]]
+    cancelled = Cancelled(t_s=2.45, role=Role.LLM, id="early", output_tokens=3, usd=0.0005)
     wasteful.providers = [*extra, cancelled, *wasteful.providers]
     found = row(wasteful)
     assert (found["llm_calls"], found["llm_wasted_tokens"]) == (2, 3)

@@ -30,7 +30,7 @@ def record(session, segments=(), **more) -> CallRecord:
     )  # fmt: skip
     return CallRecord(
         call=0, seed=7, persona="hesitant", voice="v", turns=[turn], segments=list(segments),
-        providers=[], session=session, line_delay_s=LINE, one_way_s={}, simulated_s=20.0,
+        providers=[], session=session, line_delay_s=LINE, simulated_s=20.0,
         wall_s=0.1,
     )  # fmt: skip
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import anthropic
 import openai
@@ -15,11 +15,14 @@ from livekit.agents import function_tool, llm
 from livekit.plugins import anthropic as anthropic_plugin
 from livekit.plugins import openai as openai_plugin
 
-from labkit.providers.anthropic import AnthropicEmulator
-from labkit.providers.openai import OpenAIEmulator
+from labkit.providers.anthropic.service import AnthropicEmulator
+from labkit.providers.openai.service import OpenAIEmulator
 from labkit.providers.profile import Profile, load_profiles
 from labkit.providers.server import listening
+from labkit.world.events import Event
 from labkit.world.scene import Scene
+
+E = TypeVar("E", bound=Event)
 
 POLICY = "What's your return policy?"
 POLICY_REPLY = (
@@ -88,9 +91,9 @@ async def listen(
     return heard
 
 
-def rows(scene: Scene, event: str) -> list[dict[str, Any]]:
-    """The log's rows of one kind."""
-    return [row for row in scene.log.rows if row["event"] == event]
+def rows(scene: Scene, kind: type[E]) -> list[E]:
+    """The logged events of one kind."""
+    return [e for e in scene.log.events if isinstance(e, kind)]
 
 
 class OpenAIStage:

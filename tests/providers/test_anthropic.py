@@ -22,6 +22,7 @@ from llm_stage import (
 )
 
 from labkit.providers.profile import Profile
+from labkit.world.events import Cancelled, Completed, FirstToken, Request
 
 Run = Callable[[Any], Any]
 SONNET = "claude-sonnet-4-5"
@@ -42,13 +43,13 @@ def test_the_plugin_gets_the_answer_and_overcounts_as_it_does(run: Run, profile:
             model.prewarm()
             heard = await listen(model, context(("system", ACME), ("user", POLICY)))
             assert heard.text == POLICY_REPLY
-            (request,), (done,) = rows(stage.scene, "request"), rows(stage.scene, "done")
+            (request,), (done,) = rows(stage.scene, Request), rows(stage.scene, Completed)
             assert heard.usage is not None
-            assert heard.usage.prompt_tokens == request["prompt_tokens"]
+            assert heard.usage.prompt_tokens == request.prompt_tokens
             # The plugin adds the start's small count to the final one.
-            assert heard.usage.completion_tokens == done["completion_tokens"] + 2
-            assert done["completion_tokens"] == round(23 * 1.16)
-            assert done["finish_reason"] == "end_turn"
+            assert heard.usage.completion_tokens == done.output_tokens + 2
+            assert done.output_tokens == round(23 * 1.16)
+            assert done.finish_reason == "end_turn"
 
     run(main())
 
@@ -59,7 +60,7 @@ def test_a_tool_is_called_and_its_result_answered(run: Run, profile: Profile) ->
             chat = context(("system", ACME), ("user", "It's order four five seven one."))
             (call,) = (await listen(model, chat, [lookup_order])).calls
             assert (call.name, json.loads(call.arguments)) == ("lookup_order", {"order_id": "4571"})
-            assert rows(stage.scene, "done")[0]["finish_reason"] == "tool_use"
+            assert rows(stage.scene, Completed)[0].finish_reason == "tool_use"
 
     run(main())
 
@@ -175,9 +176,9 @@ def test_cancelling_closes_the_connection_and_is_logged(run: Run, profile: Profi
             await listen(model, chat, stop_after=4)
             await asyncio.sleep(0.2)
             await listen(model, chat)
-            (cancelled,) = rows(stage.scene, "cancelled")
-            assert 4 <= cancelled["generated_tokens"] < 27
-            assert [r["connection_requests"] for r in rows(stage.scene, "request")] == [1, 1]
+            (cancelled,) = rows(stage.scene, Cancelled)
+            assert 4 <= cancelled.output_tokens < 27
+            assert [r.connection_requests for r in rows(stage.scene, Request)] == [1, 1]
 
     run(main())
 
@@ -210,10 +211,10 @@ def test_thinking_delays_the_first_token_unless_disabled(run: Run, profile: Prof
             for thinking in ({}, {"thinking": {"type": "disabled"}}):
                 stage.emulator.reset()
                 await client.messages.create(**ask(model="claude-sonnet-5", **thinking))
-            starts = [row["t_s"] for row in rows(stage.scene, "request")]
-            firsts = [row["t_s"] for row in rows(stage.scene, "first_token")]
+            starts = [row.t_s for row in rows(stage.scene, Request)]
+            firsts = [row.t_s for row in rows(stage.scene, FirstToken)]
             assert firsts[0] - starts[0] > firsts[1] - starts[1] + 0.1
-            thought, plain = (row["usd"] for row in rows(stage.scene, "done"))
+            thought, plain = (row.usd for row in rows(stage.scene, Completed))
             assert thought > plain
 
     run(main())

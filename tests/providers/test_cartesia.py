@@ -7,18 +7,29 @@ import wave
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import numpy as np
 import pytest
 from stage import Stream, opened
 
-from labkit.providers.cartesia import CartesiaEmulator
+from labkit.providers.cartesia.service import CartesiaEmulator
 from labkit.providers.profile import Profile
 from labkit.providers.server import listening
 from labkit.providers.voice import TimedWord, Voice, hum
+from labkit.world.events import (
+    AudioCut,
+    AudioDone,
+    Connected,
+    ContextExpired,
+    Event,
+    FirstAudio,
+    Text,
+)
 from labkit.world.scene import Scene
+
+E = TypeVar("E", bound=Event)
 
 Run = Callable[..., Any]
 KEY = {"X-API-Key": "k"}
@@ -89,8 +100,9 @@ def pcm(stream: Stream, context: str = "c1") -> np.ndarray[Any, np.dtype[np.int1
     return np.frombuffer(b"".join(data), np.int16)
 
 
-def rows(scene: Scene, event: str) -> list[dict[str, Any]]:
-    return [r for r in scene.log.rows if r["event"] == event]
+def rows(scene: Scene, kind: type[E]) -> list[E]:
+    """The logged events of one kind."""
+    return [e for e in scene.log.events if isinstance(e, kind)]
 
 
 # -- audio and its timing --------------------------------------------------------------------------
@@ -113,12 +125,10 @@ def test_one_sentence(run: Run, cartesia: CartesiaEmulator, scene: Scene) -> Non
     assert done[0]["done"]
     assert stream.got[-1] == done[0]
     assert all(m["context_id"] == "c1" and m["status_code"] == 206 for m in stream.got)
-    assert rows(scene, "text")[0]["characters"] == len(ONE)
-    assert rows(scene, "audio_done")[0]["seconds"] == pytest.approx(len(sound) / RATE)
-    opened_s = rows(scene, "text")[0]["t_s"]
-    assert rows(scene, "first_audio")[0]["t_s"] - opened_s == pytest.approx(
-        chunks[0]["t_s"], abs=1e-3
-    )
+    assert rows(scene, Text)[0].characters == len(ONE)
+    assert rows(scene, AudioDone)[0].audio_s == pytest.approx(len(sound) / RATE)
+    opened_s = rows(scene, Text)[0].t_s
+    assert rows(scene, FirstAudio)[0].t_s - opened_s == pytest.approx(chunks[0]["t_s"], abs=1e-3)
 
 
 def test_timestamps_echo_the_words_and_count_from_the_start(
@@ -157,7 +167,7 @@ def test_a_context_expires(run: Run, profiles: dict[str, Profile], scene: Scene)
     assert first < 0.42
     assert second < 0.42
     assert fresh.of(type="done")
-    assert rows(scene, "expired")
+    assert rows(scene, ContextExpired)
 
     table = profiles["cartesia"].table
     strict = table | {"contexts": dict(table["contexts"])}
@@ -171,11 +181,11 @@ def test_a_context_expires(run: Run, profiles: dict[str, Profile], scene: Scene)
 def test_first_audio_and_leading_silence_have_the_profile_s_quantiles(
     profiles: dict[str, Profile],
 ) -> None:
-    from labkit.providers.cartesia_context import Wanted
+    from labkit.providers.cartesia.requests import parse
 
     profile, scene = profiles["cartesia"], Scene()
     emulator = CartesiaEmulator(profile, lambda: scene, voice=HUM)
-    wanted = Wanted.parse(body(ONE), profile, streaming=True)
+    wanted = parse(body(ONE), profile, streaming=True)
     first, silence = [], []
     for seed in range(3000):
         scene.seed = seed
@@ -283,8 +293,8 @@ def test_an_unread_utterance_goes_on_until_the_socket_closes(
     run: Run, cartesia: CartesiaEmulator, scene: Scene
 ) -> None:
     talk(run, cartesia, body(ONE * 20), wait_s=0.5)
-    (cut,) = rows(scene, "audio_cut")
-    assert 0 < cut["seconds"] < 10
+    (cut,) = rows(scene, AudioCut)
+    assert 0 < cut.audio_s < 10
     assert cartesia.slots.held("k") == 0
 
 
@@ -431,8 +441,8 @@ def test_livekit_plugin_streams_on_one_pooled_socket(
         assert seconds == pytest.approx(len(ONE + TWO) / 15, rel=0.4)
         # the plugin drops the blank between two sentences that are sent one after the other
         assert "".join("".join(words).split()) == "".join((ONE + TWO).split())
-    assert len(rows(scene, "open")) == 1
-    assert len(rows(scene, "audio_done")) == 2
+    assert len(rows(scene, Connected)) == 1
+    assert len(rows(scene, AudioDone)) == 2
 
 
 def test_livekit_plugin_bytes(run: Run, cartesia: CartesiaEmulator) -> None:

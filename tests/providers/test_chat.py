@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from llm_stage import openai_stage, rows, say
 
-from labkit.providers.openai import OpenAIEmulator
+from labkit.providers.openai.service import OpenAIEmulator
 from labkit.providers.pacing import Pace, bursts
 from labkit.providers.profile import Profile
+from labkit.world.events import FirstToken, Request
 from labkit.world.scene import Scene
 
 Run = Callable[[Any], Any]
@@ -63,8 +64,8 @@ def test_luck_is_named_by_the_turn_and_not_by_order_or_model(run: Run, profile: 
             for model in models:
                 stage.scene.turn = 3
                 await client.chat.completions.create(model=model, messages=say())  # type: ignore[arg-type]
-            starts = [row["t_s"] for row in rows(stage.scene, "request")]
-            firsts = [row["t_s"] for row in rows(stage.scene, "first_token")]
+            starts = [row.t_s for row in rows(stage.scene, Request)]
+            firsts = [row.t_s for row in rows(stage.scene, FirstToken)]
             return [b - a for a, b in zip(starts, firsts, strict=True)]
 
     async def main() -> None:

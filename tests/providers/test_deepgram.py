@@ -6,17 +6,20 @@ import itertools
 import json
 import wave
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import numpy as np
 import pytest
 from stage import HELLO, Stream, frames, make_track, opened, sdk_environment
 
-from labkit.providers.deepgram import DeepgramEmulator
+from labkit.providers.deepgram.service import DeepgramEmulator
 from labkit.providers.profile import Profile
 from labkit.providers.server import listening
+from labkit.world.events import Connected, Disconnected, Event, Transcript
 from labkit.world.scene import Scene
+
+E = TypeVar("E", bound=Event)
 
 Run = Callable[..., Any]
 AUTH = {"Authorization": "Token k"}
@@ -61,8 +64,9 @@ def play(
     return stream
 
 
-def rows(scene: Scene, event: str) -> list[dict[str, Any]]:
-    return [r for r in scene.log.rows if r["event"] == event]
+def rows(scene: Scene, kind: type[E]) -> list[E]:
+    """The logged events of one kind."""
+    return [e for e in scene.log.events if isinstance(e, kind)]
 
 
 # -- what is said, and when ------------------------------------------------------------------------
@@ -81,9 +85,9 @@ def test_one_sentence(run: Run, deepgram: DeepgramEmulator, hello: Scene) -> Non
     assert words[-1]["end"] == pytest.approx(2.70, abs=0.01)
     assert 2.70 + 0.025 + 0.06 < final["t_s"] < 2.70 + 0.05 + 1.0
     assert final["metadata"]["request_id"] == stream.of(type="Metadata")[0]["request_id"]
-    assert [r["transcript"] for r in rows(hello, "final")] == ["Hello,", text(final)]
-    assert rows(hello, "final")[1]["audio_end_s"] == pytest.approx(2.70, abs=0.01)
-    assert rows(hello, "close")[0]["audio_s"] == pytest.approx(5.0)
+    assert [r.text for r in rows(hello, Transcript)] == ["Hello,", text(final)]
+    assert rows(hello, Transcript)[1].audio_end_s == pytest.approx(2.70, abs=0.01)
+    assert rows(hello, Disconnected)[0].audio_s == pytest.approx(5.0)
     times = [m["t_s"] for m in stream.got]
     assert times == sorted(times)
 
@@ -150,7 +154,7 @@ def test_silence_brings_empty_results(run: Run, profiles: dict[str, Profile]) ->
     assert not any(text(m) for m in results)
     assert any(m["is_final"] for m in results)
     assert not stream.of(type="SpeechStarted")
-    assert not rows(scene, "final")
+    assert not rows(scene, Transcript)
 
 
 def test_a_pause_splits_unless_endpointing_is_longer(
@@ -391,7 +395,7 @@ def test_livekit_plugin_reconnects_to_change_options(
     run: Run, deepgram: DeepgramEmulator, hello: Scene
 ) -> None:
     events = run(plugin_events(deepgram, bytes(hello.track.pcm), change={"keyterm": ["move"]}))
-    assert len(rows(hello, "open")) == 2
+    assert len(rows(hello, Connected)) == 2
     assert ("final_transcript", "I'd like to move my appointment.") in events
 
 

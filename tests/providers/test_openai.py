@@ -24,6 +24,7 @@ from llm_stage import (
 
 from labkit.providers import tokens
 from labkit.providers.profile import Profile
+from labkit.world.events import Cancelled, Completed, FirstToken, Request
 
 Run = Callable[[Any], Any]
 LONG = ACME + " Be kind to everyone who calls." * 300
@@ -44,14 +45,14 @@ def test_the_plugin_gets_the_answer_token_by_token(run: Run, profile: Profile) -
             assert heard.usage.completion_tokens == len(heard.times_s) == 23
             assert heard.usage.service_tier == "default"
             (request,), (first,), (done,) = (
-                rows(stage.scene, e) for e in ("request", "first_token", "done")
+                rows(stage.scene, e) for e in (Request, FirstToken, Completed)
             )
-            assert request["id"] == first["id"] == done["id"]
-            assert request["last_user"] == POLICY
-            assert first["t_s"] - request["t_s"] == pytest.approx(heard.times_s[0], abs=1e-6)
-            assert done["text"] == POLICY_REPLY
-            assert done["usd"] == pytest.approx(
-                (request["prompt_tokens"] * 0.15 + 23 * 0.6) / 1e6, rel=1e-6
+            assert request.id == first.id == done.id
+            assert request.last_user == POLICY
+            assert first.t_s - request.t_s == pytest.approx(heard.times_s[0], abs=1e-6)
+            assert done.text == POLICY_REPLY
+            assert done.usd == pytest.approx(
+                (request.prompt_tokens * 0.15 + 23 * 0.6) / 1e6, rel=1e-6
             )
 
     run(main())
@@ -64,12 +65,12 @@ def test_a_tool_is_called_and_its_result_answered(run: Run, profile: Profile) ->
             heard = await listen(model, chat, [lookup_order])
             (call,) = heard.calls
             assert (call.name, json.loads(call.arguments)) == ("lookup_order", {"order_id": "4571"})
-            (done,) = rows(stage.scene, "done")
-            assert done["finish_reason"] == "tool_calls"
+            (done,) = rows(stage.scene, Completed)
+            assert done.finish_reason == "tool_calls"
             # The name and the markup around the arguments are generated and billed as well.
-            assert done["completion_tokens"] == tokens.count(call.arguments) + 2 + 7
+            assert done.output_tokens == tokens.count(call.arguments) + 2 + 7
             assert heard.usage is not None
-            assert heard.usage.completion_tokens == done["completion_tokens"]
+            assert heard.usage.completion_tokens == done.output_tokens
             assert (await listen(model, chat)).text.startswith("Thanks, I found order")
 
     run(main())
@@ -85,13 +86,13 @@ def test_turns_share_a_connection_and_a_cancelled_one_is_lost(run: Run, profile:
             left_s = asyncio.get_running_loop().time()
             await asyncio.sleep(0.5)
             await listen(model, chat)
-            requests = [row["connection_requests"] for row in rows(stage.scene, "request")]
+            requests = [row.connection_requests for row in rows(stage.scene, Request)]
             assert requests == [1, 2, 3, 1]
-            (cancelled,) = rows(stage.scene, "cancelled")
-            assert cancelled["t_s"] == pytest.approx(left_s, abs=1e-3)
+            (cancelled,) = rows(stage.scene, Cancelled)
+            assert cancelled.t_s == pytest.approx(left_s, abs=1e-3)
             assert len(heard.text) < len(POLICY_REPLY)
-            assert 3 <= cancelled["generated_tokens"] < 23
-            assert cancelled["usd"] > 0
+            assert 3 <= cancelled.output_tokens < 23
+            assert cancelled.usd > 0
 
     run(main())
 
@@ -103,9 +104,9 @@ def test_leaving_before_the_first_token_generates_nothing(run: Run, profile: Pro
             await asyncio.sleep(0.1)
             await stream.aclose()
             await asyncio.sleep(0.1)
-            (cancelled,) = rows(stage.scene, "cancelled")
-            assert cancelled["generated_tokens"] == 0
-            assert not rows(stage.scene, "first_token")
+            (cancelled,) = rows(stage.scene, Cancelled)
+            assert cancelled.output_tokens == 0
+            assert not rows(stage.scene, FirstToken)
             # What was never prefilled cannot be read from the cache either.
             heard = await listen(model, context(("system", LONG), ("user", POLICY)))
             assert heard.usage is not None
@@ -133,7 +134,7 @@ def test_a_cached_prefix_saves_exactly_its_prefill(run: Run, profile: Profile) -
             )
             expected_s = wait_s + (warm.usage.prompt_tokens - cached) / rate
             assert warm.times_s[0] == pytest.approx(expected_s, abs=1e-3)
-            assert stage.scene.log.rows[-1]["usd"] < rows(stage.scene, "done")[0]["usd"]
+            assert stage.scene.log.events[-1].usd < rows(stage.scene, Completed)[0].usd
             stage.emulator.reset()
             assert (await listen(model, chat)).usage.prompt_cached_tokens == 0  # type: ignore[union-attr]
 
@@ -223,7 +224,7 @@ def test_priority_is_granted_only_where_it_exists(run: Run, profile: Profile) ->
                     service_tier="priority",  # type: ignore[arg-type]
                 )
                 assert got.service_tier == tier
-                assert rows(stage.scene, "request")[-1]["service_tier"] == tier
+                assert rows(stage.scene, Request)[-1].service_tier == tier
 
     run(main())
 

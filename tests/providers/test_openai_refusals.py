@@ -24,6 +24,7 @@ from llm_stage import (
 )
 
 from labkit.providers.profile import Profile
+from labkit.world.events import Refused
 
 Run = Callable[[Any], Any]
 
@@ -131,7 +132,7 @@ def test_ordered_failures_are_retried_by_the_plugin(run: Run, profile: Profile) 
             stage.emulator.failures += [500, 503]
             heard = await listen(model, context(("system", ACME), ("user", POLICY)))
             assert heard.text == POLICY_REPLY
-            assert [row["status"] for row in rows(stage.scene, "refused")] == [500, 503]
+            assert [row.status for row in rows(stage.scene, Refused)] == [500, 503]
             assert heard.times_s[0] > 2.1  # 0.1 s and 2 s between the attempts
 
     run(main())

@@ -12,7 +12,7 @@ from matplotlib.text import Text
 
 from labkit.evidence.claimed import Claim
 from labkit.evidence.compare import compare
-from labkit.measure.timeline import STAGES
+from labkit.measure.stages import STAGES
 from labkit.report import figures
 from labkit.report.labels import Label, place
 from labkit.report.palette import BASELINE, LOOKS, OWNERS

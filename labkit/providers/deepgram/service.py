@@ -1,21 +1,16 @@
-"""An emulated Deepgram: ``/v1/listen`` (streaming and batch) and ``/v2/listen`` (Flux).
-
-What it reports follows from the audio that reaches it (:mod:`labkit.providers.hearing`); when it
-reports follows from the profile. Messages on one socket never overtake each other.
-"""
+"""An emulated Deepgram: ``/v1/listen`` (streaming and batch) and ``/v2/listen`` (Flux)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable
 
 from aiohttp import web
 
-from labkit.providers.clip_finder import Clip, ClipFinder
-from labkit.providers.deepgram_flux import FluxListening
-from labkit.providers.deepgram_nova import NovaListening
-from labkit.providers.deepgram_query import BadQuery, FluxQuery, ListenQuery
-from labkit.providers.deepgram_shapes import (
+from labkit.providers.deepgram.flux import FluxListening
+from labkit.providers.deepgram.nova import NovaListening
+from labkit.providers.deepgram.requests import BadQuery, FluxQuery, ListenQuery
+from labkit.providers.deepgram.responses import (
     alternative,
     first_channel,
     general,
@@ -26,39 +21,17 @@ from labkit.providers.deepgram_shapes import (
     summary,
     transcript,
 )
-from labkit.providers.hearing import Ear, Hearing
-from labkit.providers.profile import Profile
-from labkit.providers.server import Emulator, websocket
-from labkit.world.scene import CallerTrack, Scene
-
-_FRAME = 1600  # bytes per step when a whole recording is fed at once
+from labkit.providers.stt import Listening, STTEmulator
+from labkit.world.events import Refused, Transcript
 
 
-class DeepgramEmulator(Emulator):
+class DeepgramEmulator(STTEmulator):
     """``api.deepgram.com``; serves both recognition protocols on one port."""
 
     name = "deepgram"
     host = "api.deepgram.com"
-
-    def __init__(
-        self,
-        profile: Profile,
-        scene: Callable[[], Scene],
-        *,
-        api_keys: frozenset[str] | None = None,
-        clips: Callable[[], Iterable[Clip]] | None = None,
-    ) -> None:
-        """Makes an emulator.
-
-        Args:
-            profile: Delays, limits and prices.
-            scene: Gives the call in progress now.
-            api_keys: Keys that are accepted; ``None`` accepts any key that is not empty.
-            clips: For outside clients, whose track nobody knows: understands these recordings
-                (16 kHz, bit for bit) instead of the scene's track.
-        """
-        super().__init__(profile, scene, api_keys=api_keys)
-        self._finder = ClipFinder(clips) if clips is not None else None
+    base_path = "/v1/listen"
+    packages = ("livekit-plugins-deepgram",)
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -72,7 +45,7 @@ class DeepgramEmulator(Emulator):
     def refuse(self, status: int, code: str, message: str) -> web.Response:
         """An error in the service's form."""
         request_id = self.identifier("request")
-        self.log("refused", status=status, code=code)
+        self.log(Refused(status=status, code=code, message=message))
         return web.json_response(
             {"err_code": code, "err_msg": message, "request_id": request_id},
             status=status,
@@ -100,7 +73,7 @@ class DeepgramEmulator(Emulator):
         self,
         request: web.Request,
         model: str,
-        serve: Callable[[web.WebSocketResponse, str], Awaitable[None]],
+        listening: Callable[[web.WebSocketResponse, str], Listening],
     ) -> web.StreamResponse:
         """Checks, upgrades and serves one socket."""
         refused = self._check(request, model, flux=request.path.startswith("/v2"))
@@ -112,13 +85,9 @@ class DeepgramEmulator(Emulator):
                 429, "TOO_MANY_REQUESTS", "Too many requests. Please try again later"
             )
         try:
-            request_id = self.identifier("request")
-            key = (self.nth("upgrade"),)
-            await asyncio.sleep(self.draw("upgrade", "server", purpose="upgrade", key=key))
-            ws = websocket()
-            ws.headers["dg-request-id"] = request_id
-            await ws.prepare(request)
-            await serve(ws, request_id)
+            ws, request_id = await self.upgrade(request, "dg-request-id")
+            if ws.prepared:
+                await listening(ws, request_id).serve()
             return ws
         finally:
             release()
@@ -130,7 +99,7 @@ class DeepgramEmulator(Emulator):
             return self._bad_query(request, e)
         model = general(asked.model)
         return await self._open(
-            request, model, lambda ws, id_: NovaListening(self, asked, model).serve(ws, id_)
+            request, model, lambda ws, id_: NovaListening(self, ws, id_, model, asked)
         )
 
     async def _flux(self, request: web.Request) -> web.StreamResponse:
@@ -139,7 +108,7 @@ class DeepgramEmulator(Emulator):
         except BadQuery as e:
             return self._bad_query(request, e)
         return await self._open(
-            request, asked.model, lambda ws, id_: FluxListening(self, asked).serve(ws, id_)
+            request, asked.model, lambda ws, id_: FluxListening(self, ws, id_, asked)
         )
 
     def _bad_query(self, request: web.Request, error: BadQuery) -> web.Response:
@@ -147,19 +116,6 @@ class DeepgramEmulator(Emulator):
             return self.refuse(401, "INVALID_AUTH", "Invalid credentials.")
         message = f"Failed to deserialize query parameters: {error}"
         return self.refuse(400, "INVALID_QUERY_PARAMETER", message)
-
-    def hearing(self, sample_rate_hz: int) -> Hearing:
-        """A fresh ear on the call in progress."""
-        scene = self.scene()
-        return Hearing(
-            scene.track if self._finder is None else CallerTrack(),
-            sample_rate_hz,
-            Ear.from_profile(self.profile),
-            seed=scene.seed,
-            key=(scene.call,),
-            gap_s=self.profile.value("endpointing", "min_gap_s"),
-            find=self._finder,
-        )
 
     # -- a whole recording at once -----------------------------------------------------------
 
@@ -192,20 +148,16 @@ class DeepgramEmulator(Emulator):
             except ValueError:
                 message = "Bad Request: failed to process audio: corrupt or unsupported data"
                 return self.refuse(400, "Bad Request", message)
-        hearing = self.hearing(rate_hz)
-        pcm = first_channel(pcm, channels)
-        for i in range(0, len(pcm), _FRAME):
-            hearing.feed(pcm[i : i + _FRAME])
-        hearing.finish()
-        words = shown(hearing.take(), asked.filler_words)
+        heard, length_s = self.hear_whole(first_channel(pcm, channels), rate_hz)
+        words = shown(heard, asked.filler_words)
         await asyncio.sleep(
             self.draw("models", model, "batch", purpose="batch", key=(self.nth("batch"),))
         )
         request_id = self.identifier("request")
         text = transcript(words, asked.written)
-        self.log("final", transcript=text, speech_final=True, audio_end_s=hearing.received_s)
+        self.log(Transcript(text=text, audio_end_s=length_s, speech_final=True))
         answer = {
-            "metadata": summary(request_id, body, hearing.received_s)
+            "metadata": summary(request_id, body, length_s)
             | {"models": [model_uuid(model)], "model_info": {model_uuid(model): model_info(model)}},
             "results": {"channels": [{"alternatives": [alternative(words, asked.written)]}]},
         }

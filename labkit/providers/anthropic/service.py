@@ -14,13 +14,14 @@ from typing import Any
 
 from aiohttp import web
 
-from labkit.providers.anthropic_prompt import Prompt, RequestError, parse, scaled
-from labkit.providers.anthropic_stream import content, streamed
+from labkit.providers.anthropic.requests import Prompt, RequestError, parse, scaled
+from labkit.providers.anthropic.responses import content, streamed
 from labkit.providers.block_cache import BlockCache
-from labkit.providers.chat import ChatEmulator
 from labkit.providers.jobs import Job
+from labkit.providers.llm import ChatEmulator
 from labkit.providers.pacing import Bucket
 from labkit.randomness import uniform
+from labkit.world.events import Refused
 
 _START_TOKENS = 2
 """What message_start reports as output so far; the true service puts a small number there."""
@@ -42,6 +43,7 @@ class AnthropicEmulator(ChatEmulator):
 
     name = "anthropic"
     host = "api.anthropic.com"
+    packages = ("livekit-plugins-anthropic", "anthropic")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -75,7 +77,7 @@ class AnthropicEmulator(ChatEmulator):
         self, status: int, message: str, headers: dict[str, str] | None = None
     ) -> web.Response:
         kind = _KINDS.get(status, "api_error")
-        self.log("refused", status=status, code=kind, message=message)
+        self.log(Refused(status=status, code=kind, message=message))
         request_id = self.new_id("req_", "error")
         body = {
             "type": "error",
@@ -196,7 +198,7 @@ class AnthropicEmulator(ChatEmulator):
             job,
             request,
             prompt.messages,
-            tools=[tool.name for tool in prompt.tools],
+            tools=tuple(tool.name for tool in prompt.tools),
             stream=stream,
             service_tier="standard",
         )

@@ -7,22 +7,29 @@ turns in the middle of a hesitation, as the true service does.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
-from labkit.providers.deepgram_query import FILLERS, BadQuery, FluxQuery
-from labkit.providers.deepgram_shapes import bare
+from labkit.providers.deepgram.requests import FILLERS, BadQuery, FluxQuery
+from labkit.providers.deepgram.responses import bare
 from labkit.providers.hearing import HeardWord, Hearing
 from labkit.providers.profile import Profile
-from labkit.providers.server import Outbox, encode
+from labkit.providers.server import encode
+from labkit.providers.stt import Listening, STTEmulator
 from labkit.randomness import Delay
-
-if TYPE_CHECKING:
-    from labkit.providers.deepgram import DeepgramEmulator
+from labkit.world.events import (
+    EagerEndOfTurn,
+    Event,
+    Interim,
+    SpeechStarted,
+    Transcript,
+    TurnResumed,
+)
 
 _REFERENCE = 0.7  # the threshold the profile's waits are given for
 _EAGER = 0.4  # the threshold the profile's eager gain is given for
@@ -87,19 +94,21 @@ class TurnEnd:
         return max(wait_s + ahead, 0.0)
 
 
-class FluxListening:
+class FluxListening(Listening):
     """One ``/v2/listen`` socket."""
 
-    def __init__(self, service: DeepgramEmulator, asked: FluxQuery) -> None:
-        self._service = service
+    hearing: Hearing
+
+    def __init__(
+        self, service: STTEmulator, ws: web.WebSocketResponse, request_id: str, asked: FluxQuery
+    ) -> None:
+        super().__init__(service, ws, request_id, asked.model)
         self._asked = asked
-        self._model = asked.model
-        self._profile = service.profile
+        self.hearing = service.hearing(asked.sample_rate_hz)
         self._turn_end = TurnEnd(service.profile, asked.model)
-        self._every_s = float(self._profile.value("models", self._model, "update_every_s"))
-        self._idle_updates = bool(
-            self._profile.value("models", self._model, "updates_between_turns")
-        )
+        at = ("models", asked.model)
+        self._every_s = float(self.profile.value(*at, "update_every_s"))
+        self._idle_updates = bool(self.profile.value(*at, "updates_between_turns"))
         self._sequence = 0
         self._turn = 0
         self._from_s = 0.0  # where the turn's audio window begins
@@ -107,66 +116,35 @@ class FluxListening:
         self._words: list[HeardWord] = []
         self._wait_s = math.inf  # this pause's wait, drawn at its last word
         self._eager_end_s = -math.inf  # end of the speech an EagerEndOfTurn was sent for
-        self._rest = b""
 
-    async def serve(self, ws: web.WebSocketResponse, request_id: str) -> None:
-        """Serves the socket until it closes."""
-        self._loop = asyncio.get_running_loop()
-        self._ws, self._request_id = ws, request_id
-        self._log_to = self._service.scene().log
-        self._hearing = self._service.hearing(self._asked.sample_rate_hz)
-        self._out = Outbox(ws)
-        opened_s = self._loop.time()
-        price = float(self._service.profile.value("models", self._model, "usd_per_minute"))
-        self._log("open", model=self._model, request_id=request_id, usd_per_minute=price)
+    def opened(self) -> None:
         self._post({"type": "Connected"})
-        first = True
-        try:
-            async for message in ws:
-                if message.type is WSMsgType.BINARY:
-                    if first:
-                        first = False
-                        self._log("audio_first")
-                    self._audio(message.data)
-                elif message.type is WSMsgType.TEXT and await self._control(message.data):
-                    break
-        finally:
-            await self._out.stop()
-            audio_s, open_s = self._hearing.received_s, self._loop.time() - opened_s
-            self._log("close", audio_s=audio_s, open_s=open_s, code=ws.close_code)
-
-    def _log(self, event: str, **data: Any) -> None:
-        self._log_to.add(self._service.name, event, self._loop.time(), **data)
 
     # -- audio -------------------------------------------------------------------------------
 
-    def _audio(self, pcm: bytes) -> None:
-        if self._rest or len(pcm) & 1:
-            pcm = self._rest + pcm
-            whole = len(pcm) & ~1
-            pcm, self._rest = pcm[:whole], pcm[whole:]
-        hearing = self._hearing
-        hearing.feed(pcm)
+    def audio(self, data: bytes) -> None:
+        hearing = self.hearing
+        hearing.feed(self.whole(data))
         if self._eager_end_s >= 0 and hearing.speech_end_s > self._eager_end_s:
             self._eager_end_s = -math.inf
-            self._event("TurnResumed", "resumed")
+            self._event("TurnResumed", TurnResumed)
         new = hearing.take()
         if new:
             starting = not self._words
             self._words += new
             self._draw_wait()
             if starting:
-                self._event("StartOfTurn", "start")
+                self._event("StartOfTurn", SpeechStarted)
                 self._next_update_s = hearing.received_s + self._every_s
         if self._words:
             self._judge(hearing)
         if hearing.received_s >= self._next_update_s:
             self._next_update_s += self._every_s
             if self._words or self._idle_updates:
-                self._event("Update", "interim" if self._words else "")
+                self._event("Update", Interim if self._words else None)
 
     def _draw_wait(self) -> None:
-        last, scene = self._words[-1], self._service.scene()
+        last, scene = self._words[-1], self.service.scene()
         name = (scene.call, last.turn, last.ordinal)
         delay = self._turn_end.delay(last.text)
         self._wait_s = delay.draw(scene.seed, "deepgram.flux.turn_end", *name)
@@ -183,36 +161,36 @@ class FluxListening:
         elif asked.eager_eot_threshold is not None and self._eager_end_s < hearing.speech_end_s:
             if silence_s >= self._turn_end.crossing_s(asked.eager_eot_threshold, self._wait_s):
                 self._eager_end_s = hearing.speech_end_s
-                self._event("EagerEndOfTurn", "eager")
+                self._event("EagerEndOfTurn", EagerEndOfTurn)
 
     def _end_turn(self, trigger: str) -> None:
-        self._event("EndOfTurn", "final", trigger=trigger)
+        self._event("EndOfTurn", partial(Transcript, speech_final=True), trigger=trigger)
         self._turn += 1
-        self._from_s = self._hearing.received_s
+        self._from_s = self.hearing.received_s
         self._words = []
         self._eager_end_s = -math.inf
         self._next_update_s = self._from_s + self._every_s
 
     # -- messages ----------------------------------------------------------------------------
 
-    def _post(self, message: dict[str, Any], due_s: float = 0.0, **row: Any) -> None:
-        body = {**message, "request_id": self._request_id, "sequence_id": self._sequence}
+    def _post(
+        self, message: dict[str, Any], due_s: float = 0.0, sent: Callable[[], None] | None = None
+    ) -> None:
+        body = {**message, "request_id": self.request_id, "sequence_id": self._sequence}
         self._sequence += 1
-        event = row.pop("event", "")
-        sent = (lambda: self._log(event, **row)) if event else None
-        self._out.post(due_s, encode(body), sent)
+        self.out.post(due_s, encode(body), sent)
 
-    def _event(self, name: str, row: str, **extra: Any) -> None:
+    def _event(self, name: str, logged: Callable[..., Event] | None, **extra: Any) -> None:
         last = self._words[-1] if self._words else None
         text = " ".join(w.text for w in self._words)
-        end_s = self._hearing.received_s
+        end_s = self.hearing.received_s
         confidence = 0.0
         if last is not None:
-            confidence = self._turn_end.confidence(self._hearing.silence_s, self._wait_s)
+            confidence = self._turn_end.confidence(self.hearing.silence_s, self._wait_s)
         key = (name, last.ordinal) if last else (name, int(end_s))
-        lag_s = self._service.draw(
+        lag_s = self.service.draw(
             "models",
-            self._model,
+            self.model,
             "event",
             purpose="v2.event",
             key=key,
@@ -237,17 +215,16 @@ class FluxListening:
             "end_of_turn_confidence": round(confidence, 4),
             **extra,
         }
-        data: dict[str, Any] = {"transcript": text, "turn_index": self._turn, **extra}
-        data["audio_end_s"] = last.end_s if last else end_s
-        data["confidence"] = confidence
-        if row == "final":
-            data["speech_final"] = True
-        self._post(message, self._loop.time() + lag_s, event=row, **data)
+        sent = None
+        if logged is not None:
+            heard_s = last.end_s if last else end_s
+            event = logged(text=text, audio_end_s=heard_s, confidence=confidence)
+            sent = partial(self.log, event)
+        self._post(message, self.loop.time() + lag_s, sent)
 
     # -- control -----------------------------------------------------------------------------
 
-    async def _control(self, text: str) -> bool:
-        """Handles a text message; true if it ended the stream."""
+    async def control(self, text: str) -> bool:
         try:
             message = json.loads(text)
             kind = message["type"]
@@ -259,12 +236,12 @@ class FluxListening:
             if self._words:
                 self._end_turn("manual")
         elif kind == "CloseStream":
-            self._hearing.finish()
-            self._words += self._hearing.take()
+            self.hearing.finish()
+            self._words += self.hearing.take()
             if self._words:
                 self._end_turn("manual")
-            await self._out.drain()
-            await self._ws.close(code=1000)
+            await self.out.drain()
+            await self.ws.close(code=1000)
             return True
         else:
             return await self._fail("UNPARSABLE_CLIENT_MESSAGE", f"Unknown type `{kind}`.")
@@ -293,6 +270,6 @@ class FluxListening:
     async def _fail(self, code: str, description: str) -> bool:
         """A fatal error: says so and closes."""
         self._post({"type": "Error", "code": code, "description": description})
-        await self._out.drain()
-        await self._ws.close(code=1008)
+        await self.out.drain()
+        await self.ws.close(code=1008)
         return True

@@ -15,12 +15,13 @@ from typing import Any
 from aiohttp import web
 
 from labkit.providers.block_cache import BreakpointCache, BreakpointRules
-from labkit.providers.chat import ChatEmulator
 from labkit.providers.embeddings import Embedder, encoded
 from labkit.providers.jobs import Job
-from labkit.providers.openai_prompt import KEEPS_S, Prompt, RequestError, check, parse
-from labkit.providers.openai_stream import streamed, usage_of, whole
+from labkit.providers.llm import ChatEmulator
+from labkit.providers.openai.requests import KEEPS_S, Prompt, RequestError, check, parse
+from labkit.providers.openai.responses import streamed, usage_of, whole
 from labkit.providers.prompt_cache import Lookup, PrefixCache, PrefixRules
+from labkit.world.events import Refused
 
 
 class OpenAIEmulator(ChatEmulator):
@@ -28,6 +29,8 @@ class OpenAIEmulator(ChatEmulator):
 
     name = "openai"
     host = "api.openai.com"
+    base_path = "/v1"
+    packages = ("livekit-plugins-openai", "openai")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -75,7 +78,7 @@ class OpenAIEmulator(ChatEmulator):
         code: str | None = None,
         headers: dict[str, str] | None = None,
     ) -> web.Response:
-        self.log("refused", status=status, code=code, message=message)
+        self.log(Refused(status=status, code=code, message=message))
         body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
         return web.json_response(
             body,
@@ -189,7 +192,7 @@ class OpenAIEmulator(ChatEmulator):
             job,
             request,
             prompt.messages,
-            tools=[tool.name for tool in prompt.tools],
+            tools=tuple(tool.name for tool in prompt.tools),
             stream=stream,
             service_tier=tier,
         )

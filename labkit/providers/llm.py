@@ -4,8 +4,8 @@ The time to the first token is a drawn wait (queueing and everything that does n
 prompt) plus the uncached prompt tokens at the model's prefill rate, so a cache hit shortens it by
 exactly what need not be prefilled. The answer then leaves in bursts.
 
-Every request leaves rows in the log of the call, with a common ``id``: ``request``, then
-``first_token``, then ``done``, or ``cancelled`` if the client went away.
+Every request leaves events in the log of the call, with a common ``id``: a ``Request``, then a
+``FirstToken``, then ``Completed``, or ``Cancelled`` if the client went away.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from labkit.providers.pacing import Bucket, Pace, bursts
 from labkit.providers.prompt_cache import Lookup
 from labkit.providers.server import Emulator
 from labkit.providers.tool_calls import Tool
+from labkit.world.events import Cancelled, Completed, FirstToken, Request, Role
 
 _DATED = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8})$")
 
@@ -37,6 +38,8 @@ class ChatEmulator(Emulator):
     Attributes:
         failures: HTTP statuses with which the next requests fail, one after another.
     """
+
+    role = Role.LLM
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -167,20 +170,21 @@ class ChatEmulator(Emulator):
     def log_request(
         self, job: Job, request: web.Request, messages: Sequence[Message], **data: Any
     ) -> None:
-        """Writes the ``request`` row."""
+        """Logs that a request was admitted; ``data`` are further fields of the event."""
         self.log(
-            "request",
-            id=job.id,
-            model=job.model,
-            prompt_tokens=job.prompt_tokens,
-            cached_tokens=job.cache.read,
-            written_tokens=job.cache.written,
-            last_user=last_user(messages)[0],
-            connection_requests=self.nth_on_connection(request),
-            kind=job.answer.kind,
-            dialogue=job.answer.dialogue,
-            matched=job.answer.turn,
-            **data,
+            Request(
+                id=job.id,
+                model=job.model,
+                prompt_tokens=job.prompt_tokens,
+                cached_tokens=job.cache.read,
+                written_tokens=job.cache.written,
+                last_user=last_user(messages)[0],
+                connection_requests=self.nth_on_connection(request),
+                kind=job.answer.kind,
+                dialogue=job.answer.dialogue,
+                matched=job.answer.turn,
+                **data,
+            )
         )
 
     async def stream(
@@ -224,23 +228,24 @@ class ChatEmulator(Emulator):
                 await _sleep_until(loop, first_s + burst.after_s)
                 if i == 0:
                     job.cache.commit(loop.time())
-                    self.log("first_token", id=job.id, tokens=burst.tokens)
+                    self.log(FirstToken(id=job.id, tokens=burst.tokens))
                 await write(job.sent, job.sent + burst.tokens)
                 job.sent += burst.tokens
         except (asyncio.CancelledError, ConnectionError):
             generated = job.output_tokens(job.sent)
             usd = self.usd(job, generated)
-            self.log("cancelled", id=job.id, generated_tokens=generated, usd=usd)
+            self.log(Cancelled(id=job.id, output_tokens=generated, usd=usd))
             raise
         calls = [{"name": c.name, "arguments": dict(c.arguments)} for c in job.answer.tool_calls]
         self.log(
-            "done",
-            id=job.id,
-            completion_tokens=job.output_tokens(),
-            finish_reason=self.finish_reason(job),
-            text="" if calls else "".join(job.pieces[0]),
-            tool_calls=calls,
-            usd=self.usd(job, job.output_tokens()),
+            Completed(
+                id=job.id,
+                output_tokens=job.output_tokens(),
+                finish_reason=self.finish_reason(job),
+                text="" if calls else "".join(job.pieces[0]),
+                tool_calls=tuple(calls),
+                usd=self.usd(job, job.output_tokens()),
+            )
         )
 
     def finish_reason(self, job: Job) -> str:

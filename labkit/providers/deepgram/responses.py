@@ -9,7 +9,7 @@ import wave
 from datetime import UTC, datetime
 from typing import Any
 
-from labkit.providers.deepgram_query import FILLERS
+from labkit.providers.deepgram.requests import FILLERS
 from labkit.providers.hearing import HeardWord
 
 

@@ -1,0 +1,1 @@
+"""Anthropic, as seen from the wire."""

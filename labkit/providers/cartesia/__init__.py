@@ -1,0 +1,1 @@
+"""Cartesia, as seen from the wire."""

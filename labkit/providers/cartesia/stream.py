@@ -1,0 +1,118 @@
+"""Cartesia's ``/tts/websocket``: messages in, audio and timestamps out."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from aiohttp import web
+
+from labkit.providers.cartesia.requests import RequestError, parse, too_many
+from labkit.providers.contexts import Context, ContextSocket
+from labkit.providers.server import encode
+from labkit.providers.tts import Speech, TTSEmulator
+from labkit.providers.voice import TimedWord
+from labkit.world.events import Refused
+
+
+class CartesiaContext(Context):
+    """One context as Cartesia's messages tell of it."""
+
+    def __init__(
+        self,
+        service: TTSEmulator,
+        context_id: str,
+        speech: Speech,
+        expire_s: float,
+        ws: web.WebSocketResponse,
+    ) -> None:
+        super().__init__(service, context_id, speech, expire_s)
+        self._ws = ws
+
+    async def send_audio(self, audio: bytes, step_s: float) -> None:
+        if self._ws.closed:
+            raise ConnectionError
+        data = base64.b64encode(audio).decode()
+        await self._send("chunk", data=data, step_time=round(step_s * 1000, 3))
+
+    async def send_words(self, words: tuple[TimedWord, ...]) -> None:
+        stamps = {
+            "words": [w.text for w in words],
+            "start": [w.start_s for w in words],
+            "end": [w.end_s for w in words],
+        }
+        await self._send("timestamps", word_timestamps=stamps)
+
+    async def send_flushed(self, nth: int) -> None:
+        await self._send("flush_done", flush_done=True, flush_id=nth)
+
+    async def send_done(self) -> None:
+        await self._send("done", done=True)
+
+    async def _send(self, kind: str, *, done: bool = False, **fields: Any) -> None:
+        message = {"type": kind, "done": done, "status_code": 206, "context_id": self.id, **fields}
+        await self._ws.send_str(encode(message))
+
+
+class CartesiaSocket(ContextSocket):
+    """One open WebSocket."""
+
+    def __init__(self, service: TTSEmulator, ws: web.WebSocketResponse, key: str) -> None:
+        super().__init__(service, ws)
+        self._key = key
+
+    async def take(self, text: str) -> None:
+        context_id: str | None = None
+        try:
+            try:
+                message = json.loads(text)
+                context_id = message.get("context_id")
+            except (ValueError, AttributeError):
+                raise RequestError(
+                    400, "invalid_json", "Invalid JSON", "The message is not a JSON object."
+                ) from None
+            self._dispatch(message, context_id)
+        except RequestError as error:
+            self.service.log(Refused(status=error.status, code=error.code))
+            body = {"type": "error", "done": True, "status_code": error.status}
+            body |= error.body() | {"request_id": self.service.identifier("message")}
+            if context_id is not None:
+                body["context_id"] = context_id
+            await self.ws.send_str(json.dumps(body))
+
+    def _dispatch(self, message: dict[str, Any], context_id: str | None) -> None:
+        service, profile = self.service, self.service.profile
+        context = self.contexts.get(context_id) if context_id else None
+        if message.get("cancel"):
+            if context is not None:
+                context.cancel()
+            return
+        options = parse(message, profile, streaming=True)
+        if context is not None and context.expired:
+            del self.contexts[context.id]
+            if profile.value("contexts", "after_expiry") == "error":
+                raise RequestError(
+                    400,
+                    "context_expired",
+                    "Invalid context",
+                    "The context has expired; input on an expired context is not supported.",
+                )
+            context = None
+        if context is None:
+            context_id = context_id or service.identifier("context")
+            release = service.slots.take(self._key, profile.value("limits", "contexts"))
+            if release is None:
+                raise too_many()
+            speech = service.speech(options, "context")
+            expire_s = float(profile.value("contexts", "expire_s"))
+            context = CartesiaContext(service, context_id, speech, expire_s, self.ws)
+            self.begin(context, release)
+        transcript = str(message.get("transcript") or "")
+        if transcript.strip():
+            service.log_text(context.id, options.model, transcript)
+        context.push(
+            transcript,
+            final=not message.get("continue", False),
+            flush=bool(message.get("flush", False)),
+        )

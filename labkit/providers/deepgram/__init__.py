@@ -1,0 +1,1 @@
+"""Deepgram, as seen from the wire."""

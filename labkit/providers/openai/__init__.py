@@ -1,0 +1,1 @@
+"""OpenAI, as seen from the wire."""
