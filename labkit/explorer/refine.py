@@ -136,7 +136,7 @@ class Refiner:
 
         Args:
             baseline: Settings of the baseline.
-            chosen: Settings that are held against it.
+            chosen: Settings that are compared with it.
             common: Settings of both: who calls, from how far.
 
         Returns:

@@ -204,27 +204,27 @@ def painted(own: Explorer, condition: Callable[[], bool]) -> None:
     until = time.monotonic() + 60
     while not condition() and time.monotonic() < until:
         time.sleep(0.05)
-    assert condition(), own._status.value
+    assert condition(), own.view.status.value
 
 
 @pytest.mark.slow
 def test_turning_a_knob_changes_the_figures(explorer: Explorer) -> None:
     explorer.wait(8)
-    painted(explorer, lambda: "at rest: 8 turns of 8" in explorer._status.value)
-    before = bytes(explorer._frontier.value)
-    assert before.startswith(PNG) and bytes(explorer._waterfall.value).startswith(PNG)
-    assert "saves 0 [0 – 0]" in explorer._status.value
+    painted(explorer, lambda: "at rest: 8 turns of 8" in explorer.view.status.value)
+    before = bytes(explorer.view.frontier.value)
+    assert before.startswith(PNG) and bytes(explorer.view.waterfall.value).startswith(PNG)
+    assert "saves 0 [0 – 0]" in explorer.view.status.value
     explorer.knobs["endpointing.min_delay_s"].value = 1.0
     assert explorer.chosen == {"endpointing.min_delay_s": 1.0}
     assert explorer.wait(8).n_calls == 4
-    painted(explorer, lambda: "at rest: 8 turns of 8" in explorer._status.value)
-    assert bytes(explorer._frontier.value) != before
-    assert "endpointing, turn detector" in explorer._stages.value
+    painted(explorer, lambda: "at rest: 8 turns of 8" in explorer.view.status.value)
+    assert bytes(explorer.view.frontier.value) != before
+    assert "endpointing, turn detector" in explorer.view.stages.value
     results = explorer.results()
     assert list(results.arms) == ["baseline", "chosen"] and len(results.turns) == 16
     sides = [t["response_latency_s"].median() for t in (arm.turns for arm in results.arms.values())]
     assert sides[1] - sides[0] > 0.05, "0.7 s more of waiting is seen, but for what overlapped"
-    assert '"endpointing": {"min_delay": 1.0}' in explorer._code.value
+    assert '"endpointing": {"min_delay": 1.0}' in explorer.view.code.value
 
 
 @pytest.mark.slow
@@ -232,11 +232,11 @@ def test_what_the_sdk_refuses_is_said(explorer: Explorer) -> None:
     explorer.choose({"vad.min_silence_s": 0.1, "endpointing.min_delay_s": None})
     now = explorer.wait(8)
     assert now.errors and "min_silence_duration" in now.errors[0]
-    painted(explorer, lambda: "failed: ValueError" in explorer._status.value)
-    assert bytes(explorer._frontier.value) == b"", "no picture of other settings is left"
+    painted(explorer, lambda: "failed: ValueError" in explorer.view.status.value)
+    assert bytes(explorer.view.frontier.value) == b"", "no picture of other settings is left"
     explorer.choose({"vad.min_silence_s": None})
     explorer.wait(8)
-    painted(explorer, lambda: bytes(explorer._frontier.value).startswith(PNG))
+    painted(explorer, lambda: bytes(explorer.view.frontier.value).startswith(PNG))
 
 
 @pytest.mark.slow
