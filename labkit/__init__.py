@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from labkit.engine.experiment import Arm, Experiment
+    from labkit.engine.provenance import provenance
     from labkit.engine.run import run
     from labkit.engine.sweep import sweep
-    from labkit.engine.tables import Results, provenance
+    from labkit.engine.tables import Results
     from labkit.evidence import anchors, claims, paired
     from labkit.evidence.checks import check
     from labkit.evidence.compare import compare
@@ -105,7 +106,7 @@ _HOMES = {
     "preemption": "labkit.studies.preemption",
     "prefetch": "labkit.studies.prefetch",
     "prefix_cache": "labkit.studies.prefix_cache",
-    "provenance": "labkit.engine.tables",
+    "provenance": "labkit.engine.provenance",
     "reading": "labkit.report.reading",
     "regions": "labkit.studies.regions",
     "routing": "labkit.studies.routing",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import platform
 from typing import Any
 
-from labkit.engine.tables import PACKAGES, code_version
+from labkit.engine.provenance import PACKAGES, code_version
 from labkit.paths import agents_dir, cache_dir, data_dir
-from labkit.tunnel.worker import KEYS
+from labkit.tunnel.spec import KEYS
 
 TESTED = {"livekit-agents": "1.8."}
 """Versions the project is tested with, by prefix."""

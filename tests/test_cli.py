@@ -16,6 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LABKIT = [sys.executable, "-m", "labkit"]
+STRANGER = str(ROOT / "tests" / "agents" / "stranger.py")
 
 
 def labkit(
@@ -84,7 +85,7 @@ BAD: dict[str, tuple[list[str], list[str]]] = {
     ),
     "calls": (["run", "--calls", "0"], ["calls=0", "at least 1"]),
     "turns": (["run", "--turns", "-1"], ["turns=-1", "at least 1"]),
-    "workers": (["run", "--workers", "0"], ["workers=0", "at least 1"]),
+    "workers": (["run", "--workers", "-1"], ["workers=-1", "0 for one per core"]),
     "clock": (["run", "--clock", "sundial"], ["clock=sundial", "virtual and wall"]),
     "out": (["run", "--out", "turns.csv"], ["turns.csv", ".parquet"]),
     "profile": (["run", "--set", "profile=none.toml"], ["none.toml"]),
@@ -122,9 +123,15 @@ def test_bad_input_gets_one_clear_line(what: str, tmp_path: Path) -> None:
     check_refusal(labkit(*words, cwd=tmp_path), tmp_path, before, *said)
 
 
-def test_an_agent_that_asks_for_an_unknown_host_is_refused(tmp_path: Path) -> None:
-    agent = ROOT / "tests" / "agents" / "stranger.py"
-    words = ("run", str(agent), "--calls", "2", "--out", "turns.parquet", "--wav", "calls")
+@pytest.mark.parametrize(
+    "words",
+    [("run", STRANGER, "--wav", "calls"), ("compare", STRANGER, "vanilla"), ("sweep", STRANGER)],
+    ids=lambda words: words[0],
+)
+def test_an_agent_that_asks_for_an_unknown_host_is_refused(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    words = (*words, "--calls", "2", "--workers", "1", "--out", "turns.parquet")
     done = labkit(*words, cwd=tmp_path, env={"STRANGER_HOST": "api.openaii.com"})
     said = ("'api.openaii.com'", "did you mean api.openai.com?", "--set hosts.")
     check_refusal(done, tmp_path, set(), *said)
@@ -220,7 +227,16 @@ def test_an_interrupted_run_keeps_its_finished_calls(everyone: bool, tmp_path: P
     assert children_of(process.pid) == [], "no worker is left behind"
 
 
-@pytest.mark.parametrize("command", ["run", "compare", "config", "serve", "doctor", "notebook"])
+def test_run_compare_and_sweep_spell_their_options_alike(tmp_path: Path) -> None:
+    shared = ("calls", "turns", "seed", "set", "workers", "scheduler", "fresh", "out", "json")
+    for command in ("run", "compare", "sweep"):
+        text = labkit(command, "--help", cwd=tmp_path, env={"COLUMNS": "200"}).stdout
+        assert [name for name in shared if f"--{name}" not in text] == []
+
+
+@pytest.mark.parametrize(
+    "command", ["run", "compare", "sweep", "config", "serve", "doctor", "notebook", "report"]
+)
 def test_every_command_explains_itself(command: str, tmp_path: Path) -> None:
     done = labkit(command, "--help", cwd=tmp_path)
     assert done.returncode == 0 and "Usage:" in done.stdout

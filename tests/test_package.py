@@ -64,7 +64,7 @@ WALLS = {
     "seaborn": ("report/*.py", "studies/*.py"),
     "papermill": ("site/notebooks.py",),
     "nbconvert": ("site/notebooks.py",),
-    "typer": ("cli.py",),
+    "typer": ("cli/*.py",),
 }
 """Packages that only these files import."""
 

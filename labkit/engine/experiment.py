@@ -8,10 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from labkit.engine.run import call_spec
 from labkit.errors import UsageError
 from labkit.settings import Settings, Value, parse_assignments
-from labkit.tunnel.worker import CallSpec
+from labkit.tunnel.agentfile import find_agent
+from labkit.tunnel.sources import check_parameters
+from labkit.tunnel.spec import N_TURNS, SEED, CallSpec
+
+N_CALLS = 20
+"""Calls at each point of each arm, unless something else is asked for."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Arms over a grid. All of them hear the same callers and meet the same luck.
+    """Arms over a grid. All see the same callers and the same random draws.
 
     Attributes:
         arms: By name: an :class:`Arm`, or text as ``vanilla@preemptive.enabled=false``.
@@ -62,16 +66,16 @@ class Experiment:
         first: Index of the first call; a call of another index hears another caller.
         turns: Caller turns in each call.
         seed: Everything random follows from it.
-        clock: ``virtual``, or ``wall`` to run at the speed of life.
+        clock: ``virtual``, or ``wall`` to run in real time.
     """
 
     arms: Mapping[str, str | Arm]
     grid: Mapping[str, Sequence[object]] = field(default_factory=dict)
     points: Sequence[Mapping[str, object]] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
-    calls: int = 20
-    turns: int = 5
-    seed: int = 7
+    calls: int = N_CALLS
+    turns: int = N_TURNS
+    seed: int = SEED
     clock: str = "virtual"
     first: int = 0
 
@@ -94,6 +98,8 @@ class Experiment:
             raise UsageError("an experiment needs at least one arm")
         if self.calls < 1:
             raise UsageError(f"calls={self.calls}: must be at least 1")
+        if self.first < 0:
+            raise UsageError(f"first={self.first}: must be at least 0")
         return [self._point(name, place) for name in self.arms for place in self.places()]
 
     def _point(self, name: str, place: Mapping[str, object]) -> Point:
@@ -108,6 +114,50 @@ class Experiment:
         spec = call_spec(arm.agent, chosen, seed=self.seed, turns=turns, clock=self.clock)
         values = {k: turns if k == "turns" else chosen.value(k) for k in self.axes}
         return Point(name, values, spec)
+
+
+def call_spec(
+    agent: str, settings: Settings, *, seed: int, turns: int, clock: str = "virtual"
+) -> CallSpec:
+    """What each call of an arm runs, checked.
+
+    Raises:
+        UsageError, SettingError, AgentFileError, ProfileError: something in it cannot be used.
+    """
+    from labkit.providers.profile import load_profiles
+    from labkit.world.dialogue import load_dialogues
+    from labkit.world.speech import SpeechCorpus
+    from labkit.world.turn import unknown_name
+
+    if turns < 1:
+        raise UsageError(f"turns={turns}: must be at least 1")
+    if clock not in ("virtual", "wall"):
+        raise UsageError(f"clock={clock}: allowed are virtual and wall")
+    find_agent(agent)
+    check_parameters(agent, settings)
+    load_profiles(settings.text("profile") or None, settings.figures)
+    dialogue, known = settings.text("caller.dialogue"), load_dialogues()
+    if dialogue != "mixed" and dialogue not in known:
+        raise UsageError(unknown_name("caller.dialogue", "dialogue", dialogue, ["mixed", *known]))
+    if settings.extra_hosts:
+        from labkit.providers.registry import PROVIDERS
+
+        for host, provider in settings.extra_hosts.items():
+            if provider not in PROVIDERS:
+                raise UsageError(unknown_name(f"hosts.{host}", "provider", provider, PROVIDERS))
+    SpeechCorpus.load().check()
+    return CallSpec(
+        agent=_absolute(agent) if agent.partition(":")[0].endswith(".py") else agent,
+        settings=settings.as_dict(),
+        seed=seed,
+        n_turns=turns,
+        virtual=clock == "virtual",
+    )
+
+
+def _absolute(agent: str) -> str:
+    path, colon, wanted = agent.partition(":")
+    return f"{Path(path).expanduser().resolve()}{colon}{wanted}"
 
 
 def places(

@@ -13,24 +13,27 @@ import functools
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 import sqlite3
+import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from labkit.engine.encoding import Rows, decode
-from labkit.engine.tables import PACKAGES
+from labkit.engine.provenance import PACKAGES
 from labkit.paths import cache_dir, data_dir
 from labkit.providers.profile import load_profiles
 from labkit.settings import Settings
 from labkit.tunnel.agentfile import find_agent
 from labkit.tunnel.sources import source_files
-from labkit.tunnel.worker import CallSpec
+from labkit.tunnel.spec import CallSpec
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_PARTS = ("callers", "providers", "tunnel", "settings.py", "paths.py", "randomness.py")
-_ROWS = ("measure/timeline.py", "run/encoding.py")
+_PARTS = ("errors", "paths", "randomness", "settings", "world", "callers", "providers", "tunnel",
+          "measure", "engine/encoding")  # fmt: skip
+"""What reaches a row: modules and packages."""
 _VERSIONS = (*PACKAGES, "livekit", "onnxruntime", "quicktok-v1", "soundfile", "tokenizers")
 
 
@@ -70,7 +73,7 @@ def installed() -> str:
     code: list[Path] = []
     for part in _PARTS:
         at = _PACKAGE / part
-        code += sorted(at.rglob("*.py")) if at.is_dir() else [at]
+        code += sorted(at.rglob("*.py")) if at.is_dir() else [at.with_suffix(".py")]
     data = sorted((data_dir() / "dialogues").glob("*.toml"))
     data.append(data_dir() / "speech" / "SHA256SUMS")
     versions = {name: importlib.metadata.version(name) for name in _VERSIONS}
@@ -97,7 +100,31 @@ def _agent(path: Path) -> list[object]:
 
 @functools.cache
 def _owners() -> Mapping[str, list[str]]:
-    return importlib.metadata.packages_distributions()
+    """Which distributions each importable name comes from.
+
+    Finding out means reading a file of every distribution, so it is remembered for as long as they
+    are the same.
+    """
+    there = [
+        (entry.path, entry.stat().st_mtime_ns)
+        for folder in sys.path
+        if Path(folder).is_dir()
+        for entry in os.scandir(folder or ".")
+        if entry.name.endswith((".dist-info", ".egg-info"))
+    ]
+    stamp, file = _hash(sorted(there)), cache_dir() / "distributions.json"
+    try:
+        known = json.loads(file.read_text("utf-8"))
+        if known["stamp"] == stamp:
+            owners: dict[str, list[str]] = known["owners"]
+            return owners
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # none yet, or damaged
+    found = {k: sorted(set(v)) for k, v in importlib.metadata.packages_distributions().items()}
+    new = file.with_suffix(f".{os.getpid()}")
+    new.write_text(json.dumps({"stamp": stamp, "owners": found}), "utf-8")
+    new.replace(file)  # at once: others may be reading it
+    return found
 
 
 def _imported(file: Path) -> Iterator[str]:

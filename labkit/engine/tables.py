@@ -1,35 +1,16 @@
-"""The tables of a study, their identity, and where they come from."""
+"""The tables of a run."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
-import platform
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from labkit.paths import data_dir
-from labkit.settings import Settings
-
-PACKAGES = (
-    "livekit-agents",
-    "livekit-plugins-anthropic",
-    "livekit-plugins-cartesia",
-    "livekit-plugins-deepgram",
-    "livekit-plugins-openai",
-    "livekit-plugins-silero",
-    "livekit-local-inference",
-    "anthropic",
-    "openai",
-    "aiohttp",
-    "numpy",
-    "pandas",
-)
+from labkit.engine.workload import checked_path
 
 
 @dataclass
@@ -42,6 +23,7 @@ class Results:
         provenance: Where the tables come from; written beside them as JSON.
         wall_s: Wall time of the run, seconds.
         interrupted: Whether the run was stopped before its last call.
+        n_known: How many of the calls were known already and not run again.
     """
 
     turns: pd.DataFrame
@@ -49,6 +31,7 @@ class Results:
     provenance: dict[str, Any] = field(default_factory=dict)
     wall_s: float = float("nan")
     interrupted: bool = False
+    n_known: int = 0
 
     def part(self, **where: Any) -> Results:
         """The rows of one arm or one place of the grid.
@@ -88,8 +71,11 @@ class Results:
 
         Returns:
             The files written.
+
+        Raises:
+            UsageError: the name does not end in ``.parquet``.
         """
-        turns = Path(path)
+        turns = checked_path(path)
         turns.parent.mkdir(parents=True, exist_ok=True)
         calls, sidecar = turns.with_suffix(".calls.parquet"), turns.with_suffix(".json")
         self.turns.to_parquet(turns, index=False)
@@ -127,57 +113,3 @@ def digest(table: pd.DataFrame) -> str:
     keys = [c for c in ("arm", "call", "turn") if c in table]
     text = table.sort_values(keys, kind="stable").to_csv(index=False) if len(table) else ""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def code_version() -> dict[str, Any]:
-    """Version, commit and dirty flag of labkit; null where there is no checkout."""
-    here = Path(__file__).resolve().parent
-
-    def git(*args: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ["git", *args], cwd=here, capture_output=True, text=True, timeout=20, check=False
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    status = git("status", "--porcelain", "--", ".", "../data")
-    return {
-        "version": importlib.metadata.version("labkit"),
-        "commit": git("rev-parse", "HEAD"),
-        "dirty": None if status is None else bool(status),
-    }
-
-
-def provenance(**run: Any) -> dict[str, Any]:
-    """Where results come from: code, packages, profiles, speech, machine and the run's own terms.
-
-    No time stamp, so that a rerun that changes nothing changes no file.
-    """
-    from labkit.providers.profile import load_profiles
-    from labkit.world.speech import SpeechCorpus
-
-    settings = Settings(run.get("settings", {}))
-    loaded = load_profiles(settings.text("profile") or None, settings.figures)
-    profiles = {name: p.digest for name, p in loaded.items()}
-    return {
-        **run,
-        "code": code_version(),
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "profiles": profiles,
-        "speech": SpeechCorpus.load().digest,
-        "dialogues": _folder_digest(data_dir() / "dialogues"),
-        "platform": {
-            "python": platform.python_version(),
-            "system": platform.system(),
-            "machine": platform.machine(),
-        },
-    }
-
-
-def _folder_digest(folder: Path) -> str:
-    found = hashlib.sha256()
-    for path in sorted(folder.glob("*.toml")):
-        found.update(path.name.encode() + path.read_bytes())
-    return found.hexdigest()[:16]

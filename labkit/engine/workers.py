@@ -16,7 +16,8 @@ from concurrent.futures import BrokenExecutor, Executor, Future
 from typing import Any, Protocol, TypeVar
 
 from labkit.engine import store
-from labkit.tunnel.worker import ENVIRONMENT, start
+from labkit.errors import UsageError
+from labkit.tunnel.spec import ENVIRONMENT
 
 _T = TypeVar("_T")
 _IDLE_S = 900
@@ -25,6 +26,19 @@ _CONNECT_S = 10
 _ADDRESS = re.compile(r"(tcp|tls|ws|wss)://[^/\s]+:\d+")
 
 _born = ""
+_mine = threading.local()
+"""``size``: how many worker processes this thread has."""
+
+
+def n_workers(asked: int) -> int:
+    """How many worker processes are meant: 0 is one for each core that this process may use.
+
+    Raises:
+        UsageError: a negative number.
+    """
+    if asked < 0:
+        raise UsageError(f"workers={asked}: must be at least 1, or 0 for one per core")
+    return asked or len(os.sched_getaffinity(0))
 
 
 def pool(workers: int, stamp: str | None = None) -> Executor:
@@ -45,6 +59,7 @@ def pool(workers: int, stamp: str | None = None) -> Executor:
         env=ENVIRONMENT,
         kill_workers=True,
     )
+    _mine.size = workers
     return executor
 
 
@@ -56,6 +71,7 @@ def close_pool(executor: Executor) -> None:
         executor.shutdown(wait=False, kill_workers=True)
     else:
         executor.shutdown(wait=False, cancel_futures=True)
+    _mine.size = 0
 
 
 def _begin(parent: int, stamp: str) -> None:
@@ -66,6 +82,8 @@ def _begin(parent: int, stamp: str) -> None:
     # the turn detector's model, loaded when first asked, is no leak
     loky.process_executor._MAX_MEMORY_LEAK_SIZE = 10**10
     threading.Thread(target=_end_with, args=(parent,), daemon=True, name="parent's end").start()
+    from labkit.tunnel.worker import start
+
     start()
 
 
@@ -100,24 +118,27 @@ class Local:
     """Worker processes of this machine. They stay warm after :meth:`close`.
 
     Args:
-        workers: How many.
+        workers: How many there may be.
+        jobs: How many calls there are, if that is known: no more are started than that, and none
+            that are warm are stopped.
     """
 
     lost: tuple[type[BaseException], ...] = (BrokenExecutor,)
 
-    def __init__(self, workers: int) -> None:
-        self.crowd = workers
+    def __init__(self, workers: int, jobs: int | None = None) -> None:
+        self.crowd = workers if jobs is None else min(workers, max(jobs, 1))
+        self._size = max(self.crowd, min(workers, getattr(_mine, "size", 0)))
         self._stamp = store.installed()
 
     def submit(self, func: Callable[..., _T], *args: Any) -> Future[_T]:
         try:
-            return pool(self.crowd, self._stamp).submit(func, *args)
+            return pool(self._size, self._stamp).submit(func, *args)
         except BrokenExecutor:  # since it was looked at
-            return pool(self.crowd, self._stamp).submit(func, *args)
+            return pool(self._size, self._stamp).submit(func, *args)
 
     def close(self, at_once: bool = False) -> None:
         if at_once:
-            close_pool(pool(self.crowd, self._stamp))
+            close_pool(pool(self._size, self._stamp))
 
 
 class Cluster:
@@ -133,8 +154,6 @@ class Cluster:
     crowd = 1_000_000  # Dask keeps the queue, and takes back what a lost worker had
 
     def __init__(self, address: str) -> None:
-        from labkit.errors import UsageError
-
         if not _ADDRESS.fullmatch(address):
             raise UsageError(f"scheduler={address}: write it as tcp://HOST:PORT")
         try:
@@ -154,11 +173,7 @@ class Cluster:
         self._executor = self._client.get_executor(pure=False)
 
     def submit(self, func: Callable[..., _T], *args: Any) -> Future[_T]:
-        return self.submit_within(beside, func, *args)
-
-    def submit_within(self, func: Callable[..., _T], *args: Any) -> Future[_T]:
-        """Runs a function in a Dask worker's own process, where no call may run."""
-        future: Future[_T] = self._executor.submit(func, *args)
+        future: Future[_T] = self._executor.submit(beside, func, *args)
         return future
 
     def close(self, at_once: bool = False) -> None:
@@ -166,9 +181,19 @@ class Cluster:
         self._client.close()
 
 
-def connect(workers: int, scheduler: str | None) -> Workers:
-    """The cluster of a scheduler if one is given, else processes of this machine."""
-    return Cluster(scheduler) if scheduler else Local(workers)
+def connect(workers: int, scheduler: str | None, jobs: int | None = None) -> Workers:
+    """The cluster of a scheduler if one is given, else processes of this machine.
+
+    Args:
+        workers: Worker processes of this machine; 0 for one per core.
+        scheduler: Address of a Dask scheduler.
+        jobs: How many calls there are, if that is known.
+
+    Raises:
+        UsageError: the number or the scheduler cannot be used.
+    """
+    crowd = n_workers(workers)
+    return Cluster(scheduler) if scheduler else Local(crowd, jobs)
 
 
 def beside(func: Callable[..., _T], *args: Any) -> _T:

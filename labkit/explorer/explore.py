@@ -7,35 +7,21 @@ kernel stays free. What the widgets do can be done in code too, so that a notebo
 from __future__ import annotations
 
 import html
-import json
-import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import ipywidgets
-import pandas as pd
-
 from labkit.engine.sweep import sweep
 from labkit.engine.tables import Results
 from labkit.errors import UsageError
-from labkit.evidence.compare import harmed
 from labkit.evidence.verdict import Rules
-from labkit.explorer.knobs import SDK, classed, knob_values, knob_widget, of_agent, turn, value_text
+from labkit.explorer.knobs import SDK, knob_values, knob_widget, of_agent, turn, value_text
 from labkit.explorer.refine import Progress, Refiner
 from labkit.explorer.snippet import session_code
-from labkit.explorer.tuning import (
-    frontier_png,
-    headline,
-    stage_changes,
-    stage_table,
-    waterfall_png,
-)
-from labkit.report.palette import use_style
+from labkit.explorer.view import View
 from labkit.settings import Settings, Value
-
-_KEPT = 5
+from labkit.tunnel.spec import N_TURNS, SEED
 
 
 def explore(
@@ -45,8 +31,8 @@ def explore(
     baseline: Mapping[str, object] | None = None,
     settings: Mapping[str, object] | None = None,
     turns: int = 400,
-    turns_per_call: int = 5,
-    seed: int = 7,
+    turns_per_call: int = N_TURNS,
+    seed: int = SEED,
     workers: int = 0,
     rules: Rules | None = None,
 ) -> Explorer:
@@ -55,7 +41,8 @@ def explore(
     Args:
         agent: A built-in agent's name, ``path.py`` or ``path.py:object``.
         knobs: Names of :data:`labkit.explorer.knobs.KNOBS`, or any settings and their values.
-        baseline: Settings of the agent that everything is held against; the SDK's defaults if none.
+        baseline: Settings of the agent that everything is compared with; by default the
+            SDK's.
         settings: Fixed for both: such as another provider profile.
         turns: Caller turns after which a measurement ends by itself.
         turns_per_call: Caller turns in each call.
@@ -71,7 +58,7 @@ def explore(
     """
     return Explorer(
         agent, knob_values(knobs), baseline or {}, settings or {}, turns, turns_per_call, seed,
-        workers or len(os.sched_getaffinity(0)), rules or Rules(),
+        workers, rules or Rules(),
     )  # fmt: skip
 
 
@@ -79,8 +66,8 @@ class Explorer:
     """The widgets of :func:`explore`, and the same in code.
 
     Attributes:
-        box: Everything, as one widget.
         knobs: The widget of each knob, by setting.
+        view: Everything that is shown.
     """
 
     def __init__(
@@ -98,16 +85,20 @@ class Explorer:
         for name, number in (("turns", turns), ("turns_per_call", turns_per_call)):
             if number < 1:
                 raise UsageError(f"{name}={number}: must be at least 1")
-        use_style()
         self._baseline, self._common = Settings(baseline).as_dict(), Settings(settings).as_dict()
-        self._turns_per_call, self._rules = turns_per_call, rules
+        self._turns_per_call = turns_per_call
         self._changed = threading.Condition()
         self._latest: Progress | None = None
-        self._tried: dict[str, pd.DataFrame] = {}
         self._choice, self._setting_knobs, self._closed = 0, False, False
         self.knobs = {name: knob_widget(name, values) for name, values in knobs.items()}
         self._show_knobs(self._baseline)
-        self._build()
+        actions = {
+            "Stop": self.stop,
+            "Go on": self.go_on,
+            "Pin as baseline": self.pin,
+            "Back to baseline": self._back,
+        }
+        self.view = View(list(self.knobs.values()), actions, rules)
         self._refiner = Refiner(
             agent, tell=self._take, calls=-(-turns // turns_per_call), turns=turns_per_call,
             seed=seed, workers=workers,
@@ -188,7 +179,7 @@ class Explorer:
     def pin(self) -> None:
         """Makes the chosen settings the baseline."""
         self._baseline = self.chosen
-        self._tried.clear()
+        self.view.forget()
         self._measure()
 
     def stop(self) -> None:
@@ -208,7 +199,7 @@ class Explorer:
         self._painter.join()
 
     def _repr_mimebundle_(self, **more: Any) -> Any:
-        return self.box._repr_mimebundle_(**more)
+        return self.view.box._repr_mimebundle_(**more)
 
     # ------------------------------------------------------------------------ knobs
 
@@ -235,59 +226,12 @@ class Explorer:
 
     def _measure(self) -> None:
         common = {**self._common, **self._knob_values(agents=False)}
-        self._status.value = "measuring …"
         self._choice = self._refiner.choose(self._baseline, self.chosen, common)
-        self._code.value = self.code
-
-    # ------------------------------------------------------------------------ what is seen
-
-    def _build(self) -> None:
-        self._status = classed(ipywidgets.HTML(), "labkit-status")
-        self._bar = ipywidgets.IntProgress(min=0, max=1, layout={"width": "100%"})
-        self._frontier = classed(_picture(), "labkit-frontier")
-        self._waterfall = classed(_picture(), "labkit-waterfall")
-        self._stages = classed(ipywidgets.HTML(), "labkit-stages")
-        self._code = classed(
-            ipywidgets.Textarea(layout={"width": "100%", "height": "16em"}, disabled=False),
-            "labkit-code",
-        )
-        self._clipboard = ipywidgets.Output()
-        actions = {
-            "Stop": lambda _: self.stop(),
-            "Go on": lambda _: self.go_on(),
-            "Pin as baseline": lambda _: self.pin(),
-            "Back to baseline": lambda _: self._back(),
-            "Copy as AgentSession(...) code": lambda _: self._copy(),
-        }
-        buttons = []
-        for text, action in actions.items():
-            button = ipywidgets.Button(description=text, layout={"width": "auto"})
-            button.on_click(action)
-            buttons.append(button)
-        knobs = ipywidgets.VBox(list(self.knobs.values()), layout={"flex": "0 0 auto"})
-        figures = ipywidgets.HBox([self._frontier, self._waterfall], layout={"flex_flow": "wrap"})
-        seen = ipywidgets.VBox([figures, self._stages], layout={"min_width": "0"})
-        self.box = ipywidgets.VBox([
-            ipywidgets.HBox(buttons, layout={"flex_flow": "wrap"}),
-            self._status,
-            self._bar,
-            ipywidgets.HBox([knobs, seen]),
-            self._code,
-            self._clipboard,
-        ])  # fmt: skip
+        self.view.begin(self.code)
 
     def _back(self) -> None:
         self._show_knobs({name: self._baseline.get(name) for name in self.knobs if of_agent(name)})
         self._measure()
-
-    def _copy(self) -> None:
-        from IPython.display import Javascript, display
-
-        self._code.value = self.code
-        with self._clipboard:
-            self._clipboard.clear_output()
-            text = f"navigator.clipboard.writeText({json.dumps(self.code)})"
-            display(Javascript(text))  # type: ignore[no-untyped-call]
 
     def _take(self, progress: Progress) -> None:
         with self._changed:
@@ -304,44 +248,12 @@ class Explorer:
                 painted = self._latest
             if painted is not None and painted.choice == self._choice:
                 try:
-                    self._show(painted)
+                    self.view.show(painted, self._turns_per_call, self._name())
                 except Exception as e:  # a thread's error would be seen by nobody
-                    self._status.value = html.escape(f"{type(e).__name__}: {e}")
-
-    def _show(self, now: Progress) -> None:
-        done, total = now.n_calls * self._turns_per_call, now.total * self._turns_per_call
-        self._bar.max, self._bar.value = total, done
-        state = "measuring" if now.running else "at rest"
-        lines = [f"{state}: {done} turns of {total}, {now.elapsed_s:.0f} s"]
-        if len(now.baseline) and len(now.chosen):
-            lines.append(headline(now.baseline, now.chosen, self._rules))
-            self._draw(now)
-        else:
-            self._frontier.value = self._waterfall.value = b""
-            self._stages.value = ""
-        lines += [html.escape(f"failed: {error}") for error in now.errors[:3]]
-        self._status.value = "<br>".join(lines)
-
-    def _draw(self, now: Progress) -> None:
-        name, same = self._name(), self.chosen == self._baseline
-        tried = {k: v for k, v in list(self._tried.items())[-_KEPT:] if k != name}
-        arms = {"baseline": now.baseline, **tried, **({} if same else {name: now.chosen})}
-        limit = self._rules.max_harm + float(harmed(now.baseline).mean())
-        self._frontier.value = frontier_png(arms, baseline="baseline", limit=limit)
-        self._waterfall.value = waterfall_png(now.chosen) or b""
-        self._stages.value = stage_table(stage_changes(now.baseline, now.chosen))
-        if not same:
-            self._tried[name] = now.chosen
+                    self.view.status.value = html.escape(f"{type(e).__name__}: {e}")
 
     def _name(self) -> str:
-        """The chosen settings in a few words: what differs from the baseline."""
+        """What differs from the baseline, in a few words; empty if nothing does."""
         own, base = self.chosen, self._baseline
         names = [n for n in dict.fromkeys([*own, *base]) if own.get(n) != base.get(n)]
-        return (
-            ", ".join(f"{n.rpartition('.')[2]} {value_text(n, own.get(n))}" for n in names)
-            or "chosen"
-        )
-
-
-def _picture() -> Any:
-    return ipywidgets.Image(format="png", layout={"max_width": "100%", "object_fit": "contain"})
+        return ", ".join(f"{n.rpartition('.')[2]} {value_text(n, own.get(n))}" for n in names)

@@ -16,11 +16,11 @@ from typing import Any
 import pandas as pd
 
 from labkit.engine import store
-from labkit.engine.encoding import Rows
-from labkit.engine.experiment import Arm, Experiment, Point
-from labkit.engine.sweep import Job, collect, frames, jobs_of
-from labkit.engine.workers import close_pool, pool
-from labkit.errors import UsageError
+from labkit.engine.calls import Finished, run_jobs
+from labkit.engine.experiment import N_CALLS, Arm, Experiment
+from labkit.engine.workers import close_pool, n_workers, pool
+from labkit.engine.workload import Job, Workload
+from labkit.tunnel.spec import N_TURNS, SEED
 
 _GIVE_UP = 2
 BASELINE, CHOSEN = "baseline", "chosen"
@@ -56,11 +56,8 @@ class _Target:
     """Two arms and what is known of them. Only the refiner's thread changes one."""
 
     choice: int
-    experiment: Experiment
-    points: list[Point]
-    jobs: list[Job]
-    began_s: float
-    known: dict[str, Rows] = field(default_factory=dict)
+    work: Workload
+    began_s: float = field(default_factory=time.monotonic)
     handed: set[str] = field(default_factory=set)
     looked_up: bool = False
 
@@ -69,32 +66,28 @@ class _Target:
         """The first call that no worker has been given; None when it is no use."""
         if self.hopeless:
             return None
-        return next((j for j in self.jobs if j.key not in self.handed), None)
+        return next((j for j in self.work.jobs if j.key not in self.handed), None)
 
     @property
     def hopeless(self) -> bool:
         """Whether every call of the chosen settings failed, several times: they cannot be run."""
-        own = [self.known[j.key]["call"] for j in self.jobs if j.point and j.key in self.known]
+        work = self.work
+        own = [work.known[j.key]["call"] for j in work.jobs if j.point and j.key in work.known]
         return len(own) >= _GIVE_UP and all(call["status"] != "ok" for call in own)
 
     def progress(self, paused: bool) -> Progress:
-        done = [
-            {j.spec.call for j in self.jobs if j.point == i and j.key in self.known}
-            for i in range(len(self.points))
-        ]
-        both = set.intersection(*done)
-        arms = []
-        for i in range(len(self.points)):
-            own = [j for j in self.jobs if j.point == i and j.spec.call in both]
-            arms.append(frames(self.points, own, self.known)[0])
-        errors = (rows["call"].get("error") for rows in self.known.values())
+        work = self.work
+        both = work.finished(0) & work.finished(1)
+        baseline, chosen = (work.frames(points=(i,), calls=both)[0] for i in range(2))
+        errors = (rows["call"].get("error") for rows in work.known.values())
+        total = work.experiment.calls
         return Progress(
             choice=self.choice,
-            baseline=arms[0],
-            chosen=arms[1],
+            baseline=baseline,
+            chosen=chosen,
             n_calls=len(both),
-            total=self.experiment.calls,
-            running=not (paused or self.hopeless) and len(both) < self.experiment.calls,
+            total=total,
+            running=not (paused or self.hopeless) and len(both) < total,
             elapsed_s=time.monotonic() - self.began_s,
             errors=tuple(dict.fromkeys(str(e) for e in errors if e)),
         )
@@ -109,7 +102,7 @@ class Refiner:
         calls: Calls of each arm at which a measurement ends by itself.
         turns: Caller turns in each call.
         seed: Everything random follows from it.
-        workers: Worker processes.
+        workers: Worker processes; 0 for one per core.
 
     Raises:
         UsageError, AgentFileError: nothing was started.
@@ -120,14 +113,12 @@ class Refiner:
         agent: str = "vanilla",
         *,
         tell: Callable[[Progress], None],
-        calls: int = 80,
-        turns: int = 5,
-        seed: int = 7,
-        workers: int = 2,
+        calls: int = N_CALLS,
+        turns: int = N_TURNS,
+        seed: int = SEED,
+        workers: int = 0,
     ) -> None:
-        if workers < 1:
-            raise UsageError(f"workers={workers}: must be at least 1")
-        self._agent, self._tell, self._workers = agent, tell, workers
+        self._agent, self._tell, self._workers = agent, tell, n_workers(workers)
         self._terms: dict[str, Any] = {"calls": calls, "turns": turns, "seed": seed}
         self._state = threading.Condition()
         self._target: _Target | None = None
@@ -145,7 +136,7 @@ class Refiner:
 
         Args:
             baseline: Settings of the baseline.
-            chosen: Settings that are held against it.
+            chosen: Settings that are compared with it.
             common: Settings of both: who calls, from how far.
 
         Returns:
@@ -155,12 +146,10 @@ class Refiner:
             UsageError, SettingError, AgentFileError: the choice before stays.
         """
         arms = {BASELINE: Arm(self._agent, baseline), CHOSEN: Arm(self._agent, chosen)}
-        experiment = Experiment(arms, settings=common or {}, **self._terms)
-        points = experiment.runs()
-        jobs = jobs_of(experiment, points)
+        work = Workload(Experiment(arms, settings=common or {}, **self._terms))
         with self._state:
             self._choices += 1
-            self._target = _Target(self._choices, experiment, points, jobs, time.monotonic())
+            self._target = _Target(self._choices, work)
             self._paused = False
             self._state.notify_all()
             return self._choices
@@ -171,7 +160,7 @@ class Refiner:
         target = self._target
         if target is None:
             raise RuntimeError("nothing was chosen yet")
-        return target.experiment
+        return target.work.experiment
 
     def stop(self) -> None:
         """Begins no more calls; those under way are finished and kept."""
@@ -196,8 +185,8 @@ class Refiner:
         try:
             while self._wait():
                 try:
-                    for job, rows in collect(self._jobs(kept), self._workers, kept=kept):
-                        self._note(job, rows)
+                    for call in run_jobs(self._jobs(kept), self._workers, kept=kept):
+                        self._note(call)
                     self._say()
                 except Exception as e:  # such as a full disk: whoever looks must learn of it
                     self.stop()
@@ -224,8 +213,8 @@ class Refiner:
             assert target is not None
             if not target.looked_up:
                 target.looked_up = True
-                target.known |= kept.find(j.key for j in target.jobs)
-                target.handed |= target.known.keys()
+                target.work.look_up(kept)
+                target.handed |= target.work.known.keys()
                 self._say()
             job = target.next
             if job is None:
@@ -233,11 +222,11 @@ class Refiner:
             target.handed.add(job.key)
             yield job
 
-    def _note(self, job: Job, rows: Rows) -> None:
-        target = self._target
-        if target is not None and any(j.key == job.key for j in target.jobs):
-            target.known[job.key] = rows
-            target.handed.add(job.key)
+    def _note(self, call: Finished) -> None:
+        target, key = self._target, call.job.key
+        if target is not None and any(j.key == key for j in target.work.jobs):
+            target.work.known[key] = call.rows
+            target.handed.add(key)
             self._say()
 
     def _say(self, trouble: str = "") -> None:

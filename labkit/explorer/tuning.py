@@ -49,7 +49,7 @@ def stage_changes(baseline: pd.DataFrame, chosen: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per stage that took any time in either, then the whole: ``stage``, ``owner``,
-        ``baseline_s``, ``chosen_s``, ``change_s`` with its 95% interval ``low_s`` and ``high_s``.
+        ``baseline_s``, ``chosen_s``, ``change_s`` with its 95% CI ``low_s`` and ``high_s``.
     """
     sides = [turns[turns["residual_s"].notna()] for turns in (baseline, chosen)]
     rows = []
@@ -85,7 +85,7 @@ def stage_table(changes: pd.DataFrame) -> str:
 
 
 def headline(baseline: pd.DataFrame, chosen: pd.DataFrame, rules: Rules) -> str:
-    """What the chosen settings save and cost so far, in one line, with intervals."""
+    """What the chosen settings save and cost so far, in one line, with 95% CIs."""
     (row,) = compare(baseline, {"chosen": chosen}, rules=rules).to_dict("records")
     saved = [
         f"{p} {ms(row[f'{p}_s'])} ms, saves {ms(row[f'saving_{p}_s'])} "

@@ -101,11 +101,6 @@ class Emulator:
         self.slots = Slots()
         self._ordinals: Counter[tuple[int | str, ...]] = Counter()
 
-    @classmethod
-    def key_variable(cls) -> str:
-        """The environment variable in which its clients look for the API key."""
-        return f"{cls.name.upper()}_API_KEY"
-
     def app(self) -> web.Application:
         """A fresh web application with this provider's routes."""
         app = web.Application(client_max_size=64 << 20)

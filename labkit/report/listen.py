@@ -17,13 +17,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from labkit.engine.run import call_spec
-from labkit.engine.workers import pool
+from labkit.engine import store
+from labkit.engine.calls import Finished, run_jobs
+from labkit.engine.experiment import call_spec
+from labkit.engine.workload import Job
 from labkit.errors import UsageError
 from labkit.report.palette import ACCENT, INK, MAIN, SOFT
 from labkit.settings import Settings
-from labkit.tunnel.record import CallRecord
-from labkit.tunnel.worker import CallSpec, run_call
+from labkit.tunnel.spec import CallSpec
 from labkit.world.scene import SAMPLE_RATE_HZ
 
 BEFORE_S = 1.0
@@ -117,15 +118,16 @@ def listen(row: pd.Series | Mapping[str, Any], *, after_s: float = AFTER_S) -> M
             f"the row has no {', '.join(missing)}; give a whole row of a turns table, such as "
             "results.turns.iloc[0]"
         )
-    record = pool(1).submit(run_call, _spec(given)).result()
+    spec = _spec(given)
+    (call,) = run_jobs([Job(0, spec, store.key(spec))])
     turn = int(given["turn"])
     started_s = float(given["at_caller_started_s"])
-    _same(record, turn, started_s)
+    _same(call, turn, started_s)
     stopped_s = float(given["at_caller_stopped_s"])
     heard_s = float(given.get("at_reply_heard_s", math.nan))
     last_s = max(stopped_s, heard_s if heard_s == heard_s else stopped_s) + after_s
-    assert record.tracks is not None
-    stereo = np.stack(record.tracks, axis=1)
+    assert call.tracks is not None
+    stereo = np.stack(call.tracks, axis=1)
     first = max(round((started_s - BEFORE_S) * SAMPLE_RATE_HZ), 0)
     stereo = stereo[first : round(last_s * SAMPLE_RATE_HZ)]
     return Moment(stereo, SAMPLE_RATE_HZ, first / SAMPLE_RATE_HZ, given)
@@ -146,13 +148,14 @@ def _spec(row: Mapping[str, Any]) -> CallSpec:
     return replace(spec, call=int(row["call"]), tracks=True)
 
 
-def _same(record: CallRecord, turn: int, started_s: float) -> None:
-    if record.status != "ok" and turn >= len(record.turns):
-        raise ListenError(f"call {record.call} fails when it is run again: {record.error}")
-    found_s = record.turns[turn].started_s
+def _same(call: Finished, turn: int, started_s: float) -> None:
+    name, turns = call.job.spec.call, call.rows["turns"]
+    if turn >= len(turns):
+        raise ListenError(f"call {name} fails when it is run again: {call.rows['call']['error']}")
+    found_s = float(turns[turn]["at_caller_started_s"])
     if abs(found_s - started_s) > 1e-6:
         raise ListenError(
-            f"run again, turn {turn} of call {record.call} begins at {found_s:.3f} s and not at "
+            f"run again, turn {turn} of call {name} begins at {found_s:.3f} s and not at "
             f"{started_s:.3f} s: the table was made by another version of labkit or of the agent"
         )
 

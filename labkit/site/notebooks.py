@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from labkit.engine.workers import n_workers
 from labkit.errors import UsageError
 from labkit.report.saving import checkout, figures_dir
 
@@ -34,6 +35,8 @@ class NotebookError(UsageError):
 
 class NotebookFailed(NotebookError):
     """A notebook that ran and stopped in a cell; the message names the cell."""
+
+    exit_code = 1
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,7 @@ def plan(
     if "figures_to" in known:
         values["figures_to"] = _SCRATCH if as_committed else _inside(to / "figures")
     if "workers" in known:
-        values["workers"] = workers or len(os.sched_getaffinity(0))
+        values["workers"] = n_workers(workers)
     return values | given
 
 
@@ -256,6 +259,7 @@ def _this_python() -> Iterator[None]:
             "env": {
                 "PYTHONPATH": os.pathsep.join(paths),
                 "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+                "TQDM_DISABLE": "1",  # nobody watches, and a page keeps what was shown
             },
         }  # fmt: skip
         (spec / "kernel.json").write_text(json.dumps(kernel))

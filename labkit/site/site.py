@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from pathlib import Path
 
-from labkit.engine.tables import code_version
+from labkit.engine.provenance import code_version
 from labkit.report.saving import checkout
 from labkit.site import gallery
 from labkit.site.notebooks import (

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from labkit.providers.profile import load_profiles
-from labkit.providers.registry import EMULATORS
+from labkit.providers.registry import emulators
 from labkit.providers.stt import STTEmulator
 from labkit.settings import SettingError
 from labkit.world.scene import Scene
@@ -40,7 +40,7 @@ async def open_servers(
     keys = frozenset({key}) if key else None
     ports: dict[str, int] = {}
     runners: list[web.AppRunner] = []
-    for offset, (name, cls) in enumerate(sorted(EMULATORS.items())):
+    for offset, (name, cls) in enumerate(sorted(emulators().items())):
         more = {"clips": corpus.clips} if issubclass(cls, STTEmulator) else {}
         emulator = cls(profiles[name], lambda: scene, api_keys=keys, **more)
         runner = web.AppRunner(emulator.app(), access_log=None, keepalive_timeout=3600)
@@ -69,7 +69,7 @@ def serve(
     async def main() -> None:
         ports, runners = await open_servers(profile, first_port, key)
         for name, port in ports.items():
-            say(f"{name:<10} base_url=http://127.0.0.1:{port}{EMULATORS[name].base_path}")
+            say(f"{name:<10} base_url=http://127.0.0.1:{port}{emulators()[name].base_path}")
         say("Ctrl-C ends it")
         try:
             await asyncio.Event().wait()

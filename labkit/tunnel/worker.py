@@ -7,46 +7,30 @@ data. A call therefore gives the same record whichever worker runs it, and after
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import logging
 import os
+import random
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from labkit.providers.registry import EMULATORS
+import numpy as np
 
-THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-KEYS = {cls.key_variable(): f"tunnel-{name}-key" for name, cls in EMULATORS.items()}
-"""The variable of each provider's API key, and the key that is good inside the tunnel."""
-
-ENVIRONMENT = {
-    **THREADS,
-    # set iteration order reaches timing
-    "PYTHONHASHSEED": "0",
-    # the SDK's loop monitor would watch a clock that jumps
-    "LIVEKIT_AGENTS_LOOP_BLOCK_WARN_MS": "0",
-    **KEYS,
-}
-"""What a worker's environment must hold before its interpreter starts."""
-
-import asyncio  # noqa: E402
-import gc  # noqa: E402
-import logging  # noqa: E402
-import random  # noqa: E402
-import time  # noqa: E402
-from collections.abc import Callable  # noqa: E402
-from dataclasses import dataclass, field  # noqa: E402
-from typing import TYPE_CHECKING, Any  # noqa: E402
-
-import numpy as np  # noqa: E402
-
-from labkit.providers.collector import Collector  # noqa: E402
-from labkit.providers.profile import load_profiles  # noqa: E402
-from labkit.settings import Settings, Value  # noqa: E402
-from labkit.tunnel import blocking, clock  # noqa: E402
-from labkit.tunnel.agentfile import find_agent, load_agent  # noqa: E402
-from labkit.tunnel.gateway import Gateway  # noqa: E402
-from labkit.tunnel.link import Link  # noqa: E402
-from labkit.tunnel.network import Authority, Host, Network, NetworkLoop, guard_lookups, listen  # noqa: E402
-from labkit.tunnel.record import Backchannel, CallerTurn, CallRecord, ReplySegment  # noqa: E402
-from labkit.tunnel.sources import line_that_names  # noqa: E402
-from labkit.world.scene import SAMPLE_RATE_HZ, Scene  # noqa: E402
+from labkit.providers.collector import Collector
+from labkit.providers.profile import load_profiles
+from labkit.providers.registry import emulators, key_variable
+from labkit.settings import Settings
+from labkit.tunnel import blocking, clock
+from labkit.tunnel.agentfile import find_agent, load_agent
+from labkit.tunnel.gateway import Gateway
+from labkit.tunnel.link import Link
+from labkit.tunnel.network import Authority, Host, Network, NetworkLoop, guard_lookups, listen
+from labkit.tunnel.record import Backchannel, CallerTurn, CallRecord, ReplySegment
+from labkit.tunnel.sources import line_that_names
+from labkit.tunnel.spec import ENVIRONMENT, KEYS, CallSpec
+from labkit.world.scene import SAMPLE_RATE_HZ, Scene
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -59,29 +43,6 @@ if TYPE_CHECKING:
 
 _TURN_LIMIT_S = 60.0
 _CALL_LIMIT_S = 60.0
-
-
-@dataclass(frozen=True)
-class CallSpec:
-    """One call to be run.
-
-    Attributes:
-        agent: A built-in agent's name, ``path.py`` or ``path.py:object``.
-        settings: What differs from the default settings.
-        seed: The study's base seed.
-        call: Index of the call.
-        n_turns: How many turns the caller takes.
-        virtual: Virtual clock, or the wall's.
-        tracks: Whether to keep the caller's two audio tracks.
-    """
-
-    agent: str
-    settings: dict[str, Value] = field(default_factory=dict)
-    seed: int = 7
-    call: int = 0
-    n_turns: int = 5
-    virtual: bool = True
-    tracks: bool = False
 
 
 class Worker:
@@ -180,8 +141,8 @@ class Worker:
         profiles = load_profiles(settings.text("profile") or None, settings.figures)
         scene = _SceneBox()
         return {
-            name: cls(profiles[name], scene, api_keys=frozenset({KEYS[cls.key_variable()]}))
-            for name, cls in EMULATORS.items()
+            name: cls(profiles[name], scene, api_keys=frozenset({KEYS[key_variable(name)]}))
+            for name, cls in emulators().items()
         }
 
 

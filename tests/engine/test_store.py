@@ -14,7 +14,7 @@ import pytest
 
 from labkit.engine import store
 from labkit.engine.encoding import encode
-from labkit.tunnel.worker import CallSpec
+from labkit.tunnel.spec import CallSpec
 
 PACKAGE = Path(store.__file__).resolve().parents[1]
 NOTEBOOKS = PACKAGE.parent / "notebooks"
@@ -130,6 +130,7 @@ def test_a_profile_counts_by_what_it_says(tmp_path: Path) -> None:
     ("file", "counts"),
     [
         ("providers/openai_stream.py", True),
+        ("world/dialogue.py", True),
         ("callers/caller.py", True),
         ("tunnel/clock.py", True),
         ("measure/timeline.py", True),
@@ -137,7 +138,7 @@ def test_a_profile_counts_by_what_it_says(tmp_path: Path) -> None:
         ("settings.py", True),
         ("evidence/statistics.py", False),
         ("report/figures.py", False),
-        ("cli.py", False),
+        ("cli/run.py", False),
         ("agents/push_to_talk.py", False),
     ],
 )

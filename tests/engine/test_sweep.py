@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
@@ -19,14 +20,19 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import tqdm.auto
 
-from labkit.engine import store, sweep
+from labkit.engine import calls, store, sweep, tables, workers
+from labkit.engine.calls import Answer
 from labkit.engine.encoding import decode, encode
 from labkit.engine.experiment import Experiment
+from labkit.engine.progress import reported
+from labkit.engine.run import run
+from labkit.engine.workload import Job
 from labkit.errors import UsageError
 from labkit.evidence.points import by_point, failures
 from labkit.paths import agents_dir, cache_dir
-from labkit.tunnel.worker import CallSpec
+from labkit.tunnel.spec import CallSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 LABKIT = [sys.executable, "-m", "labkit"]
@@ -73,11 +79,11 @@ class Fragile:
 
     def __init__(self, crowd: int, deadly: set[int], kills: set[int]) -> None:
         self.crowd, self.deadly, self.kills = crowd, deadly, kills
-        self.under_way: dict[Future[bytes], int] = {}
+        self.under_way: dict[Future[Answer], int] = {}
         self.batches: list[list[int]] = []
 
-    def submit(self, func: Callable[..., Any], spec: CallSpec, key: str) -> Future[bytes]:
-        future: Future[bytes] = Future()
+    def submit(self, func: Callable[..., Any], spec: CallSpec, key: str) -> Future[Answer]:
+        future: Future[Answer] = Future()
         self.under_way[future] = spec.call
         if len(self.under_way) == 1:  # one timer a batch: a left-over would cut the next one short
             threading.Timer(0.2, self.settle).start()
@@ -93,14 +99,16 @@ class Fragile:
             if dead:
                 future.set_exception(BrokenExecutor("killed"))
             else:
-                future.set_result(encode({"turns": [], "call": {"call": call, "error": ""}}))
+                rows = {"turns": [], "call": {"call": call, "error": ""}}
+                future.set_result(Answer(encode(rows)))
 
     def close(self, at_once: bool = False) -> None: ...
 
 
 def errors(there: Fragile, n: int) -> dict[int, str]:
-    jobs = [sweep.Job(0, CallSpec("vanilla", call=i), str(i)) for i in range(n)]
-    return {job.spec.call: decode(b)["call"]["error"] for job, b in sweep._run(jobs, there)}
+    jobs = [Job(0, CallSpec("vanilla", call=i), str(i)) for i in range(n)]
+    ended = calls._run(jobs, there)
+    return {job.spec.call: decode(a.rows)["call"]["error"] for job, a in ended}
 
 
 def test_only_the_guilty_call_is_given_up() -> None:
@@ -169,6 +177,86 @@ def test_an_agent_that_changes_under_way_leaves_nothing_false(tmp_path: Path, ca
     counted = Counted()
     sweep.sweep(experiment, progress=counted)
     assert counted.ran == 3
+
+
+@pytest.mark.slow
+def test_a_run_is_a_sweep_of_one_arm(tmp_path: Path, cache: Path) -> None:
+    """Its calls are the sweep's; its settings are columns, as they are that of nothing swept."""
+    changes = {**SHORT, "links.openai.rtt_s": 0.2}
+    first = run("vanilla", calls=2, turns=1, settings=changes)
+    assert first.n_known == 0
+    assert list(first.turns.columns[6:8]) == ["caller.dialogue", "links.openai.rtt_s"]
+    assert "replay" not in first.calls
+    counted = Counted()
+    again = run("vanilla", calls=3, turns=1, settings=changes, progress=counted)
+    assert counted.ran == 1 and again.n_known == 2
+    values = again.turns[again.turns["call"] < 2]
+    pd.testing.assert_frame_equal(values, first.turns)
+    swept = sweep.sweep(Experiment({"vanilla": "vanilla"}, settings=changes, calls=3, turns=1))
+    assert swept.n_known == 3
+    shared = [c for c in again.turns if c in swept.turns]
+    pd.testing.assert_frame_equal(swept.turns, again.turns[shared])
+    anew = run("vanilla", calls=3, turns=1, settings=changes, fresh=True)
+    assert anew.n_known == 0 and anew.digest == again.digest
+    heard = run("vanilla", calls=1, turns=1, settings=changes, tracks=tmp_path / "calls")
+    assert heard.n_known == 0 and (tmp_path / "calls" / "call-0000.wav").stat().st_size > 44
+    pd.testing.assert_frame_equal(heard.turns, first.turns[first.turns["call"] < 1])
+
+
+PROBE = """
+import sys
+import labkit as lab
+results = lab.run(calls=1, turns=1)
+heavy = ("livekit", "aiohttp", "matplotlib", "scipy", "loky", "tqdm", "IPython")
+print(results.n_known, [name for name in heavy if name in sys.modules])
+"""
+
+
+@pytest.mark.slow
+def test_a_known_run_starts_no_worker_and_loads_little(tmp_path: Path, cache: Path) -> None:
+    said = [
+        subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=120)
+        for _ in range(2)
+    ]
+    assert [done.stderr for done in said] == ["", ""], "a script that is no terminal sees no bar"
+    assert said[0].stdout.startswith("0 [") and "'loky'" in said[0].stdout
+    assert said[1].stdout == "1 []\n"
+    done = labkit("run", "--calls", "1", "--turns", "1", cwd=tmp_path)
+    assert "1 of 1 calls were known" in done.stdout
+    done = labkit("run", "--calls", "1", "--turns", "1", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["n_known"] == 1
+
+
+def test_the_bar_counts_known_calls_and_leaves_them_out_of_the_time_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    class Bar(tqdm.auto.tqdm):
+        instances: list[Any] = []  # noqa: RUF012
+
+        def __init__(self, *given: Any, **more: Any) -> None:
+            super().__init__(*given, file=Terminal(), ncols=100, mininterval=0, **more)
+            self.instances.append(self)
+
+    monkeypatch.setattr(tqdm.auto, "tqdm", Bar)
+    with reported(None, 90, 100) as tell:
+        tell(91, 100)
+        tell(95, 100)
+        (bar,) = Bar.instances
+        state = bar.format_dict
+        assert (state["initial"], state["n"], state["total"]) == (90, 95, 100)
+        state |= {"elapsed": 10.0, "rate": None}  # five calls in ten seconds, so five more take ten
+        assert "00:10<00:10" in bar.format_meter(**state)
+        assert "calls (90 known already)" in bar.fp.getvalue()
+
+
+def test_no_more_workers_than_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    assert workers.n_workers(0) == 8 and workers.n_workers(3) == 3
+    assert [workers.Local(8, jobs).crowd for jobs in (2, 20, None)] == [2, 8, 8]
 
 
 # ---------------------------------------------------------------------------- failures
@@ -240,7 +328,7 @@ def test_a_replayed_call_is_the_same_call(cache: Path) -> None:
 
 def test_points_of_a_table_without_turns() -> None:
     calls = {"arm": ["a"], "x": [1.0], "call": [0], "status": ["failed"], "error": ["why"]}
-    results = sweep.tables.Results(pd.DataFrame(), pd.DataFrame({**calls, "replay": ["do"]}))
+    results = tables.Results(pd.DataFrame(), pd.DataFrame({**calls, "replay": ["do"]}))
     (row,) = by_point(results, ["x"]).to_dict("records")
     assert row["failed_calls"] == 1 and row["error"] == "why" and row["p50_s"] != row["p50_s"]
     assert failures(results).to_dict("records") == [
@@ -269,7 +357,7 @@ def test_a_dry_run_lists_points_and_runs_nothing(tmp_path: Path, cache: Path) ->
     assert [row["n_known"] for row in found["points"]] == [0] * 4
     assert found["points"][1]["caller.persona"] == "terse"
     assert found["expected_s"] is None, "nothing is known of the speed"
-    assert not (cache / "calls.sqlite").exists() or not sweep.store.CallStore().latest(1)
+    assert not (cache / "calls.sqlite").exists() or not store.CallStore().latest(1)
 
 
 BAD = {
@@ -289,6 +377,9 @@ BAD = {
     "out": (["vanilla", "--out", "x.csv"], ["x.csv", ".parquet"]),
     "a parameter": (["00", "--grid", "n_cals=3"], ["'n_cals'", "did you mean n_calls?"]),
     "no parameter": (["00"], ["at least one parameter"]),
+    "a notebook's scheduler": (
+        ["00", "--grid", "n_calls=2", "--scheduler", "tcp://a:1"], ["--scheduler is for agents"],
+    ),
     "a scheduler": (["vanilla", "--scheduler", "nowhere"], ["nowhere", "tcp://HOST:PORT"]),
 }  # fmt: skip
 
@@ -309,8 +400,8 @@ def test_bad_input_gets_one_clear_line(what: str, tmp_path: Path, cache: Path) -
 
 
 def test_numbers_are_checked_before_anything_runs() -> None:
-    with pytest.raises(UsageError, match="workers=0"):
-        sweep.sweep(Experiment({"a": "vanilla"}), workers=0)
+    with pytest.raises(UsageError, match="workers=-1: must be at least 1, or 0 for one per core"):
+        sweep.sweep(Experiment({"a": "vanilla"}), workers=-1)
     with pytest.raises(UsageError, match="calls=0"):
         sweep.sweep(Experiment({"a": "vanilla"}, calls=0))
 

@@ -13,8 +13,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from labkit.engine.calls import Finished
 from labkit.engine.experiment import Arm, Experiment
-from labkit.engine.sweep import Job, sweep
+from labkit.engine.sweep import sweep
+from labkit.engine.workload import Job
 from labkit.errors import UsageError
 from labkit.explorer import refine
 from labkit.explorer.explore import Explorer, explore
@@ -36,7 +38,7 @@ class Hand:
         self.allowed = threading.Semaphore(0)
         self.ran: list[Job] = []
 
-    def collect(self, jobs: Iterator[Job], n_workers: int, kept: Any) -> Iterator[tuple[Job, Any]]:
+    def run_jobs(self, jobs: Iterator[Job], workers: int, kept: Any) -> Iterator[Finished]:
         for job in jobs:
             if not self.allowed.acquire(timeout=20):
                 raise RuntimeError("nobody let this call end")
@@ -46,7 +48,8 @@ class Hand:
             call = {"call": job.spec.call, "status": "failed" if failed else "ok"}
             turn = {"call": job.spec.call, "turn": 0, "response_latency_s": chosen}
             error = "no such thing" if failed else ""
-            yield job, {"turns": [] if failed else [turn], "call": {**call, "error": error}}
+            rows = {"turns": [] if failed else [turn], "call": {**call, "error": error}}
+            yield Finished(job, rows)
 
 
 class Told:
@@ -72,7 +75,7 @@ class Told:
 def hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hand:
     own = Hand()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(refine, "collect", own.collect)
+    monkeypatch.setattr(refine, "run_jobs", own.run_jobs)
     monkeypatch.setattr(refine, "close_pool", lambda _: None)
     return own
 
@@ -160,11 +163,11 @@ def test_trouble_is_told_and_the_next_choice_is_served(
     def broken(*_: Any, **__: Any) -> Iterator[Any]:
         raise OSError("no space left")
 
-    monkeypatch.setattr(refine, "collect", broken)
+    monkeypatch.setattr(refine, "run_jobs", broken)
     own.choose({}, SLOW)
     seen = told.until(lambda p: bool(p.errors))
     assert seen.errors == ("OSError: no space left",) and not seen.running
-    monkeypatch.setattr(refine, "collect", hand.collect)
+    monkeypatch.setattr(refine, "run_jobs", hand.run_jobs)
     hand.allowed.release(100)
     own.choose({}, FAST)
     told.until(lambda p: p.n_calls == 4)
@@ -201,27 +204,27 @@ def painted(own: Explorer, condition: Callable[[], bool]) -> None:
     until = time.monotonic() + 60
     while not condition() and time.monotonic() < until:
         time.sleep(0.05)
-    assert condition(), own._status.value
+    assert condition(), own.view.status.value
 
 
 @pytest.mark.slow
 def test_turning_a_knob_changes_the_figures(explorer: Explorer) -> None:
     explorer.wait(8)
-    painted(explorer, lambda: "at rest: 8 turns of 8" in explorer._status.value)
-    before = bytes(explorer._frontier.value)
-    assert before.startswith(PNG) and bytes(explorer._waterfall.value).startswith(PNG)
-    assert "saves 0 [0 – 0]" in explorer._status.value
+    painted(explorer, lambda: "at rest: 8 turns of 8" in explorer.view.status.value)
+    before = bytes(explorer.view.frontier.value)
+    assert before.startswith(PNG) and bytes(explorer.view.waterfall.value).startswith(PNG)
+    assert "saves 0 [0 – 0]" in explorer.view.status.value
     explorer.knobs["endpointing.min_delay_s"].value = 1.0
     assert explorer.chosen == {"endpointing.min_delay_s": 1.0}
     assert explorer.wait(8).n_calls == 4
-    painted(explorer, lambda: "at rest: 8 turns of 8" in explorer._status.value)
-    assert bytes(explorer._frontier.value) != before
-    assert "endpointing, turn detector" in explorer._stages.value
+    painted(explorer, lambda: "at rest: 8 turns of 8" in explorer.view.status.value)
+    assert bytes(explorer.view.frontier.value) != before
+    assert "endpointing, turn detector" in explorer.view.stages.value
     results = explorer.results()
     assert list(results.arms) == ["baseline", "chosen"] and len(results.turns) == 16
     sides = [t["response_latency_s"].median() for t in (arm.turns for arm in results.arms.values())]
     assert sides[1] - sides[0] > 0.05, "0.7 s more of waiting is seen, but for what overlapped"
-    assert '"endpointing": {"min_delay": 1.0}' in explorer._code.value
+    assert '"endpointing": {"min_delay": 1.0}' in explorer.view.code.value
 
 
 @pytest.mark.slow
@@ -229,11 +232,11 @@ def test_what_the_sdk_refuses_is_said(explorer: Explorer) -> None:
     explorer.choose({"vad.min_silence_s": 0.1, "endpointing.min_delay_s": None})
     now = explorer.wait(8)
     assert now.errors and "min_silence_duration" in now.errors[0]
-    painted(explorer, lambda: "failed: ValueError" in explorer._status.value)
-    assert bytes(explorer._frontier.value) == b"", "no picture of other settings is left"
+    painted(explorer, lambda: "failed: ValueError" in explorer.view.status.value)
+    assert bytes(explorer.view.frontier.value) == b"", "no picture of other settings is left"
     explorer.choose({"vad.min_silence_s": None})
     explorer.wait(8)
-    painted(explorer, lambda: bytes(explorer._frontier.value).startswith(PNG))
+    painted(explorer, lambda: bytes(explorer.view.frontier.value).startswith(PNG))
 
 
 @pytest.mark.slow
@@ -327,7 +330,6 @@ def test_the_code_does_what_the_settings_do(tmp_path: Path) -> None:
         arms[f"pasted {i}"] = str(tmp_path / f"pasted_{i}.py")
     results = sweep(
         Experiment(arms, settings={"caller.dialogue": "order_status"}, calls=1, turns=3),
-        workers=2,
     )
     failed = results.calls[results.calls["status"] != "ok"]
     assert not len(failed), dict(zip(failed["arm"], failed["error"], strict=True))

@@ -1,4 +1,4 @@
-"""A notebook at every point of a grid: each once, and again only when something changed."""
+"""A notebook at every point of a grid."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from labkit.site.grid import points, sweep_notebook
+from labkit.site.grid import places_of, sweep_notebook
 from labkit.site.notebooks import NotebookError, find
 
 CODE = ["# what for\n", "result = width * 2\n", "assert width < 9\n", "print(result)\n"]
@@ -46,13 +46,13 @@ def notebook(tmp_path: Path) -> Path:
 def sweep(path: Path, *widths: int) -> tuple[list[dict[str, Any]], list[tuple[int, int]]]:
     told: list[tuple[int, int]] = []
     own = find(str(path))
-    wanted = points(own, [{"width": w} for w in widths], "default", path.parent / "out")
-    table = sweep_notebook(own, wanted, workers=1, progress=lambda *now: told.append(now))
+    wanted = places_of(own, [{"width": w} for w in widths], "default", path.parent / "out")
+    table = sweep_notebook(own, wanted, progress=lambda *now: told.append(now))
     return table.to_dict("records"), told
 
 
-def test_points_run_once_and_failures_are_rows(notebook: Path) -> None:
-    rows, told = sweep(notebook, 2, 9)
+def test_every_point_is_run_and_failures_are_rows(notebook: Path) -> None:
+    rows, told = sweep(notebook, 2, 9, 2)
     assert told == [(0, 2), (1, 2), (2, 2)]
     assert [row["width"] for row in rows] == ["2", "9"]
     assert [row["status"] for row in rows] == ["ok", "failed"]
@@ -61,31 +61,6 @@ def test_points_run_once_and_failures_are_rows(notebook: Path) -> None:
     assert Path(rows[0]["page"]).is_file()
     folder = notebook.parent / "out" / "99_width" / "width=2"
     assert '"4' in (folder / "notebooks" / notebook.name).read_text().replace("\\n", '"')
-    # what is known stays, what failed is tried again
-    rows, told = sweep(notebook, 2, 9)
-    assert told == [(1, 2), (2, 2)]
-    assert [row["status"] for row in rows] == ["ok", "failed"]
-
-
-def known(path: Path) -> bool:
-    (point,) = points(find(str(path)), [{"width": 2}], "default", path.parent / "out")
-    return point.known is not None
-
-
-def test_a_comment_changes_nothing_and_a_line_does(notebook: Path) -> None:
-    sweep(notebook, 2)
-    assert known(notebook)
-    write(notebook, ["# another word\n", *CODE[1:]])
-    assert known(notebook)
-    write(notebook, CODE, prose="# How broad?")
-    assert not known(notebook), "the page shows the prose"
-    write(notebook, [*CODE, "result += 1\n"])
-    assert not known(notebook)
-    write(notebook, CODE)
-    assert known(notebook)
-    page = notebook.parent / "out" / "99_width" / "width=2" / "99_width.html"
-    page.unlink()
-    assert not known(notebook)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +70,7 @@ def test_a_comment_changes_nothing_and_a_line_does(notebook: Path) -> None:
 )  # fmt: skip
 def test_what_cannot_run_is_refused(notebook: Path, place: dict[str, object], words: str) -> None:
     with pytest.raises(NotebookError, match=words.replace("?", r"\?")):
-        points(find(str(notebook)), [{"width": 2}, place], "default", notebook.parent / "out")
+        places_of(find(str(notebook)), [{"width": 2}, place], "default", notebook.parent / "out")
 
 
 @pytest.mark.slow

@@ -1,0 +1,32 @@
+"""The command line. Thin: each command checks its words, calls the library and prints."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from labkit.cli.compare import compare
+from labkit.cli.reports import notebook, report
+from labkit.cli.run import run
+from labkit.cli.sweep import sweep
+from labkit.cli.tools import config, doctor, serve
+
+app = typer.Typer(
+    name="labkit",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="A wind tunnel for LiveKit voice agents: real agents, emulated providers, virtual time.",
+)
+for command in (run, compare, sweep, config, doctor, serve, notebook, report):
+    app.command()(command)
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,112 @@
+"""What the commands share: their options, how they print, and how they end."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from labkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from labkit.engine.progress import Progress
+    from labkit.engine.tables import Results
+
+out = Console()
+err = Console(stderr=True)
+
+Calls = Annotated[int, typer.Option(help="How many calls, at each point of each arm.")]
+Turns = Annotated[int, typer.Option(help="Caller turns in each call.")]
+Seed = Annotated[int, typer.Option(help="Everything random follows from it.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Change a setting; see `labkit config`."),
+]
+Workers = Annotated[int, typer.Option(help="Worker processes; 0: one per core.")]
+Scheduler = Annotated[
+    str | None, typer.Option(help="Run on a Dask cluster: tcp://HOST:PORT of its scheduler.")
+]
+Fresh = Annotated[bool, typer.Option(help="Also run the calls that are known already.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Write the turns here (.parquet).")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Preset = Annotated[str, typer.Option(help="`smoke`, `default` or `full`.")]
+
+
+@contextmanager
+def usage() -> Iterator[None]:
+    """Turns a usage error into one clear line and its exit code."""
+    try:
+        yield
+    except UsageError as e:
+        err.print(f"labkit: {e}", style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(e.exit_code) from None
+
+
+def bar(json_: bool) -> Progress | None:
+    """A progress bar for people, silence for machines."""
+    from labkit.engine.progress import quiet
+
+    return quiet if json_ else None
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2))
+
+
+def table(title: str, columns: Sequence[str], left: Sequence[str] = ()) -> Table:
+    """An empty table of figures; the first column and those in ``left`` hold words."""
+    made = Table(title=title or None, title_justify="left")
+    for name in columns:
+        words = name == columns[0] or name in left
+        made.add_column(name, justify="left" if words else "right", overflow="fold")
+    return made
+
+
+def tell(text: str) -> None:
+    """A line for people."""
+    out.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def end(results: Results, out_file: Path | None, json_: bool) -> None:
+    """Says what was known, what failed and where the tables are, and exits if not all is well."""
+    if not json_:
+        tell(f"{results.n_known} of {len(results.calls)} calls were known; {results.wall_s:.1f} s")
+        if out_file is not None:
+            tell(f"turns, calls and provenance: {out_file}")
+    failed = results.calls[results.calls["status"] != "ok"] if len(results.calls) else ()
+    if results.interrupted:
+        err.print(
+            f"interrupted after {len(results.calls)} finished calls; the same command goes on "
+            "from here",
+            style="yellow",
+        )
+        raise typer.Exit(130)
+    if len(failed):
+        raise typer.Exit(1)
+
+
+def complain(where: str, error: str, replay: str = "") -> None:
+    """A line about a failure, and the command that runs it again."""
+    text = f"{where} failed: {error}" + (f"\n  {replay}" if replay else "")
+    err.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+def with_ci(value: str, low: str, high: str) -> str:
+    """A figure and its confidence interval, as formatted already."""
+    return f"{value} [{low} – {high}]" if value != "–" else value
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it."""
+    if math.isnan(seconds):
+        return "unknown time"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,100 @@
+"""``labkit run``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from labkit.cli import console
+from labkit.engine.experiment import N_CALLS
+from labkit.tunnel.spec import N_TURNS, SEED
+
+if TYPE_CHECKING:
+    from labkit.engine.tables import Results
+
+
+def run(
+    agent: Annotated[
+        str, typer.Argument(help="A built-in agent, `path.py` or `path.py:object`.")
+    ] = "vanilla",
+    calls: console.Calls = N_CALLS,
+    turns: console.Turns = N_TURNS,
+    seed: console.Seed = SEED,
+    set_: console.Set = None,
+    first: Annotated[int, typer.Option(help="Index of the first call, to repeat one.")] = 0,
+    clock: Annotated[str, typer.Option(help="`virtual`, or `wall` for real time.")] = "virtual",
+    workers: console.Workers = 0,
+    scheduler: console.Scheduler = None,
+    fresh: console.Fresh = False,
+    out_file: console.Out = None,
+    wav: Annotated[
+        Path | None,
+        typer.Option(help="Write one stereo WAV per call into this folder; runs every call."),
+    ] = None,
+    json_: console.Json = False,
+) -> None:
+    """Run one agent against simulated callers and say where the milliseconds go."""
+    from labkit.engine.run import run as run_arm
+    from labkit.settings import parse_assignments
+
+    with console.usage():
+        results = run_arm(
+            agent,
+            calls=calls,
+            turns=turns,
+            seed=seed,
+            settings=parse_assignments(set_ or []),
+            clock=clock,
+            workers=workers,
+            scheduler=scheduler,
+            fresh=fresh,
+            out=out_file,
+            tracks=wav,
+            first=first,
+            progress=console.bar(json_),
+        )
+    from labkit.evidence.summary import figures
+
+    found = figures(results) | {"n_known": results.n_known}
+    if json_:
+        console.print_json(found)
+    else:
+        _print(agent, results, found)
+    console.end(results, out_file, json_)
+
+
+def _print(agent: str, results: Results, found: dict[str, Any]) -> None:
+    from labkit.evidence.summary import OUTCOMES, ms, percent
+    from labkit.measure.stages import STAGES
+
+    for call in results.calls[results.calls["status"] != "ok"].to_dict("records"):
+        console.complain(f"call {call['call']}", call["error"])
+    latency = console.table(f"{agent}: response latency (mouth-to-ear)", ("", "ms", "95% CI"))
+    latency.min_width = 52
+    for p in (50, 95, 99):
+        low, high = found[f"p{p}_ci_s"]
+        latency.add_row(f"p{p}", ms(found[f"p{p}_s"]), f"{ms(low)} – {ms(high)}")
+    stages = console.table(
+        "where it goes (mean over answered turns)",
+        ("stage", "ms", "owner", "what it is"),
+        left=("owner", "what it is"),
+    )
+    for name, (owner, meaning) in STAGES.items():
+        stages.add_row(name.removesuffix("_s"), ms(found["stages_s"].get(name)), owner, meaning)
+    harm = console.table("outcomes", ("outcome", "% of turns", "95% CI"))
+    for outcome in OUTCOMES:
+        low, high = found[f"{outcome}_rate_ci"] or (None, None)
+        harm.add_row(
+            outcome, percent(found[f"{outcome}_rate"]), f"{percent(low)} – {percent(high)}"
+        )
+    for table in (latency, stages, harm):
+        console.out.print(table)
+    console.tell(
+        f"{found['n_turns']} turns in {found['n_calls']} calls; {found['simulated_s']:,.0f} s of "
+        f"conversation; largest residual {ms(found['residual_s'])} ms; digest {found['digest']}"
+    )
+    first = results.calls.iloc[0] if len(results.calls) else None
+    if first is not None and first.get("overrides"):
+        console.tell(f"set from outside the agent file: {first['overrides']}")

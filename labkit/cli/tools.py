@@ -1,0 +1,94 @@
+"""``labkit config``, ``doctor`` and ``serve``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from labkit.cli import console
+
+
+def config(
+    name: Annotated[str | None, typer.Argument(help="Only names that contain this.")] = None,
+    json_: console.Json = False,
+) -> None:
+    """List every setting: its unit, default, meaning and source."""
+    from labkit.settings import FAMILIES, SETTINGS, SettingError, Settings
+
+    chosen = [s for s in SETTINGS.values() if name is None or name in s.name]
+    with console.usage():
+        if not chosen:
+            Settings({str(name): ""})
+            raise SettingError(f"no setting contains {name!r}")
+    if json_:
+        rows = [
+            {
+                "name": s.name,
+                "default": s.default,
+                "unit": s.unit,
+                "choices": list(s.choices),
+                "help": s.help,
+                "source": s.source,
+            }
+            for s in chosen
+        ]
+        console.print_json(rows)
+        return
+    table = Table(show_lines=False)
+    for column in ("setting", "default", "unit", "meaning", "source"):
+        table.add_column(column, overflow="fold")
+    for s in chosen:
+        default = "agent's" if s.default is None else str(s.default)
+        meaning = s.help + (f" ({', '.join(s.choices)})" if s.choices else "")
+        table.add_row(s.name, default, s.unit, meaning, s.source)
+    console.out.print(table)
+    for family, meaning in FAMILIES.items():
+        console.out.print(f"{family}: {meaning}", highlight=False, markup=False)
+
+
+def doctor(json_: console.Json = False) -> None:
+    """Tell what is installed, what is missing, and which keys are set (never their values)."""
+    from labkit.doctor import examine
+
+    found = examine()
+    if json_:
+        console.print_json(found)
+    else:
+        table = Table(show_header=False)
+        for group, rows in found.items():
+            if group == "problems":
+                continue
+            table.add_section()
+            for key, value in rows.items():
+                table.add_row(group, key, str(value))
+        console.out.print(table)
+        for problem in found["problems"]:
+            console.err.print(problem, style="red", markup=False)
+        if not found["problems"]:
+            console.out.print("all good", style="green")
+    if found["problems"]:
+        raise typer.Exit(1)
+
+
+def serve(
+    profile: Annotated[
+        Path | None, typer.Option(help="A TOML file laid over the provider profiles.")
+    ] = None,
+    port: Annotated[int, typer.Option(help="First port; one per provider follows. 0: any.")] = 8800,
+    key: Annotated[
+        str | None, typer.Option(help="Accept only this API key; any key by default.")
+    ] = None,
+) -> None:
+    """Serve the emulated providers on loopback, on the wall clock, for any other client."""
+    from labkit.tunnel.serve import serve as run_server
+
+    with console.usage():
+        run_server(
+            str(profile) if profile else None,
+            port,
+            key,
+            lambda text: console.out.print(text, highlight=False, soft_wrap=True),
+        )

@@ -1,0 +1,236 @@
+"""Runs calls on workers and hands over each as it ends. Everything that runs calls does so here.
+
+Rows are stored the moment a call ends, so that whatever is killed loses only the calls in flight,
+and goes on from there when it is run again.
+"""
+
+from __future__ import annotations
+
+import importlib
+import queue
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labkit.engine import store
+from labkit.engine.encoding import Rows, decode, encode
+from labkit.engine.progress import Progress, reported
+from labkit.engine.workers import Workers, born, connect
+from labkit.engine.workload import Job, Workload
+from labkit.errors import UsageError
+from labkit.measure.timeline import call_row, turn_rows
+from labkit.tunnel.record import CallRecord
+from labkit.tunnel.spec import CallSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_TRIES = 3
+"""A call whose worker died this often is given up."""
+
+
+class Changed(RuntimeError):
+    """What a call depends on is not what it was when the run began."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a worker sends back.
+
+    Attributes:
+        rows: The encoded rows of the call.
+        refused: Whether the agent asked for a host that the tunnel does not have.
+        tracks: Caller and agent as the caller heard it, int16 at 16 kHz, if asked for.
+    """
+
+    rows: bytes
+    refused: bool = False
+    tracks: tuple[np.ndarray, np.ndarray] | None = None
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A job whose call has ended: its rows, and its sound if it was asked for."""
+
+    job: Job
+    rows: Rows
+    tracks: tuple[np.ndarray, np.ndarray] | None = None
+
+
+def work_off(
+    work: Workload,
+    *,
+    workers: int = 0,
+    scheduler: str | None = None,
+    fresh: bool = False,
+    tracks: str | Path | None = None,
+    progress: Progress | None = None,
+) -> bool:
+    """Runs the calls of a workload that are not known yet.
+
+    Args:
+        work: What to run; what comes out is added to it.
+        workers: Worker processes of this machine; 0 for one per core.
+        scheduler: Address of a running Dask cluster (``tcp://HOST:PORT``), to run there instead.
+        fresh: Run every call, even those that are known.
+        tracks: A folder for one stereo WAV per call; then every call is run, as the store has none.
+        progress: Called with (calls done, calls in all); a bar by default, see
+            :func:`labkit.engine.progress.reported`.
+
+    Returns:
+        Whether it was interrupted. Finished calls are known then, too.
+
+    Raises:
+        UsageError: the number of workers, the scheduler, or what an agent asks for.
+    """
+    kept = store.CallStore() if work.virtual else None
+    try:
+        if kept and not fresh and tracks is None:
+            work.look_up(kept)
+        missing = work.missing
+        done, total = len(work.jobs) - len(missing), len(work.jobs)
+        if tracks is not None:
+            missing = [replace(j, spec=replace(j.spec, tracks=True)) for j in missing]
+        with reported(progress, done, total) as tell:
+            for call in run_jobs(missing, workers, scheduler, kept):
+                if tracks is not None and call.tracks is not None:
+                    _write_tracks(call, Path(tracks))
+                work.known[call.job.key] = call.rows
+                done += 1
+                tell(done, total)
+    except KeyboardInterrupt:
+        return True
+    finally:
+        if kept:
+            kept.close()
+    return False
+
+
+def run_jobs(
+    jobs: Iterable[Job],
+    workers: int = 0,
+    scheduler: str | None = None,
+    kept: store.CallStore | None = None,
+) -> Iterator[Finished]:
+    """Runs calls and yields each as it ends.
+
+    Args:
+        jobs: What to run, in this order; asked for the next one when there is a worker for it.
+        workers: Worker processes of this machine; 0 for one per core.
+        scheduler: Address of a Dask scheduler, to run there instead.
+        kept: Where the rows of good calls are kept. Failed ones are not, as what made them fail
+            may have been a full disk or want of memory.
+
+    Raises:
+        UsageError: the first call of a point that ended could not be run as asked for, such as an
+            agent file that does not load, or a host that the tunnel does not have.
+    """
+    there = connect(workers, scheduler, len(jobs) if isinstance(jobs, Sized) else None)
+    ended: set[int] = set()
+    try:
+        for job, answer in _run(jobs, there):
+            rows = decode(answer.rows)
+            if answer.refused and job.point not in ended:
+                raise UsageError(rows["call"]["error"])
+            ended.add(job.point)
+            if kept and rows["call"]["status"] == "ok":
+                kept.add(job.key, answer.rows)
+            yield Finished(job, rows, answer.tracks)
+    except BaseException:
+        there.close(at_once=True)
+        raise
+    there.close()
+
+
+def _run(jobs: Iterable[Job], there: Workers) -> Iterator[tuple[Job, Answer]]:
+    """Each job with what its worker sent, as they come.
+
+    Nobody can tell which call was to blame for a worker's death, and all that were under way die
+    with it. Those are run again at the end, each alone, so that only the guilty one is given up.
+    """
+    fresh, suspects = iter(jobs), deque[Job]()
+    deaths: Counter[str] = Counter()
+    running: dict[Future[Answer], Job] = {}
+    ended: queue.SimpleQueue[Future[Answer]] = queue.SimpleQueue()
+
+    def begin(job: Job) -> None:
+        future = there.submit(run_checked, job.spec, job.key)
+        running[future] = job
+        future.add_done_callback(ended.put)
+
+    while True:
+        while len(running) < there.crowd and (job := next(fresh, None)):
+            begin(job)
+        if not running:
+            if not suspects:
+                return
+            begin(suspects.popleft())
+        importlib.import_module("labkit.engine.tables")  # pandas loads while the workers start
+        future = ended.get()
+        job = running.pop(future)
+        try:
+            answer = future.result()
+        except there.lost as e:
+            deaths[job.key] += 1
+            if deaths[job.key] < _TRIES:
+                suspects.append(job)
+                continue
+            reason = str(e).partition("\n")[0]
+            answer = lost_call(job.spec, f"the worker process died: {reason}")
+        except CancelledError:
+            raise UsageError(
+                "the Dask cluster has gone; finished calls are kept: run the same again"
+            ) from None
+        except UsageError:
+            raise
+        except Exception as e:
+            answer = lost_call(job.spec, f"{type(e).__name__}: {e}")
+        yield job, answer
+
+
+def run_checked(spec: CallSpec, key: str) -> Answer:
+    """Runs one call in this worker.
+
+    Raises:
+        Changed: its rows would be kept under a name that does not say what was run.
+        UsageError: it cannot be run as asked for.
+    """
+    from labkit.tunnel.worker import run_call
+
+    record = run_call(spec)
+    answer = Answer(_rows(record), record.refused, record.tracks)
+    if spec.virtual and store.key(spec, born()) != key:
+        raise Changed(
+            "the agent, the data, labkit or its packages are not those that the run began with: "
+            "run it again, in a new session if need be; Dask workers need the same installation"
+        )
+    return answer
+
+
+def lost_call(spec: CallSpec, error: str) -> Answer:
+    """A call of which nothing is left but that it failed."""
+    nan = float("nan")
+    empty: Mapping[str, Any] = dict.fromkeys(("turns", "segments", "providers", "session"), ())
+    return Answer(_rows(CallRecord(
+        call=spec.call, seed=spec.seed, persona="", voice="", line_delay_s=nan,
+        simulated_s=nan, wall_s=nan, status="failed", error=error, **empty,
+    )))  # fmt: skip
+
+
+def _rows(record: CallRecord) -> bytes:
+    return encode({"turns": turn_rows(record), "call": call_row(record)})
+
+
+def _write_tracks(call: Finished, folder: Path) -> None:
+    import numpy as np
+    import soundfile
+
+    from labkit.world.scene import SAMPLE_RATE_HZ
+
+    assert call.tracks is not None
+    folder.mkdir(parents=True, exist_ok=True)
+    stereo = np.stack(call.tracks, axis=1)
+    soundfile.write(folder / f"call-{call.job.spec.call:04d}.wav", stereo, SAMPLE_RATE_HZ)

@@ -1,0 +1,82 @@
+"""Where results come from: the code, the packages, the data and the machine."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from labkit.paths import data_dir
+from labkit.settings import Settings
+
+PACKAGES = (
+    "livekit-agents",
+    "livekit-plugins-anthropic",
+    "livekit-plugins-cartesia",
+    "livekit-plugins-deepgram",
+    "livekit-plugins-openai",
+    "livekit-plugins-silero",
+    "livekit-local-inference",
+    "anthropic",
+    "openai",
+    "aiohttp",
+    "numpy",
+    "pandas",
+)
+
+
+def code_version() -> dict[str, Any]:
+    """Version, commit and dirty flag of labkit; null where there is no checkout."""
+    here = Path(__file__).resolve().parent
+
+    def git(*args: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", *args], cwd=here, capture_output=True, text=True, timeout=20, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    status = git("status", "--porcelain", "--", "..", "../../data")
+    return {
+        "version": importlib.metadata.version("labkit"),
+        "commit": git("rev-parse", "HEAD"),
+        "dirty": None if status is None else bool(status),
+    }
+
+
+def provenance(**run: Any) -> dict[str, Any]:
+    """Where results come from: code, packages, profiles, speech, machine and the run's own terms.
+
+    No time stamp, so that a rerun that changes nothing changes no file.
+    """
+    from labkit.providers.profile import load_profiles
+    from labkit.world.speech import SpeechCorpus
+
+    settings = Settings(run.get("settings", {}))
+    loaded = load_profiles(settings.text("profile") or None, settings.figures)
+    profiles = {name: p.digest for name, p in loaded.items()}
+    return {
+        **run,
+        "code": code_version(),
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "profiles": profiles,
+        "speech": SpeechCorpus.load().digest,
+        "dialogues": _folder_digest(data_dir() / "dialogues"),
+        "platform": {
+            "python": platform.python_version(),
+            "system": platform.system(),
+            "machine": platform.machine(),
+        },
+    }
+
+
+def _folder_digest(folder: Path) -> str:
+    found = hashlib.sha256()
+    for path in sorted(folder.glob("*.toml")):
+        found.update(path.name.encode() + path.read_bytes())
+    return found.hexdigest()[:16]

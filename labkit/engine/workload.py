@@ -1,0 +1,149 @@
+"""The calls of an experiment, and the rows of those that are known: what every run works off."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections import Counter
+from collections.abc import Container
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labkit.engine import store
+from labkit.engine.encoding import Rows
+from labkit.engine.experiment import Experiment
+from labkit.errors import UsageError
+from labkit.tunnel.agentfile import find_agent
+from labkit.tunnel.spec import CallSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Job:
+    """One call: the index of its point, what it runs, and the key of its rows in the store."""
+
+    point: int
+    spec: CallSpec
+    key: str
+
+
+class Workload:
+    """Every call of an experiment, the first of all points before the second of any.
+
+    Attributes:
+        experiment: What is run.
+        points: Its points, checked.
+        jobs: Its calls, in the order in which they are run.
+        known: The rows of the calls that are known so far, by key.
+        n_found: How many of the jobs :meth:`look_up` found in the store.
+
+    Raises:
+        UsageError, SettingError, AgentFileError, ProfileError: something in it cannot be used.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment = experiment
+        self.points = experiment.runs()
+        self.virtual = experiment.clock == "virtual"
+        common = store.installed() if self.virtual else ""
+        keys = [
+            store.point_key(p.spec, common) if self.virtual else str(i)
+            for i, p in enumerate(self.points)
+        ]
+        self.jobs = [
+            Job(i, replace(point.spec, call=call), store.call_key(keys[i], call))
+            for call in range(experiment.first, experiment.first + experiment.calls)
+            for i, point in enumerate(self.points)
+        ]
+        self.known: dict[str, Rows] = {}
+        self.n_found = 0
+
+    def look_up(self, kept: store.CallStore) -> None:
+        """Takes from the store what it has."""
+        self.known |= kept.find(job.key for job in self.jobs)
+        self.n_found = sum(job.key in self.known for job in self.jobs)
+
+    @property
+    def missing(self) -> list[Job]:
+        """The jobs that have no rows yet, of equal ones the last."""
+        return list({j.key: j for j in self.jobs if j.key not in self.known}.values())
+
+    @property
+    def n_known(self) -> Counter[int]:
+        """How many calls of each point are known."""
+        return Counter(job.point for job in self.jobs if job.key in self.known)
+
+    def finished(self, point: int) -> set[int]:
+        """The calls of a point that are known."""
+        return {j.spec.call for j in self.jobs if j.point == point and j.key in self.known}
+
+    def frames(
+        self, points: Container[int] | None = None, calls: Container[int] | None = None
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """The tables of turns and of calls, in the order of points and calls.
+
+        Args:
+            points: Only these points, by index.
+            calls: Only these calls.
+        """
+        import pandas as pd
+
+        heads = [{**identity(p.spec, p.arm), **p.swept} for p in self.points]
+        turn_rows: list[dict[str, Any]] = []
+        call_rows: list[dict[str, Any]] = []
+        for job in sorted(self.jobs, key=lambda j: (j.point, j.spec.call)):
+            if job.key not in self.known or (points is not None and job.point not in points):
+                continue
+            if calls is None or job.spec.call in calls:
+                head, rows = heads[job.point], self.known[job.key]
+                turn_rows += [{**head, **row} for row in rows["turns"]]
+                call_rows.append({**head, **rows["call"], "replay": replay_command(job.spec)})
+        return pd.DataFrame(turn_rows), pd.DataFrame(call_rows)
+
+
+def identity(spec: CallSpec, arm: str) -> dict[str, Any]:
+    """The first columns of every table: enough to run a call again."""
+    return {
+        "experiment_id": experiment_id(spec),
+        "arm": arm,
+        "agent": spec.agent,
+        "settings": json.dumps(spec.settings, sort_keys=True),
+        "turns_asked": spec.n_turns,
+        "clock": "virtual" if spec.virtual else "wall",
+    }
+
+
+def experiment_id(spec: CallSpec) -> str:
+    """Eight hex digits that name what was run: the agent's code, the settings and the clock."""
+    path, wanted = find_agent(spec.agent)
+    code = hashlib.sha256(path.read_bytes()).hexdigest()
+    terms = [code, wanted, spec.settings, spec.n_turns, spec.virtual]
+    text = json.dumps(terms, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def replay_command(spec: CallSpec) -> str:
+    """What to type to run a call again, alone."""
+    words = ["labkit", "run", spec.agent]
+    for name, value in spec.settings.items():
+        words += ["--set", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]
+    words += ["--turns", str(spec.n_turns), "--seed", str(spec.seed)]
+    words += ["--first", str(spec.call), "--calls", "1"]
+    if not spec.virtual:
+        words += ["--clock", "wall"]
+    return shlex.join(words)
+
+
+def checked_path(out: str | Path) -> Path:
+    """Where tables are to be written.
+
+    Raises:
+        UsageError: the name does not end in ``.parquet``.
+    """
+    if Path(out).suffix != ".parquet":
+        raise UsageError(f"out={out}: the name must end in .parquet")
+    return Path(out)

@@ -1,0 +1,50 @@
+"""One call to be run, as whoever asks for it says it; light, so that asking loads no worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from labkit.providers.registry import PROVIDERS, key_variable
+from labkit.settings import Value
+
+N_TURNS = 5
+"""Caller turns in a call, unless something else is asked for."""
+SEED = 7
+"""The seed of a study, unless something else is asked for."""
+
+THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+KEYS = {key_variable(name): f"tunnel-{name}-key" for name in PROVIDERS}
+"""The variable of each provider's API key, and the key that is good inside the tunnel."""
+
+ENVIRONMENT = {
+    **THREADS,
+    # set iteration order reaches timing
+    "PYTHONHASHSEED": "0",
+    # the SDK's loop monitor would watch a clock that jumps
+    "LIVEKIT_AGENTS_LOOP_BLOCK_WARN_MS": "0",
+    **KEYS,
+}
+"""What a worker's environment must hold before its interpreter starts."""
+
+
+@dataclass(frozen=True)
+class CallSpec:
+    """One call to be run.
+
+    Attributes:
+        agent: A built-in agent's name, ``path.py`` or ``path.py:object``.
+        settings: What differs from the default settings.
+        seed: The study's base seed.
+        call: Index of the call.
+        n_turns: How many turns the caller takes.
+        virtual: Virtual clock, or the wall clock.
+        tracks: Whether to keep the caller's two audio tracks.
+    """
+
+    agent: str
+    settings: dict[str, Value] = field(default_factory=dict)
+    seed: int = SEED
+    call: int = 0
+    n_turns: int = N_TURNS
+    virtual: bool = True
+    tracks: bool = False
