@@ -10,9 +10,9 @@ import json
 
 import numpy as np
 
+from labkit.evidence.agent_parts import load, vectors
+from labkit.evidence.phrasings import fit, phrasings, questions
 from labkit.paths import agents_dir
-from labkit.studies.agent_parts import load, vectors
-from labkit.studies.phrasings import fit, phrasings, questions
 
 
 def main() -> None:

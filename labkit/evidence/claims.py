@@ -1,4 +1,8 @@
-"""The published claims that the studies test, from ``data/claims.toml``."""
+"""The published claims that the studies test, from ``data/claims.toml``, and how they fared.
+
+The words for that are here and nowhere else. Each reads the right way round by itself: a saving is
+"more" or "less" than claimed, a latency "faster" or "slower".
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ import tomllib
 from dataclasses import dataclass
 
 from labkit.errors import UsageError
+from labkit.evidence.statistics import Estimate
 from labkit.paths import data_dir
 
 
@@ -16,33 +21,86 @@ class ClaimError(UsageError):
     """A claim that is not in the ledger."""
 
 
+REPRODUCED = "reproduced"
+SAVES_LESS, SAVES_MORE = "saves less than claimed", "saves more than claimed"
+NO_EFFECT, DIFFERS = "no effect", "mechanism differs"
+AS_CLAIMED, FASTER, SLOWER = "as claimed", "faster than claimed", "slower than claimed"
+UNDECIDED = "not enough evidence"
+
+
 @dataclass(frozen=True)
 class Claim:
-    """One claim.
+    """One claim: a band of milliseconds, and what the ledger knows about it.
 
     Attributes:
+        text: Who claims it, as the subject of a sentence: "The 12-techniques guide".
+        low_s: Lower end of the claimed band, seconds; NaN without a band.
+        high_s: Upper end.
+        quantile: Of which quantile of the latency it is said, 0 to 1.
+        quantity: ``saving`` or ``level`` of the response latency, or ``none``.
         study: Name of the notebook that tests it, and "/ARM" where that is not the headline.
         technique: What it is about, in a few words.
         claim: What is claimed, in a sentence.
-        quantity: ``saving`` or ``level`` of the response latency, or ``none``.
-        low_s: Lower end of the claimed band, seconds; NaN without a band.
-        high_s: Upper end.
         conditions: Under which conditions it is claimed.
-        text: Who claims it, as the subject of a sentence.
         source: Title and publisher.
-        quantile: Of which quantile of the latency it is said.
+
+    Raises:
+        ValueError: the band is empty.
     """
 
-    study: str
-    technique: str
-    claim: str
-    quantity: str
+    text: str
     low_s: float
     high_s: float
-    conditions: str
-    text: str
-    source: str
     quantile: float = 0.95
+    quantity: str = "saving"
+    study: str = ""
+    technique: str = ""
+    claim: str = ""
+    conditions: str = ""
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        if self.low_s > self.high_s:
+            raise ValueError(f"a claimed band from {self.low_s} s to {self.high_s} s is empty")
+
+
+def saving_outcome(saving: Estimate, claim: Claim, worth_s: float = 0.02) -> str:
+    """Whether a claimed saving was found.
+
+    Args:
+        saving: The measured saving, seconds.
+        claim: The claimed band.
+        worth_s: A saving whose whole CI lies below this is no effect.
+
+    Returns:
+        ``reproduced`` when the saving lies in the band, ``saves less than claimed`` or ``saves more
+        than claimed`` when its whole CI lies beside it, ``no effect``, or ``not enough evidence``
+        when it lies outside and its CI reaches in.
+    """
+    if math.isnan(saving.value) or saving.high < worth_s:
+        return NO_EFFECT
+    return _beside(saving, claim, SAVES_LESS, REPRODUCED, SAVES_MORE)
+
+
+def level_outcome(level: Estimate, claim: Claim) -> str:
+    """Whether a measured latency lies in a claimed band.
+
+    Returns:
+        ``as claimed`` when the estimate lies in the band, ``faster than claimed`` or ``slower than
+        claimed`` when its whole CI lies beside it, ``not enough evidence`` when the estimate lies
+        outside and its CI reaches in, or there is no estimate.
+    """
+    if math.isnan(level.value):
+        return UNDECIDED
+    return _beside(level, claim, FASTER, AS_CLAIMED, SLOWER)
+
+
+def _beside(measured: Estimate, claim: Claim, below: str, inside: str, above: str) -> str:
+    if measured.high < claim.low_s:
+        return below
+    if measured.low > claim.high_s:
+        return above
+    return inside if claim.low_s <= measured.value <= claim.high_s else UNDECIDED
 
 
 @functools.cache

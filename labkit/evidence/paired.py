@@ -1,4 +1,4 @@
-"""Savings turn by turn: arms that hear the same callers meet the same luck, turn for turn.
+"""Savings turn by turn: all arms hear the same callers and see the same random draws.
 
 A turn's saving is its latency in the baseline less its latency in the arm. Most of what makes turns
 differ is in both and falls out, so a mean saving needs far fewer turns than a quantile does. It is
@@ -12,7 +12,15 @@ from typing import Any
 
 import pandas as pd
 
+from labkit.evidence import statistics
+from labkit.evidence.units import ms
+
+AT_ONCE = "committed at once"
+IN_PIECES = "heard in pieces"
+
 _TURN = ["call", "turn"]
+_TICK_S = 0.005
+"""Two waits closer than this are the same wait."""
 
 
 def savings(turns: pd.DataFrame, baseline: str, axes: Sequence[str] = ()) -> pd.DataFrame:
@@ -40,6 +48,25 @@ def savings(turns: pd.DataFrame, baseline: str, axes: Sequence[str] = ()) -> pd.
     return others[others["saved_s"].notna()].reset_index(drop=True)
 
 
+def mean_savings(saved: pd.DataFrame, by: Sequence[str], sort: bool = True) -> pd.DataFrame:
+    """Means of savings, group by group, with 95% CI.
+
+    Args:
+        saved: What :func:`savings` returned, or any table with ``call`` and ``saved_s``.
+        by: Columns of the groups.
+        sort: Whether to sort the groups; otherwise they keep their order.
+
+    Returns:
+        One row per group: its columns, ``saved_s``, ``low``, ``high``, ``n_turns``.
+    """
+    rows = []
+    for key, own in saved.groupby(list(by), sort=sort):
+        e = statistics.mean(own, "saved_s")
+        rows.append({**dict(zip(by, key, strict=True)), "saved_s": e.value, "low": e.low,
+                     "high": e.high, "n_turns": e.n})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
 def places(
     turns: pd.DataFrame, arm: str, axes: Sequence[str] = ()
 ) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
@@ -50,3 +77,21 @@ def places(
         return
     for values, part in own.groupby(list(axes), sort=False):
         yield dict(zip(axes, values, strict=True)), part
+
+
+def waited(turns: pd.DataFrame, delay_s: float) -> pd.Series:
+    """Whether the SDK committed the turn exactly this long after the speech ended (within 5 ms)."""
+    return (turns["sdk_end_of_turn_delay_s"] - delay_s).abs() < _TICK_S
+
+
+def waits(turns: pd.DataFrame, delay_s: float) -> pd.Series:
+    """Whether each turn was committed at once, held back by the turn detector's doubt, or split.
+
+    A turn is *heard in pieces* if it was committed before all of it had been transcribed.
+
+    Args:
+        turns: The turns table.
+        delay_s: The wait that the doubt brings, seconds.
+    """
+    found = waited(turns, delay_s).map({False: AT_ONCE, True: f"held back {ms(delay_s)} ms"})
+    return found.mask(turns["n_user_messages"] > 1, IN_PIECES)

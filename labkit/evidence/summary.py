@@ -9,6 +9,8 @@ import pandas as pd
 
 from labkit.engine.tables import Results
 from labkit.evidence import statistics
+from labkit.evidence.units import ms as ms
+from labkit.evidence.units import percent as percent
 from labkit.measure.stages import STAGES
 
 OUTCOMES = ("answered", "premature", "interrupted", "missed", "failed")
@@ -60,15 +62,3 @@ def _clean(value: Any) -> Any:
     if isinstance(value, float) and math.isnan(value):
         return None
     return value
-
-
-def ms(seconds: float | None) -> str:
-    """Seconds as printed: whole milliseconds."""
-    if seconds is None or math.isnan(seconds):
-        return "–"
-    return f"{seconds * 1000:,.0f}"
-
-
-def percent(share: float | None) -> str:
-    """A share as printed."""
-    return "–" if share is None or math.isnan(share) else f"{share:.1%}"

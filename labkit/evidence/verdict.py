@@ -1,4 +1,4 @@
-"""Verdicts that follow from rules fixed beforehand, and claims held against measurements."""
+"""Verdicts that follow from rules fixed beforehand."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from labkit.evidence.statistics import Estimate
+from labkit.evidence.units import ms
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class Rules:
 
     Attributes:
         worth_saving_s: Smallest saving worth having, seconds.
-        max_harm: Largest increase of the harm that is accepted, as a share of turns.
+        max_harm: Largest increase of the harm that is accepted, as a proportion of turns.
     """
 
     worth_saving_s: float = 0.05
@@ -54,16 +55,16 @@ def decide(saving: Estimate, harm: Estimate, rules: Rules) -> Verdict:
     if harm.low > limit:
         return Verdict("reject", f"harm rises by at least {harm.low:.1%}, over the {limit:.1%} set")
     if -worth < saving.low and saving.high < worth:
-        return Verdict("no practical difference", f"the whole interval lies within ±{_ms(worth)}")
+        return Verdict("no practical difference", f"the whole CI lies within ±{ms(worth)} ms")
     if saving.high <= 0:
-        return Verdict("reject", f"it is slower, by at least {_ms(-saving.high)}")
+        return Verdict("reject", f"it is slower, by at least {ms(-saving.high)} ms")
     if saving.low >= worth and harm.high <= limit:
         return Verdict(
-            "adopt", f"saves at least {_ms(saving.low)}; harm rises {harm.high:.1%} at most"
+            "adopt", f"saves at least {ms(saving.low)} ms; harm rises {harm.high:.1%} at most"
         )
     return Verdict(
         "not enough evidence",
-        f"the interval {_ms(saving.low)} to {_ms(saving.high)} reaches across the {_ms(worth)} set"
+        f"the CI {ms(saving.low)} to {ms(saving.high)} ms reaches across the {ms(worth)} ms set"
         if harm.high <= limit
         else f"harm may rise by up to {harm.high:.1%}, over the {limit:.1%} set",
         _more_calls(saving, harm, rules),
@@ -80,30 +81,3 @@ def _more_calls(saving: Estimate, harm: Estimate, rules: Rules) -> int:
             ratios.append(half / max(distance, half / 10))
     needed = max(ratios) ** 2 * saving.n_calls
     return max(math.ceil(needed) - saving.n_calls, 1)
-
-
-def against_claim(saving: Estimate, low_s: float, high_s: float, worth_s: float = 0.02) -> str:
-    """Whether a claimed saving was found.
-
-    Args:
-        saving: The measured saving, seconds.
-        low_s: Lower end of the claimed band.
-        high_s: Upper end of the claimed band.
-        worth_s: Savings whose interval lies below this are no effect.
-
-    Returns:
-        ``reproduced`` when the saving lies in the band, ``smaller`` or ``larger`` when its whole
-        interval lies beside it, ``no effect``, or ``not enough evidence`` when it lies outside and
-        its interval reaches in.
-    """
-    if math.isnan(saving.value) or saving.high < worth_s:
-        return "no effect"
-    if saving.high < low_s:
-        return "smaller"
-    if saving.low > high_s:
-        return "larger"
-    return "reproduced" if low_s <= saving.value <= high_s else "not enough evidence"
-
-
-def _ms(seconds: float) -> str:
-    return f"{seconds * 1000:.0f} ms"

@@ -11,8 +11,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from labkit.evidence import statistics
-from labkit.evidence.claimed import Claimed
+from labkit.evidence.claims import Claim
 from labkit.evidence.compare import HARMED
+from labkit.evidence.units import SHARE, Unit, interval, number, unit_of
 from labkit.report.harms import Turns, What, harm_level, turns_of
 from labkit.report.labels import Label, Obstacles, place
 from labkit.report.palette import (
@@ -27,7 +28,7 @@ from labkit.report.palette import (
     ms_axis,
 )
 from labkit.report.saving import records
-from labkit.report.units import SHARE, Unit, interval, number, unit_axis, unit_of
+from labkit.report.units import unit_axis
 
 _BASE = Look(BASELINE, INK, "X", "-", "")
 
@@ -173,7 +174,7 @@ def arms_forest(
     comparison: pd.DataFrame,
     ax: Axes | None = None,
     *,
-    claim: Claimed | Mapping[str, Claimed] | None = None,
+    claim: Claim | Mapping[str, Claim] | None = None,
     worth_s: float | None = None,
 ) -> Axes:
     """Draws what each arm saves against the baseline: p50 and p95 with paired 95% intervals.
@@ -232,7 +233,7 @@ def arms_forest(
     return ax
 
 
-def _claimed(ax: Axes, y: int, claim: Claimed | None) -> None:
+def _claimed(ax: Axes, y: int, claim: Claim | None) -> None:
     if claim is None or math.isnan(claim.low_s):
         return
     shift = 0.17 if claim.quantile > 0.5 else -0.17

@@ -17,9 +17,10 @@ from labkit.evidence import statistics
 from labkit.evidence.compare import HARMED
 from labkit.evidence.statistics import Estimate
 from labkit.evidence.summary import OUTCOMES
-from labkit.report.palette import ACCENT, INK, looks
+from labkit.evidence.units import SHARE, change_unit, number
+from labkit.report.palette import ACCENT, INK, draw_ci, looks
 from labkit.report.saving import records
-from labkit.report.units import SHARE, change_unit, number, unit_axis
+from labkit.report.units import unit_axis
 
 Turns = Results | pd.DataFrame
 What = str | Sequence[str]
@@ -139,9 +140,7 @@ def _panel(
         value, low, high = (unit.factor * float(row[k]) for k in ("value", "low", "high"))
         ax.barh(y, value, height=0.6, color=look.colour, hatch=look.hatch, edgecolor="white",
                 linewidth=0.5)  # fmt: skip
-        for colour, width in (("white", 3.2), (INK, 1.3)):
-            ax.plot([low, high], [y, y], color=colour, linewidth=width, zorder=3,
-                    solid_capstyle="butt")  # fmt: skip
+        draw_ci(ax, y, low, high)
         side = 1 if value >= 0 else -1
         tip = np.nanmax([value, high, 0.0]) if side > 0 else np.nanmin([value, low, 0.0])
         ax.annotate(number(round(value, 2), sign=True), (tip, y), xytext=(5 * side, 0),

@@ -68,10 +68,10 @@ NAMES: dict[str, str] = {
     "hook_s": "on_user_turn_completed",
     "tools_s": "tool calls",
     "llm_network_s": "LLM network",
-    "llm_ttft_s": "LLM first token",
+    "llm_ttft_s": "LLM TTFT",
     "first_sentence_s": "first sentence complete",
     "tts_network_s": "TTS network",
-    "tts_ttfb_s": "TTS first audio",
+    "tts_ttfb_s": "TTS TTFB",
     "playout_s": "waiting to play",
     "leading_silence_s": "silence leading the audio",
     "downlink_s": "agent to caller",
@@ -106,3 +106,9 @@ def ms_axis(ax: Axes, label: str, axis: str = "x") -> None:
     chosen = ax.xaxis if axis == "x" else ax.yaxis
     chosen.set_label_text(f"{label} (ms)")
     chosen.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+
+
+def draw_ci(ax: Axes, y: float, low: float, high: float) -> None:
+    """Draws a confidence interval across a bar: white beneath black shows on dark and on light."""
+    for colour, width in (("white", 3.2), (INK, 1.3)):
+        ax.plot([low, high], [y, y], color=colour, linewidth=width, solid_capstyle="butt", zorder=3)

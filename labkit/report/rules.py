@@ -5,10 +5,11 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 
+from labkit.evidence.units import Unit
 from labkit.report.labels import Label, Obstacles, place
 from labkit.report.palette import axes_or_new, looks
 from labkit.report.saving import records
-from labkit.report.units import Unit, unit_axis
+from labkit.report.units import unit_axis
 
 
 def rule_errors(points: pd.DataFrame, ax: Axes | None = None) -> Axes:

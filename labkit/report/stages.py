@@ -1,46 +1,16 @@
-"""Means by stage, and what lies between the SDK's figure and the caller's ear."""
+"""Means by stage."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 import pandas as pd
 from matplotlib.axes import Axes
 
 from labkit.evidence import statistics
 from labkit.measure.stages import STAGES
-from labkit.report.palette import (
-    ACCENT,
-    BASELINE,
-    INK,
-    NAMES,
-    OWNERS,
-    SOFT,
-    axes_or_new,
-    ms_axis,
-    owner_of,
-)
+from labkit.report.palette import NAMES, OWNERS, SOFT, axes_or_new, draw_ci, ms_axis, owner_of
 from labkit.report.saving import records
-from labkit.report.waterfall import sdk_stopped_s
-from labkit.settings import Settings
 
 _SHOWN_S = 0.0005
-
-PARTS: dict[str, tuple[str, str]] = {
-    "codec_up": ("codec, caller's side", "network"),
-    "path_up": ("network path, caller to agent", "network"),
-    "jitter_buffer_up": ("jitter buffer, agent's side", "network"),
-    "frames": ("50 ms input frames", "agent"),
-    "uplink": ("caller to agent", "network"),
-    "stop_guess": ("SDK's guess when speech ended", "agent"),
-    "play_out": ("reply leaves after the SDK's mark", "agent"),
-    "leading_silence": ("silence leading the audio", "provider"),
-    "codec_down": ("codec, agent's side", "network"),
-    "path_down": ("network path, agent to caller", "network"),
-    "jitter_buffer_down": ("jitter buffer, caller's side", "network"),
-    "downlink": ("agent to caller", "network"),
-}
-"""Parts of the difference: what each is called and who owns it."""
 
 
 def stage_means(turns: pd.DataFrame) -> pd.DataFrame:
@@ -80,7 +50,7 @@ def stage_bars(turns: pd.DataFrame, ax: Axes | None = None) -> Axes:
         colour, hatch = OWNERS[row["owner"]]
         value, low, high = (1000 * row[k] for k in ("mean_s", "low_s", "high_s"))
         ax.barh(y, value, height=0.7, color=colour, hatch=hatch, edgecolor="white", linewidth=0.5)
-        _interval(ax, y, low, high)
+        draw_ci(ax, y, low, high)
         ax.text(high + 0.012 * edge, y, f"{value:,.0f}", va="center", fontsize=8.5,
                 fontweight="bold" if row["mean_s"] in longest else "normal")  # fmt: skip
     names = [f"{NAMES[r['stage'] + '_s']}  ·  {r['owner']}" for r in records(means)]
@@ -93,131 +63,4 @@ def stage_bars(turns: pd.DataFrame, ax: Axes | None = None) -> Axes:
                 (1, 0), xycoords="axes fraction", xytext=(-4, 6), textcoords="offset points",
                 ha="right", fontsize=8.5, color=SOFT)  # fmt: skip
     ms_axis(ax, "mean time per answered turn, 95% interval over calls")
-    return ax
-
-
-def _interval(ax: Axes, y: float, low: float, high: float) -> None:
-    # white beneath black stays visible on dark and on light bars
-    for colour, width in (("white", 3.0), (INK, 1.2)):
-        ax.plot([low, high], [y, y], color=colour, linewidth=width, solid_capstyle="butt", zorder=3)
-
-
-def sdk_difference(
-    turns: pd.DataFrame, settings: Mapping[str, object] | None = None
-) -> pd.DataFrame:
-    """Splits, turn by turn, the caller's latency minus the SDK's ``e2e_latency``.
-
-    The SDK counts from its own guess when the caller stopped to the moment it marks its reply as
-    started; the caller counts from the last sound made to the first sound heard. So the difference
-    is what lies before the one plus what lies after the other, and nothing else.
-
-    Args:
-        turns: The turns table.
-        settings: Settings of the run; with them the line splits into path, codec and buffer.
-
-    Returns:
-        One row per turn for which the SDK gave a figure: ``call``, ``turn``,
-        ``response_latency_s``, ``sdk_e2e_latency_s``, ``difference_s`` and the parts
-        (``uplink_s``, …) that sum to it.
-    """
-    stopped = sdk_stopped_s(turns)
-    known = turns["sdk_e2e_latency_s"].notna() & stopped.notna() & turns["residual_s"].notna()
-    turns, stopped = turns[known], stopped[known]
-    started = stopped + turns["sdk_e2e_latency_s"]
-    keep = ["call", "turn", "response_latency_s", "sdk_e2e_latency_s"]
-    out = turns[keep].copy()
-    out["difference_s"] = out["response_latency_s"] - out["sdk_e2e_latency_s"]
-    up = turns["at_heard_s"] - turns["at_caller_stopped_s"]
-    sound = turns["at_reply_heard_s"] - turns["at_agent_audio_left_s"]
-    down = turns["downlink_s"]
-    line = _line(settings) if settings is not None else {}
-    for name, value in line.items():
-        out[f"{name}_up_s"] = value
-    out["frames_s" if line else "uplink_s"] = up - sum(line.values())
-    out["stop_guess_s"] = stopped - turns["at_heard_s"]
-    out["play_out_s"] = turns["at_agent_audio_left_s"] - started
-    out["leading_silence_s"] = sound - down
-    for name, value in line.items():
-        out[f"{name}_down_s"] = value
-    rest = down - sum(line.values())
-    if not line or rest.abs().max() > _SHOWN_S:
-        out["downlink_s"] = rest
-    return out.reset_index(drop=True)
-
-
-def _line(settings: Mapping[str, object]) -> dict[str, float]:
-    chosen = Settings(settings)
-    return {
-        "path": chosen.number("links.caller.rtt_s") / 2,
-        "codec": chosen.number("links.caller.codec_s"),
-        "jitter_buffer": chosen.number("links.caller.jitter_buffer_s"),
-    }
-
-
-def difference_means(
-    turns: pd.DataFrame, settings: Mapping[str, object] | None = None
-) -> pd.DataFrame:
-    """Means of :func:`sdk_difference` with 95% intervals over calls.
-
-    Returns:
-        One row per part in the order of time, then the whole: ``part``, ``name``, ``owner``,
-        ``mean_s``, ``low_s``, ``high_s``.
-    """
-    split = sdk_difference(turns, settings)
-    rows = []
-    for part, (name, owner) in PARTS.items():
-        if f"{part}_s" in split and split[f"{part}_s"].abs().max() > _SHOWN_S:
-            rows.append(_mean(split, f"{part}_s", name, owner))
-    rows.append(_mean(split, "difference_s", "the SDK's figure reads low by", ""))
-    return pd.DataFrame(rows)
-
-
-def _mean(split: pd.DataFrame, column: str, name: str, owner: str) -> dict[str, object]:
-    found = statistics.mean(split, column)
-    return {"part": column.removesuffix("_s"), "name": name, "owner": owner,
-            "mean_s": found.value, "low_s": found.low, "high_s": found.high}  # fmt: skip
-
-
-def difference_by_stage(
-    turns: pd.DataFrame,
-    ax: Axes | None = None,
-    settings: Mapping[str, object] | None = None,
-) -> Axes:
-    """Draws what the SDK's ``e2e_latency`` leaves out of what the caller hears, part by part.
-
-    Args:
-        turns: The turns table.
-        ax: Where to draw; a new figure by default.
-        settings: Settings of the run; with them the line splits into path, codec and buffer.
-
-    Returns:
-        The axes; x is milliseconds. Intervals are those of each part's mean.
-    """
-    means = difference_means(turns, settings)
-    ax = axes_or_new(ax, 8.0, 0.33 * len(means) + 1.2)
-    at, last = 0.0, len(means) - 1
-    edge = 1000 * float(means["high_s"].max())
-    for y, row in enumerate(records(means)):
-        value, low, high = (1000 * row[k] for k in ("mean_s", "low_s", "high_s"))
-        start = at if y < last else 0.0
-        colour, hatch = OWNERS.get(row["owner"], (BASELINE, ""))
-        ax.barh(y, abs(value), left=min(start, start + value), height=0.68, color=colour,
-                hatch=hatch, edgecolor="white", linewidth=0.5)  # fmt: skip
-        _interval(ax, y, start + low, start + high)
-        text = f"{value:+,.1f}" if y < last else f"{value:,.1f}"
-        ax.text(max(start + high, start) + 0.012 * edge, y, text, va="center", fontsize=8.5,
-                fontweight="normal" if y < last else "bold",
-                color=ACCENT if value < 0 else INK)  # fmt: skip
-        at = start + value
-        if y < last:
-            ax.plot([at, at], [y - 0.34, y + 1.34], color="#888888", linewidth=0.6, zorder=2)
-    names = [
-        r["name"] if y == last else f"{r['name']}  ·  {r['owner']}"
-        for y, r in enumerate(records(means))
-    ]
-    ax.set_yticks(range(len(means)), names)
-    ax.tick_params(axis="y", length=0)
-    ax.invert_yaxis()
-    ax.set_xlim(0, edge * 1.1)
-    ms_axis(ax, "mean over turns, 95% interval over calls")
     return ax

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from labkit.engine.experiment import Arm, Experiment
 from labkit.engine.sweep import sweep
@@ -16,18 +15,12 @@ from labkit.engine.tables import Results
 from labkit.evidence import claims
 from labkit.evidence.checks import check
 from labkit.report import verdicts
+from labkit.report.charts import Chart as Chart
 from labkit.report.palette import use_style
 from labkit.report.saving import save
 
 if TYPE_CHECKING:
     from IPython.display import Markdown
-
-
-class Chart(NamedTuple):
-    """A drawing and the numbers in it."""
-
-    drawing: Axes | Figure
-    data: pd.DataFrame
 
 
 class Study:

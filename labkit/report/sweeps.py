@@ -12,10 +12,11 @@ from matplotlib.axes import Axes
 from labkit.evidence import statistics
 from labkit.evidence.statistics import Estimate
 from labkit.evidence.summary import OUTCOMES
+from labkit.evidence.units import SHARE, Unit, unit_of
 from labkit.report.harms import amounts, harm_level, kind_of
 from labkit.report.labels import Label, place_at_right
 from labkit.report.palette import ACCENT, axes_or_new, looks
-from labkit.report.units import SHARE, Unit, unit_axis, unit_of
+from labkit.report.units import unit_axis
 
 
 def sweep_points(

@@ -1,119 +1,13 @@
-"""Units as readers want them: seconds become milliseconds, shares per cent, and axes say so."""
+"""Axes in the units of :mod:`labkit.evidence.units`."""
 
 from __future__ import annotations
-
-import math
-from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-SHARE = "share"
-"""Kind of a harm that happens on a turn or does not; others are means of a column."""
-_NAMES = {
-    "response_latency_s": "response latency at the caller's ear",
-    "sdk_e2e_latency_s": "the SDK's e2e_latency",
-    "llm_wasted_tokens": "LLM tokens never spoken, per turn",
-    "llm_cached_tokens": "cached prompt tokens per turn",
-    "llm_calls": "LLM calls per turn",
-    "tts_characters": "TTS characters per turn",
-    "usd": "cost per turn",
-}
-_SUFFIXES = (  # the first that fits; `_per_s` must come before `_s`
-    ("_per_s", 1.0, "per s"),
-    ("_s", 1000.0, "ms"),
-    ("_frac", 100.0, "%"),
-    ("_prob", 100.0, "%"),
-    ("_rate", 100.0, "%"),
-    ("_share", 100.0, "%"),
-    ("_hz", 1.0, "Hz"),
-    ("_bytes", 1.0, "bytes"),
-    ("_tokens", 1.0, "tokens"),
-    ("_characters", 1.0, "characters"),
-    ("_dbfs", 1.0, "dBFS"),
-)
+from labkit.evidence.units import Unit, number
 
-
-@dataclass(frozen=True)
-class Unit:
-    """How a column's values are shown.
-
-    Attributes:
-        name: What the quantity is called.
-        factor: Multiplies a value of the table.
-        symbol: Unit after that; empty for plain numbers.
-    """
-
-    name: str
-    factor: float = 1.0
-    symbol: str = ""
-
-    @property
-    def label(self) -> str:
-        """For an axis or the head of a column: name and unit."""
-        return f"{self.name} ({self.symbol})" if self.symbol else self.name
-
-    def estimate(
-        self, value: float, low: float, high: float, sign: bool = False, symbol: bool = False
-    ) -> str:
-        """A value of the table with its interval in brackets; a dash for NaN."""
-        if math.isnan(value):
-            return "–"
-        value, low, high = (v * self.factor for v in (value, low, high))
-        unit = f" {self.symbol}" if symbol and self.symbol else ""
-        size = max(abs(low), abs(high))
-        return f"{number(value, sign, like=size)}{unit} {interval(low, high)}"
-
-
-def unit_of(column: str) -> Unit:
-    """Unit of a column by its suffix, as all tables and settings name theirs.
-
-    Unknown suffixes mean a plain number.
-    """
-    if column == "usd":
-        return Unit(_NAMES[column], 100.0, "US cents")
-    for suffix, factor, symbol in _SUFFIXES:
-        if column.endswith(suffix):
-            bare = column.removesuffix(suffix) if "." in column or factor != 1 else column
-            return Unit(_NAMES.get(column, bare.replace("_", " ")), factor, symbol)
-    return Unit(_NAMES.get(column, column.replace("_", " ")))
-
-
-def change_unit(kind: str, name: str) -> Unit:
-    """How a change of a harm is shown: shares as percentage points, columns in their own unit.
-
-    Args:
-        kind: ``share``, or the column whose mean per turn it is.
-        name: What the change is called.
-    """
-    if kind == SHARE:
-        return Unit(name, 100.0, "percentage points")
-    unit = unit_of(kind)
-    return Unit(name, unit.factor, unit.symbol or "per turn")
-
-
-def number(value: float, sign: bool = False, like: float | None = None) -> str:
-    """A number with thousands separated and no more decimals than its size deserves.
-
-    Args:
-        value: What to print; a dash for NaN.
-        sign: Whether to print a plus too.
-        like: A number whose size decides about the decimals instead.
-    """
-    if math.isnan(value):
-        return "–"
-    size = abs(value if like is None else like)
-    decimals = 0 if size >= 20 else 1 if size >= 1 else 2 if size >= 0.1 else 3
-    text = f"{round(value, decimals) + 0.0:{'+' if sign else ''},.{decimals}f}"
-    text = text.rstrip("0").rstrip(".") if "." in text else text
-    return "0" if text in ("-0", "+0") else text.replace("-", "−")
-
-
-def interval(low: float, high: float) -> str:
-    """An interval in brackets, in shown units."""
-    size = max(abs(low), abs(high))
-    ends = number(low, like=size), number(high, like=size)
-    return "[" + (" to " if low < 0 else "–").join(ends) + "]"
+__all__ = ["Unit", "unit_axis"]
 
 
 def unit_axis(ax: Axes, unit: Unit, axis: str = "x") -> None:

@@ -8,15 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from labkit.evidence.claims import REPRODUCED
+from labkit.evidence.units import Unit, change_unit, number
 from labkit.report.saving import records
-from labkit.report.units import Unit, change_unit, number
 
 _MS = Unit("", 1000.0, "ms")
-_OUTCOMES = {
-    "reproduced": "claim reproduced",
-    "smaller": "smaller than claimed",
-    "larger": "larger than claimed",
-}
 
 
 def cells(row: Mapping[str, Any]) -> dict[str, str]:
@@ -36,12 +32,16 @@ def badges(row: Mapping[str, Any]) -> list[str]:
     """What a card says in two words: the decision, and how the claim fared."""
     found = [] if is_none(row["decision"]) else [str(row["decision"])]
     if not is_none(row["claim_outcome"]):
-        found.append(_OUTCOMES.get(row["claim_outcome"], f"claim: {row['claim_outcome']}"))
+        outcome = str(row["claim_outcome"])
+        if outcome == REPRODUCED:
+            found.append(f"claim {outcome}")
+        else:
+            found.append(outcome if "claimed" in outcome else f"claim: {outcome}")
     return found
 
 
 def table(verdicts: pd.DataFrame) -> pd.DataFrame:
-    """Verdicts as a reader wants them: in shown units, with 95% intervals."""
+    """Verdicts as a reader wants them: in shown units, with 95% CI."""
     shown = []
     for row in records(verdicts):
         saved = "saved" if row["measures"] == "saving" else "latency"

@@ -1,4 +1,4 @@
-"""A study's verdict: rows held against rules and claims that were fixed before the data.
+"""A study's verdict: rows compared with rules and claims that were fixed before the data.
 
 ``figures/NOTEBOOK/verdict.json`` is what the report's front page and the claims ledger read::
 
@@ -9,7 +9,7 @@
      "rows": [ … ],                    one object per arm, with the keys of ``COLUMNS``
      "harms": [ … ]}                   other harms, as ``figures.harm_changes`` gives them
 
-Times are seconds, harms are shares or counts per turn, and null stands for "none" or "unknown".
+Times are seconds, harms are proportions or counts per turn; null stands for "none" or "unknown".
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ from typing import Any
 import pandas as pd
 
 from labkit.evidence import statistics
-from labkit.evidence.claimed import Claim, Claimed, level_against_claim
+from labkit.evidence.claims import DIFFERS, Claim, level_outcome, saving_outcome
 from labkit.evidence.statistics import Estimate
-from labkit.evidence.verdict import against_claim
 from labkit.report.saving import figures_dir, records, write_json
 from labkit.report.verdict_text import is_none, sentence, table
 
@@ -34,10 +33,8 @@ __all__ = [
     "COLUMNS",
     "HARM",
     "Claim",
-    "Claimed",
     "latency_claim",
     "ledger",
-    "level_against_claim",
     "rows",
     "save_verdict",
     "statement",
@@ -52,22 +49,21 @@ COLUMNS = {
     "measures": "saving (against the baseline; positive is good) or latency (the level itself)",
     "n_turns": "turns of the arm",
     "p50_s": "at the median, seconds",
-    "p50_low_s": "lower end of its 95% interval",
+    "p50_low_s": "lower end of its 95% CI",
     "p50_high_s": "upper end",
     "p95_s": "at the 95th percentile, seconds",
-    "p95_low_s": "lower end of its 95% interval",
+    "p95_low_s": "lower end of its 95% CI",
     "p95_high_s": "upper end",
     "harm_name": "the harm that was weighed against the saving; null where none was",
-    "harm_kind": "share (of turns), or the column whose mean per turn it is",
+    "harm_kind": "share (happens on a turn or not), or the column whose mean per turn it is",
     "harm": "its increase over the baseline; positive is bad",
-    "harm_low": "lower end of its 95% interval",
+    "harm_low": "lower end of its 95% CI",
     "harm_high": "upper end",
     "claim": "who claims what; null where nothing is claimed of this arm",
     "claimed_quantile": "the quantile that the claim speaks of",
     "claimed_low_s": "lower end of the claimed band, seconds",
     "claimed_high_s": "upper end",
-    "claim_outcome": "reproduced, smaller, larger, no effect, mechanism differs or not enough "
-    "evidence",
+    "claim_outcome": "how the claim fared, in the words of labkit.evidence.claims",
     "decision": "adopt, reject, no practical difference, not enough evidence; null for a level",
     "reason": "why, one sentence",
     "statement": "the row as a sentence",
@@ -78,7 +74,7 @@ COLUMNS = {
 def rows(
     comparison: pd.DataFrame,
     *,
-    claim: Claimed | Mapping[str, Claimed] | None = None,
+    claim: Claim | Mapping[str, Claim] | None = None,
     harm: str = HARM,
     harm_kind: str = "share",
     differs: Mapping[str, str] | None = None,
@@ -104,8 +100,8 @@ def rows(
     claims = claim if isinstance(claim, Mapping) else dict.fromkeys(arms, claim)
     for name in (*claims, *(differs or {})):
         _known_arm(name, arms)
-    if any(getattr(c, "quantity", "saving") == "level" for c in claims.values()):
-        raise ValueError("a level is claimed, not a saving: hold it against one arm's turns with "
+    if any(c is not None and c.quantity == "level" for c in claims.values()):
+        raise ValueError("a level is claimed, not a saving: compare it with one arm's turns by "
                          "latency_claim")  # fmt: skip
     found = []
     for row in records(comparison):
@@ -116,19 +112,19 @@ def rows(
         parts |= {"harm_name": harm, "harm_kind": harm_kind}
         parts |= {k: row[k] for k in ("harm", "harm_low", "harm_high")}
         parts |= {"decision": row["verdict"], "reason": row["reason"]}
-        parts |= _held_against(parts, claims.get(arm), (differs or {}).get(arm))
+        parts |= _compared(parts, claims.get(arm), (differs or {}).get(arm))
         found.append({**parts, "statement": sentence(parts)})
     return pd.DataFrame(found, columns=list(COLUMNS))
 
 
 def latency_claim(
     turns: pd.DataFrame,
-    claim: Claimed,
+    claim: Claim,
     *,
     arm: str = "vanilla",
     column: str = "response_latency_s",
 ) -> pd.DataFrame:
-    """Holds a claimed band of a latency (not of a saving) against the turns of one arm.
+    """Compares a claimed band of a latency (not of a saving) with the turns of one arm.
 
     Args:
         turns: The turns table.
@@ -143,7 +139,7 @@ def latency_claim(
     for p, q in (("p50", 0.5), ("p95", 0.95)):
         parts |= _three(f"{p}", statistics.quantile(turns, q, column))
     found = statistics.quantile(turns, claim.quantile, column)
-    parts |= _terms(claim) | {"claim_outcome": level_against_claim(found, claim)}
+    parts |= _terms(claim) | {"claim_outcome": level_outcome(found, claim)}
     parts["reason"] = f"{found.n} turns in {found.n_calls} calls"
     parts["statement"] = sentence(parts)
     return pd.DataFrame([parts], columns=list(COLUMNS))
@@ -229,13 +225,11 @@ def _headline(verdicts: pd.DataFrame, arm: str | None) -> dict[str, Any]:
     return known[arm] if arm is not None else next(iter(known.values()))
 
 
-def _held_against(
-    parts: Mapping[str, Any], claim: Claimed | None, differs: str | None
-) -> dict[str, Any]:
+def _compared(parts: Mapping[str, Any], claim: Claim | None, differs: str | None) -> dict[str, Any]:
     if claim is None:
         return {"reason": f"{parts['reason']}; {differs}" if differs else parts["reason"]}
     if differs:
-        outcome = {"claim_outcome": "mechanism differs", "reason": f"{parts['reason']}; {differs}"}
+        outcome = {"claim_outcome": DIFFERS, "reason": f"{parts['reason']}; {differs}"}
         return _terms(claim) | outcome
     if math.isnan(claim.low_s):
         return _terms(claim)  # nothing that could be measured is claimed
@@ -244,10 +238,10 @@ def _held_against(
         raise ValueError(f"a claim about {p} cannot be checked: p50 and p95 are compared")
     value, low, high = (float(parts[f"{p}{end}_s"]) for end in ("", "_low", "_high"))
     saving = Estimate(value, low, high, int(parts["n_turns"]), 0)
-    return _terms(claim) | {"claim_outcome": against_claim(saving, claim.low_s, claim.high_s)}
+    return _terms(claim) | {"claim_outcome": saving_outcome(saving, claim)}
 
 
-def _terms(claim: Claimed) -> dict[str, Any]:
+def _terms(claim: Claim) -> dict[str, Any]:
     return {"claim": claim.text, "claimed_quantile": claim.quantile,
             "claimed_low_s": claim.low_s, "claimed_high_s": claim.high_s}  # fmt: skip
 

@@ -13,8 +13,8 @@ from typing import Any
 import pandas as pd
 
 from labkit.evidence import statistics
+from labkit.evidence.agent_parts import load, vectors
 from labkit.paths import agents_dir
-from labkit.studies.agent_parts import load, vectors
 from labkit.world.dialogue import load_dialogues
 
 KINDS = {

@@ -8,16 +8,13 @@ from typing import Any
 import pandas as pd
 
 from labkit.evidence import overlap, paired, statistics
-from labkit.evidence.summary import ms, percent
+from labkit.evidence.paired import waits
+from labkit.evidence.units import ms, percent
+from labkit.report.tables import same as same  # notebook 08, until it uses lab.tables
+from labkit.report.tables import titled
 
 PREDICTED = ", predicted"
 """Ends the name of a predicted arm."""
-
-AT_ONCE = "committed at once"
-IN_PIECES = "heard in pieces"
-
-_TICK_S = 0.005
-"""Two waits closer than this are the same wait."""
 
 _STARTS = {
     "agent_interims_before_final": "interims before the first final",
@@ -93,36 +90,6 @@ def against(saved: pd.DataFrame, forecast: pd.DataFrame, x: str, delay_s: float)
     return pd.DataFrame(rows)
 
 
-def waits(turns: pd.DataFrame, delay_s: float) -> pd.Series:
-    """Whether each turn was committed at once, held back by the turn detector's doubt, or split.
-
-    A turn is *heard in pieces* if it was committed before all of it had been transcribed.
-
-    Args:
-        turns: The turns table.
-        delay_s: The wait that the doubt brings, seconds.
-    """
-    held = (turns["sdk_end_of_turn_delay_s"] - delay_s).abs() < _TICK_S
-    found = held.map({False: AT_ONCE, True: f"held back {ms(delay_s)} ms"})
-    return found.mask(turns["n_user_messages"] > 1, IN_PIECES)
-
-
-def by_wait(saved: pd.DataFrame, delay_s: float) -> pd.DataFrame:
-    """Mean savings of turns by what they waited for, see :func:`waits`.
-
-    Args:
-        saved: Savings, turn by turn.
-        delay_s: The wait that the turn detector's doubt brings, seconds.
-    """
-    rows: dict[str, dict[str, str]] = {}
-    for (arm, wait), own in saved.groupby(["arm", waits(saved, delay_s)], sort=False):
-        e = statistics.mean(own, "saved_s")
-        row = rows.setdefault(str(arm), {})
-        row[f"{wait}: saved (ms)"] = f"{ms(e.value)} [{ms(e.low)} – {ms(e.high)}]"
-        row[f"{wait}: turns"] = str(e.n)
-    return _titled(pd.DataFrame(rows).T.sort_index(axis="columns"), "arm")
-
-
 def waste(turns: pd.DataFrame, by: str, limit: float) -> pd.DataFrame:
     """Calls to the model per turn, and what was thrown away, against a claimed limit.
 
@@ -148,26 +115,11 @@ def waste(turns: pd.DataFrame, by: str, limit: float) -> pd.DataFrame:
                 f"against the claimed {percent(limit)}": told,
             }
         )
-    return _titled(pd.DataFrame(rows).set_index("arm"), "arm")
+    return titled(pd.DataFrame(rows).set_index("arm"), "arm")
 
 
 def starts(turns: pd.DataFrame) -> pd.DataFrame:
     """What calls to the model had to start from, in arms that tell; sums over turns."""
     known = turns[turns[list(_STARTS)].notna().all(axis=1)]
     sums = known.groupby("arm", sort=False)[list(_STARTS)].sum().astype(int)
-    return _titled(sums.rename(columns=_STARTS).assign(turns=known.groupby("arm").size()), "arm")
-
-
-def same(turns: pd.DataFrame, one: str, other: str, axes: Sequence[str] = ()) -> str:
-    """Whether two arms answered every turn at the same moment, as a sentence."""
-    key = [*axes, "call", "turn"]
-    a, b = (turns[turns["arm"] == n].set_index(key)["response_latency_s"] for n in (one, other))
-    apart = (a - b).abs()
-    worst, n = float(apart.max()), int(apart.notna().sum())
-    if worst < 0.0005 and n == len(a) == len(b):
-        return f"On all {n} turns *{one}* and *{other}* answer at the same millisecond."
-    return f"*{one}* and *{other}* differ by up to {ms(worst)} ms on {n} turns."
-
-
-def _titled(table: pd.DataFrame, title: str) -> pd.DataFrame:
-    return table.rename_axis(None).rename_axis(title, axis="columns")
+    return titled(sums.rename(columns=_STARTS).assign(turns=known.groupby("arm").size()), "arm")

@@ -7,20 +7,24 @@ either model: any rule's latency follows by taking each turn from the arm that t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from labkit.evidence import statistics
+from labkit.evidence.agent_parts import vectors
+from labkit.evidence.phrasings import fit, phrasings
+from labkit.evidence.turn_rules import NEEDS, Rule, needs_heavy, probabilities
 from labkit.providers.profile import load_profiles
-from labkit.studies.agent_parts import load, vectors
-from labkit.studies.phrasings import fit, phrasings
-
-NEEDS = ("acknowledgement", "light", "heavy")
-Rule = Callable[[Sequence[str]], np.ndarray]
-"""Texts in, whether it applies out: bool (n,)."""
+from labkit.studies.short_turns import (  # notebook 09, until it imports its own study
+    acknowledgement_errors as acknowledgement_errors,
+)
+from labkit.studies.short_turns import acknowledgements as acknowledgements
+from labkit.studies.short_turns import mistreated_words as mistreated_words
+from labkit.studies.short_turns import nothing_treated as nothing_treated
+from labkit.studies.short_turns import treated as treated
 
 
 def judged(turns: pd.DataFrame, light: str) -> pd.DataFrame:
@@ -81,50 +85,6 @@ def first_tokens(models: Sequence[str]) -> pd.DataFrame:
                      "p95 (ms)": round(1000 * found["p95_s"]), "source": found["source"],
                      "date": found["date"]})  # fmt: skip
     return pd.DataFrame(rows).set_index("model").rename_axis("model", axis="columns")
-
-
-def probabilities(texts: Sequence[str]) -> pd.DataFrame:
-    """What the agents' classifier makes of texts: one row each, one column per label."""
-    rules = load("_turn_rules")
-    classifier = rules.TurnClassifier(None)
-    found = classifier.of_vectors(vectors(texts))
-    return pd.DataFrame(found, columns=list(classifier.labels))
-
-
-def needs_heavy(rule: str, setting: float) -> Rule:
-    """The rule by which ``model_routing`` asks the large model.
-
-    Args:
-        rule: ``classifier``, ``length`` or ``phrases``.
-        setting: Its threshold or number of words; the phrase list has none.
-
-    Raises:
-        ValueError: an unknown rule.
-    """
-    rules = load("_turn_rules")
-    if rule == "classifier":
-        return lambda texts: (probabilities(texts)["heavy"] >= setting).to_numpy()
-    if rule == "length":
-        return lambda texts: np.array([not rules.is_short(t, int(setting)) for t in texts])
-    if rule == "phrases":
-        return lambda texts: np.array([not rules.is_acknowledgement(t) for t in texts])
-    raise ValueError(f"rule={rule}: allowed are classifier, length and phrases")
-
-
-def acknowledges(rule: str, setting: float) -> Rule:
-    """The rule by which ``short_turns`` takes a turn for an acknowledgement, by its words alone.
-
-    Raises:
-        ValueError: an unknown rule.
-    """
-    rules = load("_turn_rules")
-    if rule == "classifier":
-        return lambda texts: (probabilities(texts)["acknowledgement"] >= setting).to_numpy()
-    if rule == "length":
-        return lambda texts: np.array([rules.is_short(t, int(setting)) for t in texts])
-    if rule == "phrases":
-        return lambda texts: np.array([rules.is_acknowledgement(t) for t in texts])
-    raise ValueError(f"rule={rule}: allowed are classifier, length and phrases")
 
 
 def composed(heavy: pd.DataFrame, light: pd.DataFrame, rule: Rule) -> pd.DataFrame:
@@ -219,74 +179,6 @@ def _without_own_business(table: pd.DataFrame, material: pd.DataFrame) -> np.nda
     return score
 
 
-def acknowledgement_errors(settings: Mapping[str, Sequence[float]]) -> pd.DataFrame:
-    """How the rules for acknowledgements err on what callers may say, by the words alone.
-
-    Args:
-        settings: Settings to try, by rule; see :func:`acknowledges`.
-
-    Returns:
-        One row per rule and setting: ``rule``, ``setting``, ``found`` (share of acknowledgements
-        recognised), ``wrong`` (share of other turns taken for one), each with ``_low`` and
-        ``_high``, and ``hard`` (texts that needed the large model and were taken for one).
-    """
-    table = phrasings()
-    test = table[table["split"] == "test"].assign(call=table["dialogue"]).reset_index(drop=True)
-    is_one = test["needs"] == "acknowledgement"
-    rows: list[dict[str, Any]] = []
-    for rule, values in settings.items():
-        for value in values:
-            taken = pd.Series(acknowledges(rule, value)(test["text"].tolist()))
-            found = statistics.rate(test[is_one], taken[is_one])
-            wrong = statistics.rate(test[~is_one], taken[~is_one])
-            hard = test.loc[taken & (test["needs"] == "heavy"), "text"].drop_duplicates()
-            rows.append({"rule": rule, "setting": value, "found": found.value,
-                         "found_low": found.low, "found_high": found.high, "wrong": wrong.value,
-                         "wrong_low": wrong.low, "wrong_high": wrong.high,
-                         "hard": "; ".join(hard)})  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def treated(turns: pd.DataFrame) -> pd.DataFrame:
-    """The turns of a short-turn experiment with how they were treated.
-
-    Returns:
-        The same rows plus ``acknowledged`` (the caller only acknowledged or thanked),
-        ``mistreated`` (something else was taken for that), ``overlooked`` (it was not noticed),
-        ``dropped`` (no reply) and ``harmed`` (mistreated or dropped).
-    """
-    told = turns["agent_short"] if "agent_short" in turns else pd.Series(False, turns.index)
-    short = told.fillna(False).astype(bool)
-    truly = turns["intent"].isin(("acknowledge", "thank"))
-    mistreated, dropped = short & ~truly, turns["outcome"].isin(("missed", "failed"))
-    return turns.assign(
-        acknowledged=truly,
-        mistreated=mistreated,
-        overlooked=truly & ~short,
-        dropped=dropped,
-        harmed=mistreated | dropped,
-    )
-
-
-def acknowledgements(turns: pd.DataFrame) -> pd.DataFrame:
-    """The turns with the latency of all but acknowledgements blanked: savings are then those on
-    acknowledgements, harms still those on all turns."""
-    return turns.assign(response_latency_s=turns["response_latency_s"].where(turns["acknowledged"]))
-
-
-def nothing_treated(turns: pd.DataFrame) -> pd.DataFrame:
-    """A baseline that treats no turn apart has nothing to overlook either."""
-    return turns.assign(overlooked=False)
-
-
-def mistreated_words(turns: pd.DataFrame) -> pd.DataFrame:
-    """What was taken for an acknowledgement though it was none, and what the agent said to it."""
-    wrong = turns[turns["mistreated"]]
-    columns = ["arm", "said", "intent", "heavy", "replied"]
-    found = wrong.groupby(columns, sort=False).size().rename("times").reset_index()
-    return found.sort_values(["arm", "times"], ascending=[True, False], kind="stable")
-
-
 def tally(turns: pd.DataFrame) -> pd.DataFrame:
     """Who served, arm by arm: shares of turns for printing, in per cent with 95% intervals."""
     wanted = {
@@ -307,16 +199,3 @@ def tally(turns: pd.DataFrame) -> pd.DataFrame:
             cells[f"{name} (%)"] = f"{share.value:.1%} [{share.low:.1%}–{share.high:.1%}]"
         rows[str(arm)] = {"turns": len(part), **cells}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("arm", axis="columns")
-
-
-def together(tables: Mapping[str, pd.DataFrame], column: str = "arm") -> pd.DataFrame:
-    """Tables below each other, the key of each written behind its arms' names.
-
-    Args:
-        tables: By key; an empty key leaves the names as they are.
-        column: Where the names are.
-    """
-    named = [
-        t.assign(**{column: t[column] + (f" ({key})" if key else "")}) for key, t in tables.items()
-    ]
-    return pd.concat(named, ignore_index=True)

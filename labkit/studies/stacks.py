@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from labkit.evidence import statistics
-from labkit.evidence.claimed import Claimed
+from labkit.evidence.claims import Claim
 from labkit.evidence.summary import OUTCOMES, ms, percent
 from labkit.report.palette import ACCENT, BASELINE, INK, MAIN, SOFT, axes_or_new, looks, ms_axis
 from labkit.report.saving import records
@@ -185,7 +185,7 @@ def short_and_long(lengths: pd.DataFrame, claim_s: float, ax: Axes | None = None
     return ax
 
 
-def levels_against_band(levels: pd.DataFrame, claim: Claimed, ax: Axes | None = None) -> Axes:
+def levels_against_band(levels: pd.DataFrame, claim: Claim, ax: Axes | None = None) -> Axes:
     """Draws how fast each arm answers each kind of caller, beside a claimed band.
 
     Args:
@@ -222,7 +222,7 @@ def levels_against_band(levels: pd.DataFrame, claim: Claimed, ax: Axes | None = 
     return ax
 
 
-def read_band(levels: pd.DataFrame, claim: Claimed) -> str:
+def read_band(levels: pd.DataFrame, claim: Claim) -> str:
     """Sentences that say plainly under which model and callers the band is reached."""
     band = f"{ms(claim.low_s)}–{ms(claim.high_s)} ms"
     lines = [f"The published band is {band} at p{100 * claim.quantile:g}."]

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from labkit.engine.tables import Results
 from labkit.evidence.anchors import Anchor
-from labkit.evidence.claimed import Claimed
+from labkit.evidence.claims import Claim
 from labkit.report.arms import frontier, frontier_points
 from labkit.report.labels import Label, Obstacles, place
 from labkit.report.palette import ACCENT, INK, MAIN, SOFT, axes_or_new, looks, ms_axis
@@ -176,7 +176,7 @@ def commit_curves(steps: pd.DataFrame, by: str, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def handover_verdicts(results: Results, claim: Claimed) -> pd.DataFrame:
+def handover_verdicts(results: Results, claim: Claim) -> pd.DataFrame:
     """Each arm's handover, over all release times, held against a claimed band."""
     rows = [
         latency_claim(arm.turns, claim, arm=name, column="handover_s")

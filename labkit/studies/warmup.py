@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from labkit.evidence import paired, statistics
-from labkit.evidence.summary import ms, percent
-from labkit.studies.preemption import waits
+from labkit.evidence.paired import waits
+from labkit.evidence.units import ms, percent
 
 ROUND_TRIPS = 3
 """TCP, TLS 1.3, and the upgrade to a WebSocket."""

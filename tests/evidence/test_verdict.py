@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from labkit.evidence.claims import Claim, saving_outcome
 from labkit.evidence.statistics import Estimate
-from labkit.evidence.verdict import Rules, against_claim, decide
+from labkit.evidence.verdict import Rules, decide
 
 RULES = Rules(worth_saving_s=0.05, max_harm=0.02)
 NO_HARM = Estimate(0.0, -0.01, 0.01, 200, 40)
@@ -47,10 +48,10 @@ def test_nothing_answered_is_rejected():
         (estimate(0.3, 0.05), "reproduced"),
         (estimate(0.19, 0.05), "not enough evidence"),
         (estimate(0.5, 0.4), "not enough evidence"),
-        (estimate(0.1, 0.05), "smaller"),
-        (estimate(0.6, 0.05), "larger"),
+        (estimate(0.1, 0.05), "saves less than claimed"),
+        (estimate(0.6, 0.05), "saves more than claimed"),
         (estimate(0.0, 0.01), "no effect"),
     ],
 )
 def test_a_claim_of_200_to_400_ms(saving, found):
-    assert against_claim(saving, 0.2, 0.4) == found
+    assert saving_outcome(saving, Claim("x", 0.2, 0.4)) == found

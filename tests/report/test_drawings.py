@@ -10,7 +10,7 @@ import pytest
 from handmade import SDK_END_S, SDK_START_S, STAGE_S, make_turns
 from matplotlib.text import Text
 
-from labkit.evidence.claimed import Claim
+from labkit.evidence.claims import Claim
 from labkit.evidence.compare import compare
 from labkit.measure.stages import STAGES
 from labkit.report import figures

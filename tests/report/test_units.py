@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from labkit.report.units import change_unit, interval, number, unit_of
+from labkit.evidence.units import change_unit, interval, number, unit_of
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from handmade import make_turns
 
 from labkit.evidence import claims
-from labkit.evidence.claimed import Claim
+from labkit.evidence.claims import Claim
 from labkit.evidence.compare import compare
 from labkit.evidence.statistics import Estimate
 from labkit.evidence.verdict import Rules
@@ -34,14 +34,18 @@ def test_rows_carry_the_comparison_and_the_claim():
     found = row(verdicts.rows(COMPARISON, claim=CLAIM), "done right")
     assert found["p50_s"] == pytest.approx(0.2)
     assert found["decision"] == "adopt"
-    assert found["claim_outcome"] == "smaller"
+    assert found["claim_outcome"] == "saves less than claimed"
     assert (found["claimed_low_s"], found["claimed_quantile"]) == (0.3, 0.95)
     assert found["harm_low"] <= found["harm"] <= found["harm_high"]
 
 
 @pytest.mark.parametrize(
     ("low_s", "high_s", "outcome"),
-    [(0.1, 0.3, "reproduced"), (0.3, 0.5, "smaller"), (0.05, 0.1, "larger")],
+    [
+        (0.1, 0.3, "reproduced"),
+        (0.3, 0.5, "saves less than claimed"),
+        (0.05, 0.1, "saves more than claimed"),
+    ],
 )
 def test_the_outcome_follows_the_band(low_s, high_s, outcome):
     found = row(verdicts.rows(COMPARISON, claim=Claim("x", low_s, high_s)), "done right")
@@ -58,7 +62,7 @@ def test_a_mechanism_that_was_not_found_is_said():
     found = verdicts.rows(COMPARISON, claim=CLAIM, differs={"as published": "no request left"})
     assert row(found, "as published")["claim_outcome"] == "mechanism differs"
     assert "no request left" in row(found, "as published")["statement"]
-    assert row(found, "done right")["claim_outcome"] == "smaller"
+    assert row(found, "done right")["claim_outcome"] == "saves less than claimed"
 
 
 def test_an_arm_that_was_not_compared_is_refused_with_the_closest_name():
@@ -86,9 +90,9 @@ def test_every_claim_of_the_ledger_can_be_held_against_a_measurement():
 @pytest.mark.parametrize(
     ("low_s", "high_s", "outcome"),
     [
-        (1.4, 1.5, "reproduced"),
-        (1.2, 1.3, "larger"),
-        (1.6, 1.7, "smaller"),
+        (1.4, 1.5, "as claimed"),
+        (1.2, 1.3, "slower than claimed"),
+        (1.6, 1.7, "faster than claimed"),
     ],
 )
 def test_a_claimed_level_is_held_against_the_turns(low_s, high_s, outcome):
@@ -100,11 +104,9 @@ def test_a_claimed_level_is_held_against_the_turns(low_s, high_s, outcome):
 
 def test_an_estimate_beside_the_band_whose_interval_reaches_in_is_not_enough():
     claim = Claim("x", 1.0, 1.2)
-    assert verdicts.level_against_claim(Estimate(1.3, 1.1, 1.5, 9, 3), claim) == (
-        "not enough evidence"
-    )
+    assert claims.level_outcome(Estimate(1.3, 1.1, 1.5, 9, 3), claim) == ("not enough evidence")
     nothing = Estimate(math.nan, math.nan, math.nan, 0, 0)
-    assert verdicts.level_against_claim(nothing, claim) == "not enough evidence"
+    assert claims.level_outcome(nothing, claim) == "not enough evidence"
 
 
 def test_an_empty_band_is_refused():
@@ -163,5 +165,5 @@ def test_a_headline_must_be_an_arm_and_a_table_complete(tmp_path):
 
 def test_badges_are_the_decision_and_the_claims_fate():
     found = verdicts.rows(COMPARISON, claim=CLAIM)
-    assert badges(row(found, "done right")) == ["adopt", "smaller than claimed"]
+    assert badges(row(found, "done right")) == ["adopt", "saves less than claimed"]
     assert badges(verdicts.rows(COMPARISON).iloc[0]) == ["adopt"]

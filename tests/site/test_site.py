@@ -19,7 +19,7 @@ STUDY = f"""import sys
 sys.path.insert(0, {HERE!r})
 import labkit as lab
 from handmade import make_turns
-from labkit.evidence.claimed import Claim
+from labkit.evidence.claims import Claim
 
 study = {{name!r}}
 lab.figures.use_style()

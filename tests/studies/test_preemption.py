@@ -8,7 +8,7 @@ from timed_turn import one
 
 import labkit as lab
 from labkit.engine.tables import Results
-from labkit.evidence import overlap
+from labkit.evidence import overlap, paired
 from labkit.studies import preemption
 
 EAGER = 0.4
@@ -37,13 +37,13 @@ def test_the_published_argument_changes_nothing(calls: Results) -> None:
     default, published = arms["default"], arms["as published"]
     assert (default["response_latency_s"] == published["response_latency_s"]).all()
     assert (default["llm_calls"] == published["llm_calls"]).all()
-    told = preemption.same(calls.turns, "default", "as published", [PERSONA])
+    told = lab.tables.same(calls.turns, "default", "as published", [PERSONA])
     assert told.startswith("On all 8 turns")
-    assert "differ by up to" in preemption.same(calls.turns, "off", "default", [PERSONA])
+    assert "differ by up to" in lab.tables.same(calls.turns, "off", "default", [PERSONA])
 
 
 def test_it_is_on_by_default_and_saves(calls: Results) -> None:
-    saved = lab.paired.savings(calls.turns, "off", [PERSONA])
+    saved = lab.savings(calls.turns, "off", [PERSONA])
     fluent = saved[(saved["arm"] == "default") & (saved[PERSONA] == "fluent")]["saved_s"]
     assert len(fluent) == 4
     assert fluent.min() > -0.001
@@ -72,7 +72,7 @@ def test_pauses_throw_calls_away(calls: Results) -> None:
 
 def test_the_prediction_meets_fluent_turns(calls: Results) -> None:
     fluent = calls.part(**{PERSONA: "fluent"}).turns
-    measured = lab.paired.savings(fluent, "off")
+    measured = lab.savings(fluent, "off")
     forecast = preemption.predicted(fluent, "off", {"default": "llm"})
     both = measured[measured["arm"] == "default"].merge(forecast, on=["call", "turn"])
     assert len(both) == 3, "one turn is heard in pieces, and the model says nothing of it"
@@ -99,11 +99,11 @@ def test_measured_and_predicted_stand_beside_each_other() -> None:
             one("on", 2.9, turn=1, sdk_end_of_turn_delay_s=2.5),
         ]
     )
-    measured = lab.paired.savings(turns, "off", ["delay"])
+    measured = lab.savings(turns, "off", ["delay"])
     forecast = preemption.predicted(turns.head(1), "off", {"on": "llm"}, ["delay"])
     points = preemption.against(measured, forecast, "delay", 2.5).set_index(["wait", "arm"])
-    assert points.loc[(preemption.AT_ONCE, "on"), "saved_s"] == pytest.approx(0.3)
-    assert points.loc[(preemption.AT_ONCE, "on, predicted"), "n_turns"] == 1
+    assert points.loc[(paired.AT_ONCE, "on"), "saved_s"] == pytest.approx(0.3)
+    assert points.loc[(paired.AT_ONCE, "on, predicted"), "n_turns"] == 1
     assert points.loc[("held back 2,500 ms", "on"), "saved_s"] == pytest.approx(0.3)
     assert "within 0 ms" in preemption.agreement(measured, forecast, ["delay"])
 
@@ -111,14 +111,14 @@ def test_measured_and_predicted_stand_beside_each_other() -> None:
 def test_a_turn_heard_in_pieces_is_not_predicted() -> None:
     turns = pd.DataFrame([one("off", 1.2), one("off", 1.2, turn=1, n_user_messages=2)])
     assert preemption.predicted(turns, "off", {"on": "llm"})["turn"].tolist() == [0]
-    assert preemption.waits(turns, 2.5).tolist() == [preemption.AT_ONCE, preemption.IN_PIECES]
+    assert paired.waits(turns, 2.5).tolist() == [paired.AT_ONCE, paired.IN_PIECES]
 
 
 def test_savings_want_a_known_baseline_and_answered_turns() -> None:
     turns = pd.DataFrame([one("off", 1.2), one("on", 0.9), one("on", 0.5, outcome="premature")])
-    assert lab.paired.savings(turns, "off")["saved_s"].tolist() == [pytest.approx(0.3)]
+    assert lab.savings(turns, "off")["saved_s"].tolist() == [pytest.approx(0.3)]
     with pytest.raises(ValueError, match="no arm 'of'; there are off, on"):
-        lab.paired.savings(turns, "of")
+        lab.savings(turns, "of")
 
 
 def test_an_unknown_variant_fails_with_what_is_allowed() -> None:

@@ -6,10 +6,11 @@ import pandas as pd
 import pytest
 
 import labkit as lab
+from labkit.evidence.agent_parts import load
 from labkit.evidence.checks import MAX_RESIDUAL_S
+from labkit.evidence.phrasings import phrasings
+from labkit.evidence.turn_rules import NEEDS, needs_heavy, probabilities
 from labkit.studies import routing
-from labkit.studies.agent_parts import load
-from labkit.studies.phrasings import phrasings
 
 LARGE, SMALL = "claude-sonnet-4-5", "claude-haiku-4-5"
 
@@ -72,14 +73,14 @@ def test_composed_turns_come_from_the_arm_that_the_rule_chooses() -> None:
             "outcome": "answered", "response_latency_s": latency_s,
         })  # fmt: skip
 
-    found = routing.composed(arm(2.0), arm(1.0), routing.needs_heavy("length", 5))
+    found = routing.composed(arm(2.0), arm(1.0), needs_heavy("length", 5))
     assert found["response_latency_s"].tolist() == [1.0, 2.0]
     assert found["misrouted"].tolist() == [True, False]
 
 
 def test_unknown_rule_names_those_there_are() -> None:
     with pytest.raises(ValueError, match="allowed are classifier, length and phrases"):
-        routing.needs_heavy("lenght", 3)
+        needs_heavy("lenght", 3)
 
 
 def test_classifier_was_not_trained_on_what_callers_say() -> None:
@@ -101,17 +102,17 @@ def test_classifier_errs_less_on_other_words_than_on_another_business() -> None:
 def test_weights_beside_the_agent_are_those_of_the_dialogues() -> None:
     import numpy as np
 
-    from labkit.studies.agent_parts import vectors
-    from labkit.studies.phrasings import fit
+    from labkit.evidence.agent_parts import vectors
+    from labkit.evidence.phrasings import fit
 
     train = phrasings().query("split == 'train'")
-    labels = np.array([routing.NEEDS.index(n) for n in train["needs"]])
+    labels = np.array([NEEDS.index(n) for n in train["needs"]])
     texts = train["text"].tolist()
     weights = fit(vectors(texts), labels)
     scores = vectors(texts) @ weights[:, :-1].T + weights[:, -1]
     odds = np.exp(scores - scores.max(axis=1, keepdims=True))
     odds /= odds.sum(axis=1, keepdims=True)
-    kept = routing.probabilities(texts)
+    kept = probabilities(texts)
     assert list(kept.columns) == list(load("_turn_rules").LABELS)
     # other processors round the 8-bit model differently
     assert np.abs(kept.to_numpy() - odds).max() < 0.02

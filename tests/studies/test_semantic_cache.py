@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 import labkit as lab
+from labkit.evidence.agent_parts import load
 from labkit.studies import answer_cache
-from labkit.studies.agent_parts import load
 
 THRESHOLDS = [0.7, 0.8, 0.85, 0.92, 0.99]
 
@@ -108,7 +108,7 @@ def test_opposites() -> None:
 
 
 def test_known_answers_are_those_of_the_dialogues() -> None:
-    from labkit.studies.phrasings import questions
+    from labkit.evidence.phrasings import questions
 
     found = {(q["tenant"], q["question"]): q["answer"] for q in questions()}
     assert answer_cache.known() == found

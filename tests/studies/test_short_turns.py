@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 import labkit as lab
-from labkit.studies import routing
-from labkit.studies.agent_parts import load
+from labkit.evidence.agent_parts import load
+from labkit.studies import short_turns
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def turns() -> pd.DataFrame:
     experiment = lab.Experiment(arms, settings=settings, calls=1, turns=8, seed=3)
     results = lab.sweep(experiment)
     assert list(results.calls["status"]) == ["ok"] * len(arms)
-    return routing.treated(results.turns)
+    return short_turns.treated(results.turns)
 
 
 def said(turns: pd.DataFrame, arm: str, text: str) -> pd.Series:
@@ -84,7 +84,7 @@ def test_phrases(text: str, nothing_else: bool) -> None:
 
 def test_only_the_length_rule_takes_hard_turns_for_acknowledgements() -> None:
     settings = {"phrases": [0], "classifier": [0.7], "length": [4]}
-    errors = routing.acknowledgement_errors(settings).set_index("rule")
+    errors = short_turns.acknowledgement_errors(settings).set_index("rule")
     assert errors.loc["phrases", "hard"] == errors.loc["classifier", "hard"] == ""
     assert "Cancel my entire order." in errors.loc["length", "hard"]
     assert errors.loc["length", "wrong"] > 5 * errors.loc["phrases", "wrong"]

@@ -1,0 +1,105 @@
+"""How many turns were answered within how many milliseconds, beside published figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from labkit.evidence import statistics
+from labkit.evidence.anchors import Anchor
+from labkit.report.palette import ACCENT, MAIN, SOFT, axes_or_new, ms_axis
+
+_MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
+
+
+def distribution_points(turns: pd.DataFrame, column: str = "response_latency_s") -> pd.DataFrame:
+    """The numbers of a distribution: quantiles of a column with 95% intervals over calls.
+
+    Returns:
+        One row per quantile from 1% to 99%: ``quantile``, ``value_s``, ``low_s``, ``high_s``.
+    """
+    steps = np.unique(np.r_[np.linspace(0.02, 0.98, 49), 0.01, 0.05, 0.95, 0.99].round(2))
+    rows = []
+    for q in steps:
+        found = statistics.quantile(turns, float(q), column)
+        rows.append({"quantile": float(q), "value_s": found.value, "low_s": found.low,
+                     "high_s": found.high})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def latency_distribution(
+    turns: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    anchors: Sequence[Anchor] = (),
+    column: str = "response_latency_s",
+) -> Axes:
+    """Draws which share of turns was answered within how many milliseconds.
+
+    The curve runs from the fastest 1% of turns to the slowest 1%; its band is the 95% interval over
+    calls. p50 and p95 are marked with theirs. Published figures
+    stand at the share they speak of: a hollow mark for a value, with a line where its interval was
+    published, a bar for a range.
+
+    Args:
+        turns: The turns table; turns without a latency are left out.
+        ax: Where to draw; a new figure by default.
+        anchors: Published figures to draw beside.
+        column: Column in seconds.
+
+    Returns:
+        The axes; x is milliseconds from zero, y a share of turns.
+    """
+    ax = axes_or_new(ax, 8.0, 4.9)
+    points = distribution_points(turns, column)
+    share = points["quantile"].to_numpy()
+    ax.fill_betweenx(share, points["low_s"] * 1000, points["high_s"] * 1000, color=MAIN, alpha=0.18,
+                     linewidth=0)  # fmt: skip
+    ax.plot(points["value_s"] * 1000, share, color=MAIN)
+    right = 1000 * float(points["value_s"].max())
+    for q in (0.5, 0.95):
+        found = statistics.quantile(turns, q, column)
+        value, low, high = (1000 * v for v in (found.value, found.low, found.high))
+        ax.plot([low, high], [q, q], color=MAIN, linewidth=3.5, solid_capstyle="butt")
+        ax.plot([value], [q], "o", color=MAIN, markersize=7, markeredgecolor="white")
+        ax.annotate(f"p{q * 100:.0f} {value:,.0f} ms\n[{low:,.0f}–{high:,.0f}]", (value, q),
+                    xytext=(10, -9), textcoords="offset points", va="top", fontsize=8.5,
+                    fontweight="bold", color=MAIN)  # fmt: skip
+        right = max(right, high)
+    _anchors(ax, anchors)
+    right = max([right, *(1000 * a.high_s for a in anchors)]) * 1.06
+    slowest = 1000 * float(turns[column].max())
+    if slowest > right:
+        ax.annotate(f"slowest turn {slowest:,.0f} ms →", (1, 0.78), ha="right",
+                    xycoords=("axes fraction", "data"), fontsize=8.5, color=SOFT)  # fmt: skip
+    ax.set_xlim(0, right)
+    ax.set_ylim(0, 1.04)
+    ax.set_yticks([0, 0.25, 0.5, 0.75, 0.95, 1], ["0%", "25%", "50%", "75%", "95%", "100%"])
+    ax.grid(True, axis="y")
+    ax.set_ylabel("share of turns answered by then")
+    ms_axis(ax, "response latency at the caller's ear")
+    return ax
+
+
+def _anchors(ax: Axes, anchors: Sequence[Anchor]) -> None:
+    names = list(dict.fromkeys(a.name for a in anchors))
+    for i, name in enumerate(names):
+        own = [a for a in anchors if a.name == name]
+        marker = _MARKERS[i % len(_MARKERS)]
+        for a in own:
+            if a.high_s > a.low_s and a.value_s is None:
+                ax.plot([a.low_s * 1000, a.high_s * 1000], [a.quantile] * 2, color=ACCENT,
+                        linewidth=5, solid_capstyle="butt", zorder=4)  # fmt: skip
+            elif a.value_s is not None:
+                ax.plot([a.low_s * 1000, a.high_s * 1000], [a.quantile] * 2, color=SOFT,
+                        linewidth=1.2, zorder=4)  # fmt: skip
+                ax.plot([a.value_s * 1000], [a.quantile], marker, color=SOFT, markersize=7,
+                        markerfacecolor="white", zorder=4)  # fmt: skip
+        band = any(a.value_s is None for a in own)
+        ax.plot([], [], marker if not band else "", color=ACCENT if band else SOFT,
+                linewidth=5 if band else 0, markerfacecolor="white", label=name)  # fmt: skip
+    if names:
+        ax.legend(loc="lower right", title="published, for comparison", alignment="left")

@@ -1,0 +1,155 @@
+"""Study 00: which turns to look at, the slow mode of the turn detector, and what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from labkit.evidence import statistics
+from labkit.evidence.anchors import Anchor
+from labkit.evidence.paired import waited
+from labkit.evidence.statistics import Estimate
+from labkit.evidence.units import ms, ms_ci, percent
+from labkit.report.palette import ACCENT, BASELINE, INK, MAIN, axes_or_new, ms_axis
+from labkit.report.tables import titled
+
+
+def typical_turns(turns: pd.DataFrame, delay_s: float) -> pd.DataFrame:
+    """Turns worth a look, as a table of one or two rows.
+
+    Args:
+        turns: The turns table.
+        delay_s: A wait before the commit, seconds.
+
+    Returns:
+        The answered turn whose latency is closest to the median of all; then the same among the
+        turns that waited ``delay_s``, if there are any. Column ``example`` says which is which.
+    """
+    answered = turns[turns["residual_s"].notna() & turns["sdk_e2e_latency_s"].notna()]
+    groups = {
+        "A typical turn": answered,
+        f"A turn that waited {ms(delay_s)} ms": answered[waited(answered, delay_s)],
+    }
+    rows = []
+    for name, group in groups.items():
+        if len(group):
+            away = (group["response_latency_s"] - group["response_latency_s"].median()).abs()
+            rows.append(group.loc[[away.idxmin()]].assign(example=name))
+    return pd.concat(rows)
+
+
+def waited_table(turns: pd.DataFrame, delay_s: float, rows: int = 8) -> pd.DataFrame:
+    """Which sentences made the turn detector wait, the most frequent first."""
+    table = turns.assign(waited=waited(turns, delay_s)).groupby("said")["waited"]
+    found = pd.DataFrame({"times said": table.size(), "of these waited": table.sum()})
+    found = found[found["of these waited"] > 0].sort_values(
+        ["of these waited", "times said"], ascending=[False, True], kind="stable"
+    )
+    return titled(found.head(rows), "the caller said")
+
+
+def anchor_table(anchors: Iterable[Anchor]) -> pd.DataFrame:
+    """Published figures with their sources; ms."""
+    rows = []
+    for a in anchors:
+        band = f"{ms(a.low_s)} – {ms(a.high_s)}" if a.high_s > a.low_s else ""
+        rows.append({"published": a.name, "at": f"p{a.quantile * 100:g}",
+                     "ms": ms(a.value_s) if a.value_s is not None else band,
+                     "range": band if a.value_s is not None else "",
+                     "measured on": a.note, "source": f"{a.source}, {a.date}"})  # fmt: skip
+    return titled(pd.DataFrame(rows).set_index("published"), "published")
+
+
+def read_turns(examples: pd.DataFrame) -> str:
+    """A sentence per turn: what was said, how long it took, what the SDK reported."""
+    lines = []
+    for _, row in examples.iterrows():
+        missing = row["response_latency_s"] - row["sdk_e2e_latency_s"]
+        lines.append(
+            f"- {row['example']}: “{row['said']}” was answered after "
+            f"**{ms(row['response_latency_s'])} ms**. The SDK's own `e2e_latency` is "
+            f"{ms(row['sdk_e2e_latency_s'])} ms, {ms(missing)} ms less."
+        )
+    return "\n".join(lines)
+
+
+def read_wait(turns: pd.DataFrame, delay_s: float, probe: pd.DataFrame, probe_s: float) -> str:
+    """Sentences about the slow mode, and about what became of it when its delay was changed."""
+    slow, moved = waited(turns, delay_s), waited(probe, probe_s)
+    share, after = statistics.rate(turns, slow), statistics.rate(probe, moved)
+    saved = statistics.difference(probe[moved], turns[slow]) if slow.any() and moved.any() else None
+    text = (
+        f"On **{percent(share.value)}** of turns (95% interval {percent(share.low)}–"
+        f"{percent(share.high)}) the agent committed exactly {ms(delay_s)} ms after the end of "
+        f"speech: its median latency there is {ms(turns[slow]['response_latency_s'].median())} ms, "
+        f"against {ms(turns[~slow]['response_latency_s'].median())} ms on the others."
+    )
+    if saved is None:
+        return text
+    left = int(waited(probe, delay_s).sum())
+    text += (
+        f" With `endpointing.max_delay_s` at {ms(probe_s)} ms and nothing else changed, "
+        f"{left or 'no'} turns wait {ms(delay_s)} ms and {percent(after.value)} wait exactly "
+        f"{ms(probe_s)} ms; the median of the group falls by {ms_ci(saved)} ms."
+    )
+    if not left:
+        text += (
+            " So the mode is that setting, applied when the turn detector doubts that the caller "
+            "has finished."
+        )
+    return text
+
+
+def commit_points(arms: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The numbers of :func:`commit_modes`: one row per answered turn whose commit is known.
+
+    Returns:
+        ``arm``, ``call``, ``turn``, ``sdk_end_of_turn_delay_s``, ``response_latency_s``.
+    """
+    keep = ["call", "turn", "sdk_end_of_turn_delay_s", "response_latency_s"]
+    parts = []
+    for name, turns in arms.items():
+        known = turns["sdk_end_of_turn_delay_s"].notna() & turns["residual_s"].notna()
+        parts.append(turns.loc[known, keep].assign(arm=name)[["arm", *keep]])
+    return pd.concat(parts, ignore_index=True)
+
+
+def _longest_wait(points: pd.DataFrame) -> tuple[float, Estimate, float]:
+    """The longest wait of an arm (ms), the share of turns with it, their shortest latency (ms)."""
+    longest = float(points["sdk_end_of_turn_delay_s"].max())
+    there = points["sdk_end_of_turn_delay_s"] > longest - 0.005
+    shortest = float(points.loc[there, "response_latency_s"].min())
+    return longest * 1000, statistics.rate(points, there), shortest * 1000
+
+
+def commit_modes(arms: Mapping[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
+    """Draws each turn's response latency against the wait before the turn was committed.
+
+    Args:
+        arms: Turns tables by name, at most three; the first is the baseline.
+        ax: Where to draw; a new figure by default.
+
+    Returns:
+        The axes; both axes are milliseconds from zero.
+    """
+    ax = axes_or_new(ax, 8.0, 4.2)
+    points = commit_points(arms)
+    looks = [(BASELINE, "o"), (MAIN, "^"), (ACCENT, "s")]
+    for name, (colour, marker) in zip(arms, looks, strict=False):
+        own = points[points["arm"] == name]
+        ax.plot(own["sdk_end_of_turn_delay_s"] * 1000, own["response_latency_s"] * 1000, marker,
+                color=colour, markersize=5.5, alpha=0.65, markeredgewidth=0,
+                label=name)  # fmt: skip
+        at, share, low_ms = _longest_wait(own)
+        text = f"{name}\n{percent(share.value)} of turns\n"
+        text += f"[{percent(share.low)}–{percent(share.high)}]"
+        ax.annotate(text, (at, low_ms), xytext=(0, -8), textcoords="offset points", ha="center",
+                    va="top", color=INK if colour == BASELINE else colour)  # fmt: skip
+    ax.set_xlim(0, 1.1 * 1000 * float(points["sdk_end_of_turn_delay_s"].max()))
+    ax.set_ylim(bottom=0)
+    ax.grid(True, axis="both")
+    ms_axis(ax, "wait from the SDK's end of speech to the commit")
+    ms_axis(ax, "response latency", axis="y")
+    return ax
