@@ -123,6 +123,8 @@ def load_agent(name: str) -> LoadedAgent:
     from livekit.agents import AgentServer, cli
     from livekit.agents.worker import ServerOptions
 
+    from labkit.tunnel import sdk
+
     path, wanted = find_agent(name)
     code, source = _code(path)
     taken: list[Any] = []
@@ -149,7 +151,7 @@ def load_agent(name: str) -> LoadedAgent:
     if isinstance(app, ServerOptions):
         app = AgentServer.from_server_options(app)
     if isinstance(app, AgentServer):
-        entrypoint, prewarm, session_end = app._entrypoint_fnc, app.setup_fnc, app._session_end_fnc
+        entrypoint, prewarm, session_end = sdk.entrypoint(app), app.setup_fnc, sdk.session_end(app)
     elif callable(app):
         entrypoint, prewarm, session_end = app, None, None
     else:

@@ -12,38 +12,26 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from livekit.agents import (
-    AgentSession,
-    JobContext,
-    JobExecutorType,
-    JobProcess,
-    telemetry,
-    utils,
-)
-from livekit.agents.cli import AgentsConsole
-from livekit.agents.ipc.mock_room import create_mock_room
-from livekit.agents.job import JobAcceptArguments, RunningJobInfo, _JobContextVar
-from livekit.agents.utils import http_context
+from livekit.agents import AgentSession, JobContext, JobExecutorType, JobProcess, telemetry
+from livekit.agents.job import JobAcceptArguments, RunningJobInfo
 from livekit.protocol import agent as agent_proto
 from livekit.protocol import models
 from opentelemetry import trace
 
 from labkit.settings import SettingError, Settings
+from labkit.tunnel import sdk
 from labkit.tunnel.agentfile import LoadedAgent
 from labkit.tunnel.audio import Microphone, Speaker
 from labkit.tunnel.events import SessionLog
 from labkit.tunnel.methods import RemoteMethods
 
 
-class Console:
+class Console(sdk.ConsoleSeat):
     """Stands where the SDK's console does, and gives the session the caller's audio."""
 
     enabled = True
     record = False
     console_mode = "audio"
-    _tcp_transport = None
-    _tcp_audio_input = None
-    _tcp_audio_output = None
 
     def __init__(
         self,
@@ -75,6 +63,10 @@ class Console:
         session.output.audio = self._speaker
         session.output.transcription = self._speaker.captions
         self.started.set()
+
+    def discard(self) -> None:
+        """Removes what sessions left in the console's folder."""
+        self._folder.cleanup()
 
 
 def override_session(
@@ -153,8 +145,7 @@ async def run_job(
     proc = JobProcess(executor_type=JobExecutorType.PROCESS, user_arguments=None, http_proxy=None)
     if agent.prewarm is not None:
         agent.prewarm(proc)
-    room = create_mock_room.__wrapped__()
-    room._info.name = f"call-{call}"
+    room = sdk.mock_room(f"call-{call}")
     room.local_participant.register_rpc_method = console.methods.register
     info = RunningJobInfo(
         accept_arguments=JobAcceptArguments(identity="agent", name="", metadata=""),
@@ -174,7 +165,6 @@ async def run_job(
         fake_job=True,
     )
     leave: asyncio.Event = hang_up
-    AgentsConsole._instance = console  # type: ignore[assignment]
     ctx = JobContext(
         proc=proc,
         info=info,
@@ -183,28 +173,22 @@ async def run_job(
         on_shutdown=lambda _: leave.set(),
         inference_executor=_NoInference(),
     )
-    token = _JobContextVar.set(ctx)
-    http_context._new_session_ctx()
-    entry = asyncio.create_task(_entrypoint(agent, ctx), name="agent entrypoint")
-    hung_up = asyncio.create_task(hang_up.wait(), name="caller hangs up")
-    try:
-        await asyncio.wait({entry, hung_up}, return_when=asyncio.FIRST_COMPLETED)
-        if entry.done() and entry.exception() is not None:
-            raise entry.exception()  # type: ignore[misc]
-        await hung_up
-        await _shut_down(agent, ctx, entry)
-    finally:
-        hung_up.cancel()
-        entry.cancel()
-        if tasks := ctx._pending_tasks:
-            await utils.aio.cancel_and_wait(*tasks)
-        await ctx._on_cleanup()
-        await http_context._close_http_ctx()
-        # a job process takes the agent's own tracing with it when it ends
-        telemetry.tracer.set_provider(trace.get_tracer_provider())
-        _JobContextVar.reset(token)
-        AgentsConsole._instance = None
-        console._folder.cleanup()
+    with sdk.seated(console), sdk.current_job(ctx):
+        entry = asyncio.create_task(_entrypoint(agent, ctx), name="agent entrypoint")
+        hung_up = asyncio.create_task(hang_up.wait(), name="caller hangs up")
+        try:
+            await asyncio.wait({entry, hung_up}, return_when=asyncio.FIRST_COMPLETED)
+            if entry.done() and entry.exception() is not None:
+                raise entry.exception()  # type: ignore[misc]
+            await hung_up
+            await _shut_down(agent, ctx, entry)
+        finally:
+            hung_up.cancel()
+            entry.cancel()
+            await sdk.clean_up(ctx)
+            # a job process takes the agent's own tracing with it when it ends
+            telemetry.tracer.set_provider(trace.get_tracer_provider())
+            console.discard()
 
 
 async def _entrypoint(agent: LoadedAgent, ctx: JobContext) -> None:
@@ -216,12 +200,12 @@ async def _shut_down(agent: LoadedAgent, ctx: JobContext, entry: asyncio.Task[No
     if not entry.done():
         await asyncio.wait({entry}, timeout=15)
         entry.cancel()
-    session = ctx._primary_agent_session
+    session = sdk.primary_session(ctx)
     if session is not None:
         await session.aclose()
     if agent.session_end is not None:
         await agent.session_end(ctx)
-    await asyncio.gather(*(callback("caller left") for callback in ctx._shutdown_callbacks))
+    await asyncio.gather(*(callback("caller left") for callback in sdk.shutdown_callbacks(ctx)))
 
 
 class _NoInference:

@@ -1,7 +1,7 @@
 """What lies between two ends: round trips, jitter, loss and TCP's slow start.
 
 A connection inside the tunnel is opened over real loopback sockets and carries real TLS, but its
-bytes travel through a :class:`_Pipe` per direction instead of the kernel: each write arrives one
+bytes travel through a :class:`Pipe` per direction instead of the kernel: each write arrives one
 way later, in order. Handshakes, requests and cancelled streams then cost exactly the round trips
 that they make, and every byte in flight is a timer of the loop, so virtual time cannot overtake it.
 
@@ -14,11 +14,9 @@ queues, which voice traffic does not fill.
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from labkit.randomness import Delay, uniform
 
@@ -68,7 +66,7 @@ class Link:
         return extra
 
 
-class _Pipe:
+class Pipe:
     """One direction of a connection."""
 
     def __init__(
@@ -87,8 +85,10 @@ class _Pipe:
         self._backlog: deque[bytes] = deque()
         self._backlog_bytes = 0
         self._waiting: asyncio.TimerHandle | None = None
-        self.receiver: TunnelTransport | None = None
-        self.sender: TunnelTransport | None = None
+        self.receive: Callable[[bytes | None], None] | None = None
+        """Takes what arrives at the far end; None is the end of it. Attached with the transport."""
+        self.flow: Callable[[int], None] = lambda queued: None
+        """Told how many bytes wait to be sent whenever that may have changed."""
         self._end = False
         self._flying: deque[bytes | None] = deque()
 
@@ -135,8 +135,7 @@ class _Pipe:
                 self._waiting = self._loop.call_at(self._acks[0][0], self._resume)
         elif self._end:
             self._fly(max(now + self._one_way_s, self._last_arrival_s), None)
-        if self.sender is not None:
-            self.sender._flow(self._backlog_bytes)
+        self.flow(self._backlog_bytes)
 
     def _resume(self) -> None:
         self._waiting = None
@@ -159,8 +158,8 @@ class _Pipe:
 
     def _arrive(self) -> None:
         data = self._flying.popleft()
-        if self.receiver is not None:
-            self.receiver._receive(data)
+        if self.receive is not None:
+            self.receive(data)
 
 
 class Connection:
@@ -177,155 +176,5 @@ class Connection:
         accepted: Callable[[], None],
     ) -> None:
         self.accepted = accepted
-        self.up = _Pipe(loop, link, weather)
-        self.down = _Pipe(loop, link, weather)
-
-
-class TunnelTransport(asyncio.Transport):
-    """One end of a :class:`Connection`; what asyncio's socket transport is to a kernel socket."""
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        sock: socket.socket,
-        protocol: asyncio.BaseProtocol,
-        waiter: asyncio.Future[None] | None,
-        extra: dict[str, Any] | None,
-        *,
-        out: _Pipe,
-        inn: _Pipe,
-    ) -> None:
-        super().__init__(dict(extra or {}))
-        self._extra: dict[str, Any]
-        self._extra.update(socket=sock, sockname=sock.getsockname(), peername=sock.getpeername())
-        self._loop = loop
-        self._sock = sock
-        self._out, self._in = out, inn
-        self._closing = False
-        self._lost = False
-        self._paused = False
-        self._pending: deque[bytes | None] = deque()
-        self._high = 64 * 1024
-        self._low = 16 * 1024
-        self._choked = False
-        self.set_protocol(protocol)
-        loop.call_soon(self._connect, waiter)
-
-    def _connect(self, waiter: asyncio.Future[None] | None) -> None:
-        self._protocol.connection_made(self)
-        self._out.sender = self
-        self._in.receiver = self
-        if waiter is not None and not waiter.cancelled():
-            waiter.set_result(None)
-
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        self._protocol: Any = protocol
-        self._buffered = isinstance(protocol, asyncio.BufferedProtocol)
-
-    def get_protocol(self) -> asyncio.BaseProtocol:
-        protocol: asyncio.BaseProtocol = self._protocol
-        return protocol
-
-    # receiving
-
-    def _receive(self, data: bytes | None) -> None:
-        if self._lost:
-            return
-        if self._paused:
-            self._pending.append(data)
-        else:
-            self._hand_over(data)
-
-    def _hand_over(self, data: bytes | None) -> None:
-        if data is None:
-            if not self._closing and not self._protocol.eof_received():
-                self.close()
-        elif self._buffered:
-            asyncio.protocols._feed_data_to_buffered_proto(  # type: ignore[attr-defined]
-                self._protocol, data
-            )
-        else:
-            self._protocol.data_received(data)
-
-    def is_reading(self) -> bool:
-        return not self._paused and not self._closing
-
-    def pause_reading(self) -> None:
-        self._paused = True
-
-    def resume_reading(self) -> None:
-        if self._paused:
-            self._paused = False
-            self._loop.call_soon(self._drain_pending)
-
-    def _drain_pending(self) -> None:
-        while self._pending and not self._paused and not self._lost:
-            self._hand_over(self._pending.popleft())
-
-    # sending
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        if self._closing or self._lost or not data:
-            return
-        self._out.send(bytes(data))
-
-    def writelines(self, list_of_data: Any) -> None:
-        self.write(b"".join(list_of_data))
-
-    def can_write_eof(self) -> bool:
-        return True
-
-    def write_eof(self) -> None:
-        self._out.finish()
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        self._high = 64 * 1024 if high is None else high
-        self._low = self._high // 4 if low is None else low
-
-    def get_write_buffer_size(self) -> int:
-        return self._out.queued_bytes
-
-    def get_write_buffer_limits(self) -> tuple[int, int]:
-        return self._low, self._high
-
-    def _flow(self, queued: int) -> None:
-        if self._lost:
-            return
-        if not self._choked and queued > self._high:
-            self._choked = True
-            self._protocol.pause_writing()
-        elif self._choked and queued <= self._low:
-            self._choked = False
-            self._protocol.resume_writing()
-
-    # closing
-
-    def is_closing(self) -> bool:
-        return self._closing
-
-    def close(self) -> None:
-        if not self._closing:
-            self._closing = True
-            self._out.finish()
-            self._loop.call_soon(self._lose, None)
-
-    def abort(self) -> None:
-        self._force_close(None)
-
-    def _force_close(self, exc: BaseException | None) -> None:
-        if self._lost:
-            return
-        if not self._closing:
-            self._closing = True
-            self._out.reset()
-        self._loop.call_soon(self._lose, exc)
-
-    def _lose(self, exc: BaseException | None) -> None:
-        if self._lost:
-            return
-        self._lost = True
-        self._pending.clear()
-        try:
-            self._protocol.connection_lost(exc)
-        finally:
-            self._sock.close()
+        self.up = Pipe(loop, link, weather)
+        self.down = Pipe(loop, link, weather)

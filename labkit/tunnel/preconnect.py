@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from livekit import rtc
-from livekit.agents.voice.room_io._pre_connect_audio import PreConnectAudioHandler
 
 from labkit.callers.caller import Mouth
 from labkit.callers.line import Line
 from labkit.tunnel.audio import Microphone
+from labkit.tunnel.sdk import PreConnectAudioHandler
 from labkit.world.scene import SAMPLE_RATE_HZ
 
 TIMEOUT_S = 3.0

@@ -57,8 +57,8 @@ def main(pause_s: float, changes: dict[str, str]) -> dict[str, Any]:
     worker.start()
     process = worker._worker
     assert process is not None
-    clip = paused(process.corpus.clip(**CLIP), pause_s)
-    process.corpus = ScriptedCorpus(process.corpus, clip)  # type: ignore[assignment]
+    clip = paused(process.supplies.corpus.clip(**CLIP), pause_s)
+    process.supplies.corpus = ScriptedCorpus(process.supplies.corpus, clip)  # type: ignore[assignment]
     settings = Settings({"caller.dialogue": CLIP["dialogue"], **changes}).as_dict()
     record = worker.run_call(worker.CallSpec("vanilla", settings, n_turns=1))
     assert record.status == "ok", record.error

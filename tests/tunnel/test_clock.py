@@ -7,14 +7,20 @@ import time
 
 import pytest
 
-from labkit.tunnel import clock
-from labkit.tunnel.clock import JobRule, TunnelHang, TunnelLoop, _real, install
+from labkit.tunnel import loop as loops
+from labkit.tunnel.clock import install, real
+from labkit.tunnel.executor import JobRule
+from labkit.tunnel.loop import TunnelHang, TunnelLoop
+from labkit.tunnel.network_loop import WallNetworkLoop
 
 install()
 
 
 def run(coro, **kwargs):
-    loop = TunnelLoop(**kwargs)
+    return run_on(TunnelLoop(**kwargs), coro)
+
+
+def run_on(loop, coro):
     try:
         return loop.run_until_complete(coro(loop))
     finally:
@@ -28,9 +34,9 @@ def test_an_hour_of_sleep_is_exact_and_costs_nothing():
             await asyncio.sleep(1.0)
         return loop.time() - start
 
-    began = _real["perf_counter"]()
+    began = real["perf_counter"]()
     assert run(main) == 3600.0
-    assert _real["perf_counter"]() - began < 5
+    assert real["perf_counter"]() - began < 5
 
 
 def test_every_clock_function_follows():
@@ -46,7 +52,7 @@ def test_every_clock_function_follows():
 
 
 def test_outside_the_loop_time_is_real():
-    assert abs(time.time() - _real["time"]()) < 1
+    assert abs(time.time() - real["time"]()) < 1
 
 
 def test_a_blocking_sleep_stalls_the_loop_for_as_long():
@@ -94,7 +100,7 @@ memo: dict[str, int] = {}
 
 def test_a_job_in_a_real_thread_holds_the_clock():
     async def main(loop):
-        await loop.run_in_executor(None, _real["sleep"], 0.2)
+        await loop.run_in_executor(None, real["sleep"], 0.2)
         return loop.time()
 
     assert run(main, rule_for=lambda func: JobRule(thread=True)) == 0.0
@@ -142,7 +148,7 @@ def test_a_hang_names_the_waiting_task():
 
 
 def test_a_loop_that_spins_at_one_instant_is_a_hang(monkeypatch):
-    monkeypatch.setattr(clock, "_SPINS", 10_000)
+    monkeypatch.setattr(loops, "_SPINS", 10_000)
 
     async def main(_):
         await asyncio.sleep(1.0)
@@ -157,6 +163,6 @@ def test_the_wall_clock_loop_really_waits():
     async def main(loop):
         await asyncio.sleep(0.05)
 
-    began = _real["perf_counter"]()
-    run(main, virtual=False)
-    assert _real["perf_counter"]() - began >= 0.05
+    began = real["perf_counter"]()
+    run_on(WallNetworkLoop(None), main)
+    assert real["perf_counter"]() - began >= 0.05

@@ -12,7 +12,9 @@ from labkit.settings import SettingError, Settings
 from labkit.tunnel.clock import install
 from labkit.tunnel.gateway import Gateway
 from labkit.tunnel.link import Link
-from labkit.tunnel.network import Authority, Host, Network, NetworkLoop, listen
+from labkit.tunnel.network import Host, Network
+from labkit.tunnel.network_loop import NetworkLoop
+from labkit.tunnel.tls import Authority, listen
 
 install()
 AUTHORITY = Authority()

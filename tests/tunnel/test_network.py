@@ -13,15 +13,9 @@ from aiohttp import web
 
 from labkit.tunnel.clock import install
 from labkit.tunnel.link import INITIAL_WINDOW_BYTES, Link
-from labkit.tunnel.network import (
-    Authority,
-    Host,
-    Network,
-    NetworkLoop,
-    UnknownHostError,
-    guard_lookups,
-    listen,
-)
+from labkit.tunnel.network import Host, Network, UnknownHostError, guard_lookups
+from labkit.tunnel.network_loop import NetworkLoop, WallNetworkLoop
+from labkit.tunnel.tls import Authority, listen
 
 install()
 AUTHORITY = Authority()
@@ -29,11 +23,11 @@ RTT = 0.1
 LINK = Link(rtt_s=RTT)
 
 
-def tunnel(main, link=LINK, **loop_kwargs):
+def tunnel(main, link=LINK, loop_type=NetworkLoop):
     """Runs ``main(session, loop, network)`` beside a server for api.example.com."""
     network = Network({"api.example.com": Host("api.example.com", "example", link)})
     network.begin_call(7, 0)
-    loop = NetworkLoop(network, **loop_kwargs)
+    loop = loop_type(network)
 
     async def hello(request):
         body = await request.read()
@@ -210,5 +204,5 @@ def test_the_wall_clock_pays_the_same_round_trips():
         return await timed(loop, get(session))
 
     began = time.perf_counter()
-    assert RTT <= tunnel(main, virtual=False) < RTT + 0.2
+    assert RTT <= tunnel(main, loop_type=WallNetworkLoop) < RTT + 0.2
     assert time.perf_counter() - began >= 4 * RTT

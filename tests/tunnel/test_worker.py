@@ -5,13 +5,13 @@ from __future__ import annotations
 import gc
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from labkit.engine.workers import pool
 from labkit.settings import Settings
-from labkit.tunnel.worker import CallSpec, Worker, run_call
+from labkit.tunnel.executor import rules
+from labkit.tunnel.worker import CallSpec, run_call
 
 
 def resident_mb_after(calls: list[int]) -> float:
@@ -37,7 +37,7 @@ def test_every_kind_of_inference_is_charged_and_plain_functions_are_not() -> Non
     from livekit.plugins.silero import onnx_model
 
     settings = Settings({"compute.vad_window_s": 0.001})
-    rule_for = Worker.rules(SimpleNamespace(eot_memo=None), settings)  # type: ignore[arg-type]
+    rule_for = rules(settings, memo=None)
     session = onnx_model.new_inference_session(force_cpu=True)
     plugin = onnx_model.OnnxModel(onnx_session=session, sample_rate=16000)
     assert rule_for(sorted).cost_s == 0.0

@@ -1,0 +1,293 @@
+"""One call, from the first server to the last shutdown callback, and what is left of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from aiohttp import web
+
+from labkit.callers.caller import Caller, Mouth, SpokenTurn
+from labkit.callers.ear import Ear
+from labkit.callers.echo import EchoingMouth
+from labkit.callers.line import Line
+from labkit.callers.noise import background
+from labkit.callers.plan import plan_call
+from labkit.providers.collector import Collector
+from labkit.providers.profile import load_profiles
+from labkit.settings import SettingError, Settings
+from labkit.tunnel import blocking
+from labkit.tunnel.agentfile import find_agent, load_agent
+from labkit.tunnel.audio import Captions, Microphone, Speaker
+from labkit.tunnel.events import SessionLog
+from labkit.tunnel.gateway import Gateway
+from labkit.tunnel.job import Console, run_job
+from labkit.tunnel.link import Link
+from labkit.tunnel.loop import waiting
+from labkit.tunnel.memo import Overheard
+from labkit.tunnel.network import Network
+from labkit.tunnel.preconnect import EarlyMicrophone
+from labkit.tunnel.record import Backchannel, CallerTurn, CallRecord, ReplySegment
+from labkit.tunnel.sources import line_that_names
+from labkit.tunnel.spec import CallSpec
+from labkit.tunnel.tls import Authority, listen
+from labkit.world.dialogue import Dialogue
+from labkit.world.scene import SAMPLE_RATE_HZ, Scene
+from labkit.world.speech import SpeechCorpus
+
+if TYPE_CHECKING:
+    from labkit.providers.server import Emulator
+    from labkit.tunnel.network_loop import NetworkLoop, WallNetworkLoop
+
+_TURN_LIMIT_S = 60.0
+_CALL_LIMIT_S = 60.0
+
+
+@dataclass
+class Supplies:
+    """What a process keeps from call to call.
+
+    Attributes:
+        authority: Signs the providers' certificates.
+        dialogues: By name.
+        corpus: The callers' recorded speech.
+        eot_memo: Answers of the end-of-turn model.
+        collector: Where blocking clients reach the trace collector, while a call is in progress.
+    """
+
+    authority: Authority
+    dialogues: dict[str, Dialogue]
+    corpus: SpeechCorpus
+    eot_memo: Overheard
+    collector: blocking.BlockingHost | None = None
+
+
+class Call:
+    """One call, from the first server to the last shutdown callback."""
+
+    def __init__(
+        self,
+        supplies: Supplies,
+        spec: CallSpec,
+        settings: Settings,
+        emulators: dict[str, Emulator],
+        network: Network,
+        loop: NetworkLoop | WallNetworkLoop,
+    ) -> None:
+        self.supplies, self.spec, self.settings = supplies, spec, settings
+        self.emulators, self.network, self.loop = emulators, network, loop
+        self.gateway: Gateway | None = None
+        self.began_s = loop.time()
+        plan = plan_call(
+            settings, spec.seed, spec.call, spec.n_turns, supplies.dialogues, supplies.corpus
+        )
+        self.scene = Scene(spec.seed, spec.call, dialogues=supplies.dialogues)
+        for emulator in emulators.values():
+            emulator.reset()
+            emulator.scene.scene = self.scene  # type: ignore[attr-defined]
+        profiles = load_profiles(settings.text("profile") or None, settings.figures)
+        supplies.collector = blocking.BlockingHost(
+            Collector(profiles[Collector.name], lambda: self.scene, loop.time),
+            Link(**settings.link(Collector.name, Collector.host)),
+        )
+        self.agent = load_agent(spec.agent)
+        self.line = Line.of(plan.settings, spec.seed, spec.call)
+        self.ear = Ear()
+        clips = [turn.clip for turn in plan.turns]
+        tone = background(plan.settings, clips, spec.seed, spec.call)
+        echo_db = settings["caller.echo_db"]
+        self.mouth = (
+            Mouth(self.scene, tone)
+            if echo_db is None
+            else EchoingMouth(
+                self.scene,
+                tone,
+                self.ear,
+                float(echo_db),
+                settings.number("caller.echo_learned_s"),
+            )
+        )
+        self.tenant = supplies.dialogues[plan.turns[0].dialogue].tenant
+        self.caller = Caller(plan, self.scene, self.mouth, self.ear, self.now, self._button)
+        self.log = SessionLog(self.now)
+        supplies.eot_memo.tell = lambda value: self.log.add("eot", probability=value)
+        self.early: EarlyMicrophone | None = None
+        if settings["join.handshake_s"] is not None:
+            buffered = bool(settings["join.preconnect"])
+            self.early = EarlyMicrophone(self.mouth, self.line, self.now, buffered)
+        self.talk: asyncio.Task[None] | None = None
+        self.console = Console(
+            self.early or Microphone(self.mouth, self.line, self.now),
+            Speaker(self.ear, Captions(), self.line, self.now, lambda: self.mouth.turn[0]),
+            self.log,
+            settings,
+            self.agent,
+        )
+
+    def now(self) -> float:
+        return self.loop.time() - self.began_s
+
+    def _button(self, pressed: bool) -> None:
+        """A push-to-talk button: its signal is quicker than audio, which waits in a buffer."""
+        self.console.methods.call("start_turn" if pressed else "end_turn", self.line.rtt_s / 2)
+
+    async def run(self) -> CallRecord:
+        self.began_s = self.loop.time()
+        self.log.epoch_s = time.time()
+        self.log.listen_to_logging()
+        runners = await self._listen()
+        hang_up = asyncio.Event()
+        await self._join()
+        job = asyncio.create_task(
+            run_job(self.agent, self.console, self.settings, self.spec.call, hang_up, self.tenant),
+            name="job",
+        )
+        status, error = "ok", ""
+        limit_s = _CALL_LIMIT_S + self.settings.number("caller.start_after_s")
+        limit_s += _TURN_LIMIT_S * self.spec.n_turns
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._talk(job)
+                ended_s = self.now()
+                hang_up.set()
+                await job
+        except TimeoutError:
+            ended_s = self.now()
+            status, error = "failed", f"the call did not end within {limit_s:.0f} s of its clock"
+            error += "; waiting:\n" + waiting(self.loop)
+        except Exception as e:
+            if isinstance(e, SettingError):
+                raise
+            ended_s = self.now()
+            status, error = "failed", f"{type(e).__name__}: {e}"
+        finally:
+            job.cancel()
+            await asyncio.gather(job, return_exceptions=True)
+            if self.early is not None:
+                self.early.close()
+            self.log.stop_listening()
+            if self.gateway is not None:
+                await self.gateway.close()
+            for runner in runners:
+                await runner.cleanup()
+        if self.network.refused:
+            status = "failed"
+            try:
+                self.network.host(self.network.refused[0])
+            except OSError as e:
+                named = line_that_names(find_agent(self.spec.agent)[0], self.network.refused[0])
+                error = f"{named}: {e.strerror}" if named else str(e.strerror)
+        return self._record(status, error, ended_s)
+
+    async def _listen(self) -> list[web.AppRunner]:
+        """Opens what answers under each host name: the provider, or the gateway in front of it."""
+        settings, authority, runners = self.settings, self.supplies.authority, []
+        if settings["gateway.enabled"]:
+            link = Link(rtt_s=settings.number("gateway.rtt_s"))
+            work_s = settings.number("gateway.processing_s")
+            self.gateway = Gateway(self.network, link, work_s, authority.client_context())
+        for host in self.network.hosts.values():
+            app = self.emulators[host.provider].app()
+            if self.gateway is not None:
+                runners.append(await listen(self.gateway.stand_before(host), app, authority))
+                app = self.gateway.app(host.name)
+            runners.append(await listen(host, app, authority))
+        return runners
+
+    def _one_way(self) -> dict[str, float]:
+        """Delay to each provider; of several hosts of one, the one that was connected to counts."""
+        connects = self.network.connects
+        hosts = sorted(self.network.hosts.values(), key=lambda h: connects.get(h.name, 0) > 0)
+        beyond = self.gateway.beyond_s if self.gateway else {}
+        return {h.provider: h.link.rtt_s / 2 + beyond.get(h.name, 0.0) for h in hosts}
+
+    async def _join(self) -> None:
+        """Lets the caller talk while the agent is still on its way, if it is to take a while."""
+        if self.early is not None:
+            self.early.open()
+            self.talk = asyncio.create_task(self.caller.run(), name="caller")
+            await asyncio.sleep(self.settings.number("join.handshake_s"))
+
+    async def _talk(self, job: asyncio.Task[None]) -> None:
+        """Waits for the session to have its audio, then lets the caller talk to the end."""
+        started = asyncio.create_task(self.console.started.wait())
+        await asyncio.wait({started, job}, return_when=asyncio.FIRST_COMPLETED)
+        started.cancel()
+        if job.done():
+            await job
+            raise RuntimeError(
+                f"{self.agent.path.name} ended without starting an AgentSession with a room"
+            )
+        talk = self.talk or asyncio.create_task(self.caller.run(), name="caller")
+        await asyncio.wait({talk, job}, return_when=asyncio.FIRST_COMPLETED)
+        if not talk.done():
+            talk.cancel()
+            await asyncio.gather(talk, return_exceptions=True)
+            await job
+        else:
+            await talk
+
+    def _record(self, status: str, error: str, ended_s: float) -> CallRecord:
+        plan = self.caller.plan
+        tracks = None
+        if self.spec.tracks:
+            mouth = np.frombuffer(bytes(self.scene.track.pcm), dtype=np.int16)
+            tracks = (mouth, self.ear.track(SAMPLE_RATE_HZ, len(mouth) / SAMPLE_RATE_HZ))
+        return CallRecord(
+            call=self.spec.call,
+            seed=self.spec.seed,
+            persona=plan.persona,
+            voice=plan.voice,
+            turns=[_caller_turn(t) for t in self.caller.spoken],
+            segments=[
+                ReplySegment(
+                    s.left_s,
+                    s.first_voiced_s,
+                    s.last_voiced_s,
+                    s.interrupted,
+                    s.voiced(),
+                    tuple((b.at_s, b.resumed_s) for b in s.breaks),
+                )
+                for s in self.ear.segments
+            ],
+            providers=self.scene.log.recorded(self.began_s, self._one_way()),
+            session=self.log.rows,
+            line_delay_s=self.line.delay_s,
+            simulated_s=ended_s,
+            wall_s=float("nan"),
+            status=status,
+            error=error,
+            connects=dict(self.network.connects),
+            overrides=self.console.overrides,
+            refused=bool(self.network.refused),
+            backchannels=[
+                Backchannel(b.index, b.clip.text, b.started_s, b.stopped_s)
+                for b in self.caller.backchannels
+            ],
+            tracks=tracks,
+        )
+
+
+def _caller_turn(spoken: SpokenTurn) -> CallerTurn:
+    turn = spoken.plan.turn
+    return CallerTurn(
+        index=spoken.index,
+        dialogue=spoken.plan.dialogue,
+        turn_id=turn.id,
+        intent=turn.intent,
+        kind=turn.kind,
+        heavy=turn.heavy,
+        variant=spoken.plan.variant,
+        text=spoken.clip.text,
+        right_reply=turn.right_reply(spoken.plan.variant),
+        clip_id=spoken.clip.clip_id,
+        started_s=spoken.started_s,
+        stopped_s=spoken.stopped_s,
+        over_s=spoken.over_s,
+        pauses=tuple((spoken.started_s + a, spoken.started_s + b) for a, b in spoken.clip.pauses),
+        barged_in=spoken.barged_in,
+        released_s=spoken.released_s,
+    )

@@ -1,0 +1,145 @@
+"""Event loops whose connections are those of the tunnel's network."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from labkit.tunnel.executor import JobRule
+from labkit.tunnel.link import Connection
+from labkit.tunnel.loop import TunnelLoop
+from labkit.tunnel.network import Network, is_local
+from labkit.tunnel.transport import TunnelTransport
+
+_RECORD_BYTES = 16 * 1024
+"""The longest TLS record: a read never gives more, and asyncio sets aside what it asks for."""
+
+
+class _Networked(asyncio.SelectorEventLoop):
+    """A loop whose names and connections are those of a :class:`Network`."""
+
+    network: Network | None
+    hold: Callable[[str], Callable[[], None]]
+
+    async def getaddrinfo(self, host: Any, port: Any, **kwargs: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else (host or "")
+        net = self.network
+        if net is None or is_local(name):
+            return await super().getaddrinfo(host, port, **kwargs)
+        known = net.host(name)
+        if known.name not in net.resolved:
+            net.resolved.add(known.name)
+            await asyncio.sleep(known.link.dns_s)
+        number = int(port or 0) if str(port or 0).isdigit() else 443
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (known.address, number))
+        ]
+
+    async def sock_connect(self, sock: socket.socket, address: Any) -> None:
+        net = self.network
+        if net is None or (net.at(address[0]) is None and is_local(address[0])):
+            return await super().sock_connect(sock, address)
+        host = net.at(address[0]) or net.host(address[0])
+        link = host.link
+        weather = net.weather(host)
+        # the handshake's own round trip; a lost SYN costs its retransmission
+        await asyncio.sleep(link.rtt_s + weather(self.time()))
+        release = self.hold(f"connecting to {host.name}")
+        try:
+            # bound first, so that the server's end finds its pair however soon it is accepted
+            sock.bind(("127.0.0.1", 0))
+            there = ("127.0.0.1", host.port)
+            net.pair(sock.getsockname(), there, Connection(self, link, weather, release))
+            await super().sock_connect(sock, there)
+        except BaseException:
+            release()
+            raise
+        net.connects[host.name] = net.connects.get(host.name, 0) + 1
+
+    def _transport(
+        self,
+        sock: socket.socket,
+        protocol: asyncio.BaseProtocol,
+        waiter: asyncio.Future[None] | None,
+        extra: dict[str, Any] | None,
+    ) -> TunnelTransport | None:
+        if self.network is None or sock.family != socket.AF_INET:
+            return None
+        claimed = self.network.claim(sock.getsockname(), sock.getpeername())
+        if claimed is None:
+            return None
+        connection, is_client = claimed
+        if is_client:
+            out, inn = connection.up, connection.down
+        else:
+            out, inn = connection.down, connection.up
+            # both ends are in the loop's hands now: the kernel has nothing left to deliver
+            connection.accepted()
+        return TunnelTransport(self, sock, protocol, waiter, extra, out=out, inn=inn)
+
+    def _make_socket_transport(
+        self, sock: Any, protocol: Any, waiter: Any = None, *, extra: Any = None, server: Any = None
+    ) -> Any:
+        mine = self._transport(sock, protocol, waiter, extra)
+        if mine is not None:
+            return mine
+        return super()._make_socket_transport(  # type: ignore[misc]
+            sock, protocol, waiter, extra=extra, server=server
+        )
+
+    def _make_ssl_transport(
+        self,
+        rawsock: Any,
+        protocol: Any,
+        sslcontext: Any,
+        waiter: Any = None,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        extra: Any = None,
+        server: Any = None,
+        **timeouts: Any,
+    ) -> Any:
+        tls = asyncio.sslproto.SSLProtocol(  # type: ignore[attr-defined]
+            self, protocol, sslcontext, waiter, server_side, server_hostname, **timeouts
+        )
+        tls.max_size = _RECORD_BYTES
+        if self._transport(rawsock, tls, None, extra) is None:
+            asyncio.selector_events._SelectorSocketTransport(  # type: ignore[attr-defined]
+                self, rawsock, tls, extra=extra, server=server
+            )
+        return tls._app_transport
+
+
+class NetworkLoop(_Networked, TunnelLoop):
+    """A tunnel loop, with a virtual clock, whose names and connections are those of a network.
+
+    Args:
+        network: The network; None for that of the machine.
+        rule_for: Tells how an executor job is treated, from the plain function it calls.
+    """
+
+    def __init__(
+        self,
+        network: Network | None,
+        rule_for: Callable[[Callable[..., Any]], JobRule] = lambda _: JobRule(),
+    ) -> None:
+        super().__init__(rule_for)
+        self.network = network
+
+
+class WallNetworkLoop(_Networked):
+    """The same on the wall's clock, which nothing holds and which asks no rules.
+
+    Args:
+        network: The network; None for that of the machine.
+    """
+
+    def __init__(self, network: Network | None) -> None:
+        super().__init__()
+        self.network = network
+
+    def hold(self, name: str) -> Callable[[], None]:
+        return lambda: None
