@@ -20,8 +20,8 @@ from labkit.errors import UsageError
 from labkit.measure.timeline import call_row, turn_rows
 from labkit.settings import Settings
 from labkit.tunnel.agentfile import find_agent
+from labkit.tunnel.declaration import check_parameters
 from labkit.tunnel.record import CallRecord
-from labkit.tunnel.sources import check_parameters
 from labkit.tunnel.worker import CallSpec, run_call
 
 Progress = Callable[[int, int], None]
@@ -101,8 +101,7 @@ def call_spec(
         raise UsageError(f"turns={turns}: must be at least 1")
     if clock not in ("virtual", "wall"):
         raise UsageError(f"clock={clock}: allowed are virtual and wall")
-    find_agent(agent)
-    check_parameters(agent, settings)
+    check_parameters(find_agent(agent)[0], settings)
     load_profiles(settings.text("profile") or None, settings.figures)
     dialogue, known = settings.text("caller.dialogue"), load_dialogues()
     if dialogue != "mixed" and dialogue not in known:

@@ -29,7 +29,7 @@ from labkit.tunnel.sources import source_files
 from labkit.tunnel.worker import CallSpec
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_PARTS = ("callers", "providers", "tunnel", "settings.py", "paths.py", "randomness.py")
+_PARTS = ("callers", "providers", "tunnel", "settings", "paths.py", "randomness.py")
 _ROWS = ("measure/timeline.py", "run/encoding.py")
 _VERSIONS = (*PACKAGES, "livekit", "onnxruntime", "quicktok-v1", "soundfile", "tokenizers")
 
@@ -70,7 +70,7 @@ def installed() -> str:
     code: list[Path] = []
     for part in _PARTS:
         at = _PACKAGE / part
-        code += sorted(at.rglob("*.py")) if at.is_dir() else [at]
+        code += sorted(f for f in at.rglob("*.*") if f.suffix in (".py", ".toml")) or [at]
     data = sorted((data_dir() / "dialogues").glob("*.toml"))
     data.append(data_dir() / "speech" / "SHA256SUMS")
     versions = {name: importlib.metadata.version(name) for name in _VERSIONS}
