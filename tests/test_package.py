@@ -58,6 +58,7 @@ WALLS = {
         "tunnel/events.py",
         "tunnel/job.py",
         "tunnel/methods.py",
+        "tunnel/override.py",
         "tunnel/preconnect.py",
     ),
     "matplotlib": ("report/*.py", "studies/*.py", "explorer/*.py"),

@@ -1,4 +1,4 @@
-"""Sentences spoken once with the session's voice and kept, to be played without waiting for it."""
+"""Sentences spoken once by the session's TTS and kept, to be played without waiting for it."""
 
 from collections.abc import AsyncIterator, Iterable
 
@@ -20,11 +20,11 @@ class SpokenLines:
     def __init__(self) -> None:
         self._audio: dict[str, rtc.AudioFrame] = {}
 
-    async def learn(self, voice: tts.TTS, lines: Iterable[str]) -> None:
+    async def learn(self, speech: tts.TTS, lines: Iterable[str]) -> None:
         """Has lines spoken that are not known yet, and cuts the silence at their head."""
         for line in lines:
             if line not in self._audio:
-                spoken = [event.frame async for event in voice.synthesize(line)]
+                spoken = [event.frame async for event in speech.synthesize(line)]
                 self._audio[line] = _without_head(rtc.combine_audio_frames(spoken))
 
     def audio(self, line: str) -> AsyncIterator[rtc.AudioFrame] | None:

@@ -1,7 +1,7 @@
 """An agent that greets its callers: what they say meanwhile, and before it has joined.
 
-``aec_warmup_s`` sets ``aec_warmup_duration``, for which the agent hears nothing at the start of its
-first speech; 0 turns it off, as None does in code. The session starts before the room is joined, so
+The session's ``aec_warmup_duration`` is how long the agent hears nothing at the start of its first
+speech; 0 turns it off, as None does in code. The session starts before the room is joined, so
 that audio which the caller's app recorded before is received. Runs in production with
 ``python greeting.py dev``.
 """
@@ -17,12 +17,14 @@ GREETING = (
     "you with orders, bookings, bills and appointments. What can I do for you today?"
 )
 
+PARAMETERS = {"agent.greets": False}
+
 log = logging.getLogger("agent")
 
 
 async def entrypoint(ctx: JobContext) -> None:
-    params = json.loads(ctx.job.metadata or "{}")
-    session = build_session(params)
+    p = PARAMETERS | json.loads(ctx.job.metadata or "{}")
+    session = build_session(p)
     paused = 0
 
     def stopped_for_nothing(ev: AgentFalseInterruptionEvent) -> None:
@@ -36,7 +38,7 @@ async def entrypoint(ctx: JobContext) -> None:
     ctx.add_shutdown_callback(tell)
     await session.start(agent=Agent(instructions=INSTRUCTIONS), room=ctx.room)
     await ctx.connect()
-    if params.get("agent.greets"):
+    if p["agent.greets"]:
         session.say(GREETING)
 
 

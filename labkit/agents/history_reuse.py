@@ -14,7 +14,6 @@ from typing import Any
 from _handbook import handbook
 from livekit.agents import (
     Agent,
-    AgentSession,
     ConversationItemAddedEvent,
     JobContext,
     ModelSettings,
@@ -22,10 +21,17 @@ from livekit.agents import (
     cli,
     llm,
 )
-from livekit.plugins import cartesia, deepgram
-from prefix_cache import language_model
-from vanilla import INSTRUCTIONS, turn_handling
+from prefix_cache import caching_llm
+from vanilla import INSTRUCTIONS, build_session, choice
 
+PARAMETERS = {
+    "agent.history": "stable",
+    "agent.keep_messages": 6,
+    "agent.digest_words": 12,
+    "agent.prompt_tokens": 0,
+    "agent.caching": "off",
+}
+HISTORIES = ("stable", "note_in_hook", "note", "truncated", "summarised")
 DIGEST = "digest"
 
 
@@ -53,11 +59,11 @@ def digested(chat_ctx: llm.ChatContext, keep: int, words: int) -> llm.ChatContex
 
 class Desk(Agent):
     def __init__(self, p: dict[str, Any]) -> None:
-        rules = handbook(int(p.get("agent.prompt_tokens", 0)))
+        rules = handbook(int(p["agent.prompt_tokens"]))
         super().__init__(instructions=f"{INSTRUCTIONS}\n{rules}".strip())
-        self._history = p.get("agent.history", "stable")
-        self._keep = int(p.get("agent.keep_messages", 6))
-        self._words = int(p.get("agent.digest_words", 12))
+        self._history = choice(p, "agent.history", HISTORIES)
+        self._keep = int(p["agent.keep_messages"])
+        self._words = int(p["agent.digest_words"])
         self._digesting: asyncio.Task[None] | None = None
 
     async def on_enter(self) -> None:
@@ -92,13 +98,8 @@ class Desk(Agent):
 
 async def entrypoint(ctx: JobContext) -> None:
     await ctx.connect()
-    p = json.loads(ctx.job.metadata or "{}")
-    session = AgentSession(
-        stt=deepgram.STT(model="nova-3"),
-        llm=language_model(p),
-        tts=cartesia.TTS(model="sonic-3"),
-        turn_handling=turn_handling(p),
-    )
+    p = PARAMETERS | json.loads(ctx.job.metadata or "{}")
+    session = build_session(p, llm=caching_llm(p))
     await session.start(agent=Desk(p), room=ctx.room)
 
 

@@ -1,4 +1,4 @@
-"""Easy turns go to a small model, hard ones to a large one; three places to decide which.
+"""Easy turns go to a small LLM, hard ones to a large one; three places to decide which.
 
 ``llm_node`` is the one that works: it is where the request is made, whether the turn has been
 committed or the reply is prepared ahead. ``on_user_turn_completed`` comes too late for that: with
@@ -23,7 +23,17 @@ from livekit.agents import (
     llm,
 )
 from livekit.agents.metrics import LLMMetrics
-from vanilla import INSTRUCTIONS, build_session, language_model
+from vanilla import INSTRUCTIONS, build_llm, build_session, choice
+
+PARAMETERS = {
+    "agent.where": "llm_node",
+    "agent.rule": "classifier",
+    "agent.threshold": 0.3,
+    "agent.max_words": 6,
+    "agent.light_model": "gpt-4.1-nano",
+    "agent.prompt_tokens": 0,
+}
+RULES = ("classifier", "length", "phrases", "always", "never")
 
 logger = logging.getLogger("agent")
 
@@ -32,19 +42,15 @@ class Router:
     """Tells which turns the small model may answer.
 
     Args:
+        embedder: For the classifier.
         p: ``agent.rule`` is ``classifier`` (the large model's probability stays below
             ``agent.threshold``), ``length`` (at most ``agent.max_words`` words), ``phrases``
             (listed acknowledgements), ``always`` or ``never``.
-        embedder: For the classifier.
     """
 
-    def __init__(self, p: dict[str, Any], embedder: Embedder) -> None:
-        self.rule = p.get("agent.rule", "classifier")
-        self._threshold = p.get("agent.threshold", 0.3)
-        self._max_words = p.get("agent.max_words", 6)
-        known = ("classifier", "length", "phrases", "always", "never")
-        if self.rule not in known:
-            raise ValueError(f"agent.rule={self.rule}: allowed are {', '.join(known)}")
+    def __init__(self, embedder: Embedder, p: dict[str, Any] = PARAMETERS) -> None:
+        self.rule = choice(p, "agent.rule", RULES)
+        self._threshold, self._max_words = p["agent.threshold"], p["agent.max_words"]
         self._classifier = TurnClassifier(embedder)
 
     async def is_light(self, text: str) -> bool:
@@ -55,6 +61,25 @@ class Router:
         if self.rule == "phrases":
             return is_acknowledgement(text)
         return (await self._classifier.probabilities(text))[HEAVY] < self._threshold
+
+
+async def ask(
+    agent: Agent,
+    model: llm.LLM,
+    chat_ctx: llm.ChatContext,
+    tools: list[llm.Tool],
+    model_settings: ModelSettings,
+) -> AsyncIterable[llm.ChatChunk]:
+    """What ``Agent.default.llm_node`` does, with a model of one's choice."""
+    options = agent.session.conn_options.llm_conn_options
+    async with model.chat(
+        chat_ctx=chat_ctx,
+        tools=tools,
+        tool_choice=model_settings.tool_choice,
+        conn_options=options,
+    ) as stream:
+        async for chunk in stream:
+            yield chunk
 
 
 class RoutingAgent(Agent):
@@ -94,15 +119,8 @@ class RoutedInNode(RoutingAgent):
     ) -> AsyncIterable[llm.ChatChunk]:
         said = [m.text_content or "" for m in chat_ctx.messages() if m.role == "user"]
         chosen = await self.choose(said[-1]) if said else self.heavy
-        options = self.session.conn_options.llm_conn_options
-        async with chosen.chat(
-            chat_ctx=chat_ctx,
-            tools=tools,
-            tool_choice=model_settings.tool_choice,
-            conn_options=options,
-        ) as stream:
-            async for chunk in stream:
-                yield chunk
+        async for chunk in ask(self, chosen, chat_ctx, tools, model_settings):
+            yield chunk
 
 
 class RoutedByUpdate(RoutingAgent):
@@ -136,18 +154,16 @@ def prewarm(proc: JobProcess) -> None:
 
 async def entrypoint(ctx: JobContext) -> None:
     await ctx.connect()
-    p = json.loads(ctx.job.metadata or "{}")
-    where = p.get("agent.where", "llm_node")
-    if where not in WHERE:
-        raise ValueError(f"agent.where={where}: allowed are {', '.join(WHERE)}")
+    p = PARAMETERS | json.loads(ctx.job.metadata or "{}")
+    where = choice(p, "agent.where", WHERE)
     session = build_session(p)
     heavy = session.llm
-    light = language_model({**p, "llm.model": p.get("agent.light_model", "gpt-4.1-nano")})
+    light = build_llm(p, model=p["agent.light_model"])
     if where == "llm_node":
         light.prewarm()  # the session connects only to the model that it knows of
-    rules = handbook(int(p.get("agent.prompt_tokens", 0)))
+    rules = handbook(int(p["agent.prompt_tokens"]))
     instructions = f"{INSTRUCTIONS}\n{rules}".strip()
-    router = Router(p, ctx.proc.userdata["embedder"])
+    router = Router(ctx.proc.userdata["embedder"], p)
     agent = WHERE[where](router, light, heavy, instructions)
     await session.start(agent=agent, room=ctx.room)
 

@@ -1,9 +1,9 @@
-"""A guardrail between the model and the voice: what it costs depends on where it waits.
+"""A guardrail between the LLM and the TTS: what it costs depends on where it waits.
 
 ``agent.guardrail`` is ``none``; ``whole`` (the whole reply is checked before any of it is spoken);
-``sentence`` (each sentence is checked before it is spoken); ``early`` (the same, but in the model's
+``sentence`` (each sentence is checked before it is spoken); ``early`` (the same, but in the LLM's
 node, which runs before the turn is committed); or ``parallel`` (spoken at once, stopped if a check
-fails). What is blocked before the voice is not spoken, but stays in the transcript and the history;
+fails). What is blocked before the TTS is not spoken, but stays in the transcript and the history;
 only ``early`` keeps it out of those too. Runs in production with ``python output_guardrail.py
 dev``.
 """
@@ -27,7 +27,9 @@ from livekit.agents import (
     tokenize,
 )
 from livekit.plugins import openai
-from vanilla import INSTRUCTIONS, build_session
+from vanilla import INSTRUCTIONS, build_session, choice
+
+PARAMETERS = {"agent.guardrail": "none"}
 
 GUARD = (
     "You are a guardrail for a voice agent. Block insults, advice on health or money, and personal "
@@ -43,7 +45,7 @@ class Blocked(Exception):
 
 
 class Guardrail:
-    """Asks a language model whether a text may be spoken."""
+    """Asks an LLM whether a text may be spoken."""
 
     def __init__(self) -> None:
         self.model = openai.LLM(model="gpt-4o-mini")
@@ -61,7 +63,7 @@ class Guardrail:
 
 
 def split() -> tokenize.SentenceStream:
-    """Cuts a streamed reply into sentences, as the voice does."""
+    """Cuts a streamed reply into sentences, as the TTS does."""
     return tokenize.blingfire.SentenceTokenizer(min_sentence_len=20).stream()
 
 
@@ -198,11 +200,9 @@ class Guarded(Agent):
 
 async def entrypoint(ctx: JobContext) -> None:
     await ctx.connect()
-    params = json.loads(ctx.job.metadata or "{}")
-    how = params.get("agent.guardrail", "none")
-    if how not in ("none", "whole", "sentence", "early", "parallel"):
-        raise ValueError(f"agent.guardrail={how}: allowed: none, whole, sentence, early, parallel")
-    session = build_session(params)
+    p = PARAMETERS | json.loads(ctx.job.metadata or "{}")
+    how = choice(p, "agent.guardrail", ("none", "whole", "sentence", "early", "parallel"))
+    session = build_session(p)
     await session.start(agent=Guarded(how), room=ctx.room)
 
 

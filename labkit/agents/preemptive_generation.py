@@ -2,13 +2,13 @@
 
 Run it with ``python preemptive_generation.py dev``. Two ways to set it up:
 
-as_published  The session's own argument, on a recogniser that sends finals. It changes nothing: the
-              SDK does this by default, and the argument is deprecated.
-done_right    A recogniser that says when a turn is *probably* over. The reply starts there instead
-              of at the final transcript.
+as_published  The session's own argument, on an STT that sends finals. It changes nothing: the SDK
+              does this by default, and the argument is deprecated.
+done_right    An STT that announces an eager end of turn, when a turn is *probably* over. The reply
+              starts there instead of at the final transcript.
 
 Either way the SDK never starts a reply on an interim transcript. The agent counts what each call to
-the model had to start from, so that this can be seen.
+the LLM had to start from, so that this can be seen.
 """
 
 import json
@@ -27,8 +27,11 @@ from livekit.agents import (
     cli,
     llm,
 )
-from livekit.plugins import cartesia, deepgram
-from vanilla import INSTRUCTIONS, language_model, turn_handling
+from livekit.plugins import deepgram
+from vanilla import INSTRUCTIONS, build_llm, build_session, build_tts, choice
+
+PARAMETERS = {"agent.variant": "done_right"}
+OPTIONS = ("session.turn_handling", "turn_detector", "llm", "tts", "stt.eager_eot_threshold")
 
 logger = logging.getLogger("agent")
 
@@ -36,8 +39,8 @@ logger = logging.getLogger("agent")
 def as_published(p: dict[str, Any]) -> AgentSession:
     return AgentSession(
         stt=deepgram.STT(model="nova-3"),
-        llm=language_model(p),
-        tts=cartesia.TTS(model="sonic-3"),
+        llm=build_llm(p),
+        tts=build_tts(p),
         preemptive_generation=True,
     )
 
@@ -45,21 +48,16 @@ def as_published(p: dict[str, Any]) -> AgentSession:
 def done_right(p: dict[str, Any]) -> AgentSession:
     # from this confidence on Flux announces the end of the turn, and takes it back if need be;
     # without a threshold it announces nothing
-    eager = p.get("stt.eager_eot_threshold", 0.4)
-    return AgentSession(
-        stt=deepgram.STTv2(model="flux-general-en", eager_eot_threshold=eager),
-        llm=language_model(p),
-        tts=cartesia.TTS(model="sonic-3"),
-        # preemption itself is on by default
-        turn_handling=turn_handling(p),
-    )
+    options = {"eager_eot_threshold": 0.4} | p.get("stt", {})
+    # preemptive generation itself is on by default
+    return build_session(p, stt=deepgram.STTv2(model="flux-general-en", **options))
 
 
 VARIANTS = {"as_published": as_published, "done_right": done_right}
 
 
 class Watched(Agent):
-    """Counts the model's calls in a turn by the transcript they had to start from."""
+    """Counts the LLM's calls in a turn by the transcript they had to start from."""
 
     def __init__(self) -> None:
         super().__init__(instructions=INSTRUCTIONS)
@@ -101,11 +99,8 @@ class Watched(Agent):
 
 async def entrypoint(ctx: JobContext) -> None:
     await ctx.connect()
-    params = json.loads(ctx.job.metadata or "{}")
-    variant = params.get("agent.variant", "done_right")
-    if variant not in VARIANTS:
-        raise ValueError(f"agent.variant={variant}: allowed are {', '.join(VARIANTS)}")
-    session = VARIANTS[variant](params)
+    p = PARAMETERS | json.loads(ctx.job.metadata or "{}")
+    session = VARIANTS[choice(p, "agent.variant", VARIANTS)](p)
     await session.start(agent=Watched(), room=ctx.room)
 
 

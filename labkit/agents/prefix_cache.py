@@ -12,36 +12,33 @@ from collections.abc import AsyncIterable
 from typing import Any
 
 from _handbook import handbook
-from livekit.agents import (
-    Agent,
-    AgentSession,
-    JobContext,
-    ModelSettings,
-    WorkerOptions,
-    cli,
-    llm,
-)
-from livekit.plugins import anthropic, cartesia, deepgram, openai
-from vanilla import INSTRUCTIONS, turn_handling
+from livekit.agents import Agent, JobContext, ModelSettings, WorkerOptions, cli, llm
+from vanilla import INSTRUCTIONS, build_llm, build_session, choice
+
+PARAMETERS = {
+    "agent.caching": "off",
+    "agent.clock": "none",
+    "agent.prompt_tokens": 0,
+    "agent.warm_up": False,
+}
+CACHING: dict[str, dict[str, Any]] = {
+    "off": {},
+    "ephemeral": {"caching": "ephemeral"},
+    "as_published": {"cache_control": {"type": "ephemeral"}},  # TypeError
+}
 
 
-def language_model(p: dict[str, Any]) -> llm.LLM:
-    caching = p.get("agent.caching", "off")
-    if p.get("llm.provider") != "anthropic":
-        return openai.LLM(model=p.get("llm.model", "gpt-4o-mini"))
-    model = p.get("llm.model", "claude-haiku-4-5")
-    if caching == "as_published":  # TypeError
-        return anthropic.LLM(model=model, cache_control={"type": "ephemeral"})
-    if caching == "ephemeral":
-        return anthropic.LLM(model=model, caching="ephemeral")
-    return anthropic.LLM(model=model)
+def caching_llm(p: dict[str, Any]) -> llm.LLM:
+    marks = CACHING[choice(p, "agent.caching", CACHING)]
+    marked = p.get("llm", {}).get("provider") == "anthropic"
+    return build_llm(p, **marks) if marked else build_llm(p)
 
 
 class Clerk(Agent):
     def __init__(self, p: dict[str, Any]) -> None:
-        rules = handbook(int(p.get("agent.prompt_tokens", 0)))
+        rules = handbook(int(p["agent.prompt_tokens"]))
         super().__init__(instructions=f"{INSTRUCTIONS}\n{rules}".strip())
-        self._clock = p.get("agent.clock", "none")
+        self._clock = p["agent.clock"]
 
     def llm_node(
         self, chat_ctx: llm.ChatContext, tools: list[llm.Tool], model_settings: ModelSettings
@@ -69,16 +66,11 @@ async def warm_up(model: llm.LLM, agent: Agent) -> None:
 
 async def entrypoint(ctx: JobContext) -> None:
     await ctx.connect()
-    p = json.loads(ctx.job.metadata or "{}")
-    agent, model = Clerk(p), language_model(p)
-    session = AgentSession(
-        stt=deepgram.STT(model="nova-3"),
-        llm=model,
-        tts=cartesia.TTS(model="sonic-3"),
-        turn_handling=turn_handling(p),
-    )
+    p = PARAMETERS | json.loads(ctx.job.metadata or "{}")
+    agent, model = Clerk(p), caching_llm(p)
+    session = build_session(p, llm=model)
     await session.start(agent=agent, room=ctx.room)
-    if p.get("agent.warm_up"):
+    if p["agent.warm_up"]:
         await warm_up(model, agent)
 
 

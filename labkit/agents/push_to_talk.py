@@ -3,14 +3,21 @@
 The app calls ``start_turn`` when the button is pressed and ``end_turn`` when it is let go, as in
 LiveKit's own example (https://github.com/livekit/agents, examples/voice_agents/push_to_talk.py).
 Between turns the microphone is closed, unless ``agent.closes_microphone`` is false.
+``agent.flush_s`` and ``agent.transcript_timeout_s`` are how much silence the STT gets when the
+button is let go, and how long its transcript is waited for.
 """
 
 import json
-from typing import Any
 
 from livekit import rtc
 from livekit.agents import Agent, JobContext, StopResponse, WorkerOptions, cli, llm
 from vanilla import INSTRUCTIONS, build_session
+
+PARAMETERS = {
+    "agent.closes_microphone": True,
+    "agent.flush_s": 2.0,
+    "agent.transcript_timeout_s": 2.0,
+}
 
 
 class PushToTalk(Agent):
@@ -23,9 +30,10 @@ class PushToTalk(Agent):
 
 async def entrypoint(ctx: JobContext) -> None:
     await ctx.connect()
-    params: dict[str, Any] = json.loads(ctx.job.metadata or "{}")
-    closes_microphone = params.get("agent.closes_microphone", True)
-    session = build_session({**params, "turn_detection": "manual"})
+    p = PARAMETERS | json.loads(ctx.job.metadata or "{}")
+    closes_microphone = p["agent.closes_microphone"]
+    p.setdefault("session", {}).setdefault("turn_handling", {})["turn_detection"] = "manual"
+    session = build_session(p)
     await session.start(agent=PushToTalk(instructions=INSTRUCTIONS), room=ctx.room)
     if closes_microphone:
         session.input.set_audio_enabled(False)
@@ -41,8 +49,8 @@ async def entrypoint(ctx: JobContext) -> None:
         if closes_microphone:
             session.input.set_audio_enabled(False)
         session.commit_user_turn(
-            transcript_timeout=params.get("agent.transcript_timeout_s", 2.0),
-            stt_flush_duration=params.get("agent.flush_s", 2.0),
+            transcript_timeout=p["agent.transcript_timeout_s"],
+            stt_flush_duration=p["agent.flush_s"],
         )
         return "committed"
 

@@ -1,4 +1,4 @@
-"""Pins the recogniser and the model to hosts of a region, and shows two pins that do not work.
+"""Pins the STT and the LLM to hosts of a region, and shows two pins that do not work.
 
 ``done_right`` gives each plugin its ``base_url``, which is all that the plugins have. Deepgram's is
 the whole address of its listening service, path included. ``as_published`` asks for
@@ -8,9 +8,17 @@ the whole address of its listening service, path included. ``as_published`` asks
 import json
 from typing import Any
 
-from livekit.agents import Agent, AgentSession, JobContext, WorkerOptions, cli
+from livekit.agents import Agent, JobContext, WorkerOptions, cli
 from livekit.plugins import cartesia, deepgram, openai
-from vanilla import INSTRUCTIONS, turn_handling
+from vanilla import INSTRUCTIONS, build_session, choice
+
+PARAMETERS = {
+    "agent.variant": "done_right",
+    "agent.region": "",
+    "agent.stt_host": "api.deepgram.com",
+    "agent.llm_host": "api.openai.com",
+}
+OPTIONS = ("session", "vad", "turn_detector", "prewarm")
 
 
 def as_published(p: dict[str, Any]) -> dict[str, Any]:
@@ -18,39 +26,31 @@ def as_published(p: dict[str, Any]) -> dict[str, Any]:
     region = p["agent.region"]
     return {
         "stt": deepgram.STT(model="nova-3", region=region),
-        "llm": openai.LLM(model="gpt-4o-mini"),
         "tts": cartesia.TTS(model="sonic-3", region=region),
     }
 
 
 def no_path(p: dict[str, Any]) -> dict[str, Any]:
     """Connects to ``/`` of the host, where Deepgram has nothing to offer a WebSocket."""
-    return {
-        "stt": deepgram.STT(model="nova-3", base_url=f"https://{p['agent.stt_host']}"),
-        "llm": openai.LLM(model="gpt-4o-mini"),
-        "tts": cartesia.TTS(model="sonic-3"),
-    }
+    return {"stt": deepgram.STT(model="nova-3", base_url=f"https://{p['agent.stt_host']}")}
 
 
 def done_right(p: dict[str, Any]) -> dict[str, Any]:
     """Cartesia's one public host leads to the nearest site by itself, so it is left alone."""
-    stt_host = p.get("agent.stt_host", "api.deepgram.com")
-    llm_host = p.get("agent.llm_host", "api.openai.com")
     return {
-        "stt": deepgram.STT(model="nova-3", base_url=f"https://{stt_host}/v1/listen"),
-        "llm": openai.LLM(model="gpt-4o-mini", base_url=f"https://{llm_host}/v1"),
-        "tts": cartesia.TTS(model="sonic-3"),
+        "stt": deepgram.STT(model="nova-3", base_url=f"https://{p['agent.stt_host']}/v1/listen"),
+        "llm": openai.LLM(model="gpt-4o-mini", base_url=f"https://{p['agent.llm_host']}/v1"),
     }
 
 
-VARIANTS = {"as_published": as_published, "no_path": no_path, "done_right": done_right}
+VARIANTS = {f.__name__: f for f in (as_published, no_path, done_right)}
 
 
 async def entrypoint(ctx: JobContext) -> None:
     await ctx.connect()
-    p = json.loads(ctx.job.metadata or "{}")
-    models = VARIANTS[p.get("agent.variant", "done_right")](p)
-    session = AgentSession(**models, turn_handling=turn_handling(p))
+    p = PARAMETERS | json.loads(ctx.job.metadata or "{}")
+    pinned = VARIANTS[choice(p, "agent.variant", VARIANTS)](p)
+    session = build_session(p, **pinned)
     await session.start(agent=Agent(instructions=INSTRUCTIONS), room=ctx.room)
 
 

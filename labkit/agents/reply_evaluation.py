@@ -32,7 +32,9 @@ from opentelemetry.sdk.trace.export import (
     SpanExporter,
     SpanExportResult,
 )
-from vanilla import INSTRUCTIONS, build_session
+from vanilla import INSTRUCTIONS, build_session, choice
+
+PARAMETERS = {"agent.judge": "none", "agent.spans": "none", "agent.mapping": "none"}
 
 COLLECTOR = "https://otlp.example.com/v1/traces"
 JUDGE = (
@@ -46,7 +48,7 @@ log = logging.getLogger("agent")
 
 
 class Judge:
-    """Scores replies with a language model."""
+    """Scores replies with an LLM."""
 
     def __init__(self) -> None:
         self.model = openai.LLM(model="gpt-4o-mini")
@@ -166,16 +168,13 @@ async def watch_loop(tick_s: float = 0.05) -> None:
 
 
 async def entrypoint(ctx: JobContext) -> None:
-    params = json.loads(ctx.job.metadata or "{}")
-    spans, how = params.get("agent.spans", "none"), params.get("agent.judge", "none")
-    if spans not in ("none", "batch", "simple"):
-        raise ValueError(f"agent.spans={spans}: allowed are none, batch, simple")
-    if how not in ("none", "inline", "background"):
-        raise ValueError(f"agent.judge={how}: allowed are none, inline, background")
+    p = PARAMETERS | json.loads(ctx.job.metadata or "{}")
+    spans = choice(p, "agent.spans", ("none", "batch", "simple"))
+    how = choice(p, "agent.judge", ("none", "inline", "background"))
     if spans != "none":
-        trace_to_collector(ctx, spans, params.get("agent.mapping", "none"))
+        trace_to_collector(ctx, spans, p["agent.mapping"])
     await ctx.connect()
-    session = build_session(params)
+    session = build_session(p)
     await session.start(agent=Judged(how), room=ctx.room)
     watch = asyncio.create_task(watch_loop())
 

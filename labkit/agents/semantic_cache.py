@@ -1,7 +1,7 @@
-"""Questions that were answered before are answered from a cache, without the language model.
+"""Questions that were answered before are answered from a cache, without the LLM.
 
 ``agent.variant`` chooses the wiring: ``done_right``, or ``as_published``, which says the cached
-answer and then the model's as well. The tenant comes with the room's metadata, where whoever
+answer and then the LLM's as well. The tenant comes with the room's metadata, where whoever
 dispatches the call puts it: ``{"tenant": "acme"}``.
 """
 
@@ -23,7 +23,15 @@ from livekit.agents import (
     cli,
     llm,
 )
-from vanilla import INSTRUCTIONS, build_session
+from vanilla import INSTRUCTIONS, build_session, choice
+
+PARAMETERS = {
+    "agent.variant": "done_right",
+    "agent.threshold": 0.8,
+    "agent.guard": True,
+    "agent.by_tenant": True,
+    "agent.cached_audio": False,
+}
 
 KNOWN = Path(__file__).with_name("known_answers.json")
 """Questions with their answers, tenant by tenant: a list of tables with the keys of ``Entry``."""
@@ -32,7 +40,7 @@ logger = logging.getLogger("agent")
 
 
 class CachingAgent(Agent):
-    """An agent with a cache in front of its language model.
+    """An agent with a cache in front of its LLM.
 
     Args:
         cache: What is known.
@@ -47,8 +55,8 @@ class CachingAgent(Agent):
     ) -> None:
         super().__init__(instructions=f"{INSTRUCTIONS} You answer for {tenant}.")
         self.cache, self.tenant, self.lines = cache, tenant, lines
-        self._threshold = p.get("agent.threshold", 0.8)
-        self._guard = p.get("agent.guard", True)
+        self._threshold = p["agent.threshold"]
+        self._guard = p["agent.guard"]
 
     async def find(self, question: str) -> Found | None:
         """The known answer that fits a question, if there is one."""
@@ -66,7 +74,7 @@ class CachingAgent(Agent):
 
 
 class DoneRight(CachingAgent):
-    """The cached answer takes the place of the model's."""
+    """The cached answer takes the place of the LLM's."""
 
     async def on_user_turn_completed(
         self, turn_ctx: llm.ChatContext, new_message: llm.ChatMessage
@@ -74,7 +82,7 @@ class DoneRight(CachingAgent):
         hit = await self.find(new_message.text_content or "")
         if hit is None:
             return
-        self.session.interrupt()  # the reply that is being prepared ahead is not wanted
+        self.session.interrupt()  # the reply of preemptive generation is not wanted
         history = self.chat_ctx.copy()
         history.insert(new_message)  # StopResponse would leave it out
         await self.update_chat_ctx(history)
@@ -106,16 +114,14 @@ def prewarm(proc: JobProcess) -> None:
 
 async def entrypoint(ctx: JobContext) -> None:
     await ctx.connect()
-    p = json.loads(ctx.job.metadata or "{}")
+    p = PARAMETERS | json.loads(ctx.job.metadata or "{}")
     tenant = json.loads(ctx.job.room.metadata or "{}").get("tenant", "")
-    variant = p.get("agent.variant", "done_right")
-    if variant not in VARIANTS:
-        raise ValueError(f"agent.variant={variant}: allowed are {', '.join(VARIANTS)}")
-    by_tenant = p.get("agent.by_tenant", True)
+    variant = choice(p, "agent.variant", VARIANTS)
+    by_tenant = p["agent.by_tenant"]
     known = [e for e in ctx.proc.userdata["known"] if e.tenant == tenant or not by_tenant]
     cache = AnswerCache(ctx.proc.userdata["embedder"], known, by_tenant=by_tenant)
     session, lines = build_session(p), SpokenLines()
-    if p.get("agent.cached_audio", False) and session.tts is not None:
+    if p["agent.cached_audio"] and session.tts is not None:
         await lines.learn(session.tts, [e.answer for e in known])
     await session.start(agent=VARIANTS[variant](cache, tenant, p, lines), room=ctx.room)
 

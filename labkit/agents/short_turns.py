@@ -26,8 +26,17 @@ from livekit.agents import (
     cli,
     llm,
 )
-from vanilla import INSTRUCTIONS, build_session, language_model
+from model_routing import ask
+from vanilla import INSTRUCTIONS, build_llm, build_session, choice
 
+PARAMETERS = {
+    "agent.answer": "canned",
+    "agent.rule": "phrases",
+    "agent.max_words": 4,
+    "agent.threshold": 0.7,
+    "agent.after_question": False,
+    "agent.light_model": "gpt-4.1-nano",
+}
 WELCOME, GO_ON = "You're welcome.", "Is there anything else I can do for you?"
 CLOSING = frozenset(("thanks", "thank", "bye", "goodbye"))
 
@@ -37,13 +46,10 @@ logger = logging.getLogger("agent")
 class ShortTurnRule:
     """Tells which turns are acknowledgements; see the module's first lines for ``p``."""
 
-    def __init__(self, p: dict[str, Any], embedder: Embedder) -> None:
-        self._rule = p.get("agent.rule", "phrases")
-        if self._rule not in ("phrases", "length", "classifier"):
-            raise ValueError(f"agent.rule={self._rule}: allowed are phrases, length, classifier")
-        self._max_words = p.get("agent.max_words", 4)
-        self._threshold = p.get("agent.threshold", 0.7)
-        self._after_question = p.get("agent.after_question", False)
+    def __init__(self, embedder: Embedder, p: dict[str, Any] = PARAMETERS) -> None:
+        self._rule = choice(p, "agent.rule", ("phrases", "length", "classifier"))
+        self._max_words, self._threshold = p["agent.max_words"], p["agent.threshold"]
+        self._after_question = p["agent.after_question"]
         self._classifier = TurnClassifier(embedder)
 
     async def applies(self, text: str, history: llm.ChatContext) -> bool:
@@ -56,6 +62,18 @@ class ShortTurnRule:
             return is_short(text, self._max_words)
         found = await self._classifier.probabilities(text)
         return found[ACKNOWLEDGEMENT] >= self._threshold
+
+
+async def say_instead(
+    agent: Agent, line: str, lines: SpokenLines, new_message: llm.ChatMessage
+) -> None:
+    """Answers the caller's turn with a line, in the place of the LLM's reply."""
+    agent.session.interrupt()  # the reply of preemptive generation is not wanted
+    history = agent.chat_ctx.copy()
+    history.insert(new_message)  # StopResponse would leave it out
+    await agent.update_chat_ctx(history)
+    agent.session.say(line, audio=lines.audio(line) or NOT_GIVEN)
+    raise StopResponse()
 
 
 class CannedAgent(Agent):
@@ -71,15 +89,9 @@ class CannedAgent(Agent):
         said = new_message.text_content or ""
         short = await self.rule.applies(said, turn_ctx)
         logger.info("rule", extra={"turn": {"short": short}})
-        if not short:
-            return
-        line = WELCOME if CLOSING & set(words(said)) else GO_ON
-        self.session.interrupt()  # the reply that is being prepared ahead is not wanted
-        history = self.chat_ctx.copy()
-        history.insert(new_message)  # StopResponse would leave it out
-        await self.update_chat_ctx(history)
-        self.session.say(line, audio=self.lines.audio(line) or NOT_GIVEN)
-        raise StopResponse()
+        if short:
+            line = WELCOME if CLOSING & set(words(said)) else GO_ON
+            await say_instead(self, line, self.lines, new_message)
 
 
 class LightAgent(Agent):
@@ -97,15 +109,8 @@ class LightAgent(Agent):
         logger.info("rule", extra={"turn": {"short": short}})
         chosen = self.light if short else self.session.llm
         assert isinstance(chosen, llm.LLM)
-        options = self.session.conn_options.llm_conn_options
-        async with chosen.chat(
-            chat_ctx=chat_ctx,
-            tools=tools,
-            tool_choice=model_settings.tool_choice,
-            conn_options=options,
-        ) as stream:
-            async for chunk in stream:
-                yield chunk
+        async for chunk in ask(self, chosen, chat_ctx, tools, model_settings):
+            yield chunk
 
 
 class AsPublished(Agent):
@@ -130,12 +135,10 @@ def prewarm(proc: JobProcess) -> None:
 
 async def entrypoint(ctx: JobContext) -> None:
     await ctx.connect()
-    p = json.loads(ctx.job.metadata or "{}")
-    answer = p.get("agent.answer", "canned")
-    if answer not in ("canned", "light", "as_published"):
-        raise ValueError(f"agent.answer={answer}: allowed are canned, light and as_published")
+    p = PARAMETERS | json.loads(ctx.job.metadata or "{}")
+    answer = choice(p, "agent.answer", ("canned", "light", "as_published"))
     session = build_session(p)
-    rule = ShortTurnRule(p, ctx.proc.userdata["embedder"])
+    rule = ShortTurnRule(ctx.proc.userdata["embedder"], p)
     agent: Agent
     if answer == "canned":
         lines = SpokenLines()
@@ -143,7 +146,7 @@ async def entrypoint(ctx: JobContext) -> None:
         await lines.learn(session.tts, (WELCOME, GO_ON))
         agent = CannedAgent(rule, lines)
     else:
-        light = language_model({**p, "llm.model": p.get("agent.light_model", "gpt-4.1-nano")})
+        light = build_llm(p, model=p["agent.light_model"])
         light.prewarm()  # the session connects only to the model that it knows of
         agent = LightAgent(rule, light) if answer == "light" else AsPublished(rule, light)
     await session.start(agent=agent, room=ctx.room)

@@ -3,10 +3,10 @@
 ``agent.techniques`` names those to use, joined by ``+``; ``none`` leaves the SDK's defaults::
 
     endpointing     wait less when the turn detector doubts
-    eager_stt       a recogniser that announces the probable end of a turn
-    preemptive_tts  synthesize the prepared reply before the turn is committed
+    eager_stt       an STT that announces an eager end of turn
+    preemptive_tts  preemptive generation by the TTS too, before the turn is committed
     opener          begin the reply with a short sentence of its own
-    routing         easy turns to a small model, chosen where the request is made
+    routing         easy turns to a small LLM, chosen where the request is made
     short_turns     acknowledgements answered with audio that is already there
     cache           known questions answered from a semantic cache, with audio that is there
 
@@ -14,7 +14,7 @@ The default is what the study of how they stack recommends, under its default pa
 """
 
 import json
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable
 from typing import Any
 
 from _answer_cache import AnswerCache, Entry
@@ -22,23 +22,20 @@ from _embedder import Embedder
 from _spoken_lines import SpokenLines
 from _turn_rules import words
 from livekit.agents import (
-    NOT_GIVEN,
     Agent,
     FlushSentinel,
     JobContext,
     JobProcess,
     ModelSettings,
-    StopResponse,
     WorkerOptions,
     cli,
     llm,
 )
-from model_routing import Router
+from model_routing import Router, ask
 from semantic_cache import KNOWN
-from short_turns import CLOSING, GO_ON, WELCOME, ShortTurnRule
-from token_streaming import build_session as build_splitting_session
-from token_streaming import opener
-from vanilla import INSTRUCTIONS, build_session, language_model
+from short_turns import CLOSING, GO_ON, WELCOME, ShortTurnRule, say_instead
+from token_streaming import opener, splitting_tts
+from vanilla import INSTRUCTIONS, build_llm, build_session
 
 TECHNIQUES = (
     "endpointing",
@@ -49,7 +46,11 @@ TECHNIQUES = (
     "short_turns",
     "cache",
 )
-ADOPTED = "endpointing"
+PARAMETERS = {
+    "agent.techniques": "endpointing",
+    "agent.light_model": "gpt-4.1-nano",
+    "agent.min_sentence_len": 4,  # with opener
+}
 SIMILARITY = 0.8
 """From this similarity on a known answer is given, if the details agree too."""
 
@@ -93,14 +94,8 @@ class Stacked(Agent):
         self, turn_ctx: llm.ChatContext, new_message: llm.ChatMessage
     ) -> None:
         line = await self.known_line(new_message.text_content or "", turn_ctx)
-        if line is None:
-            return
-        self.session.interrupt()  # the reply that is being prepared ahead is not wanted
-        history = self.chat_ctx.copy()
-        history.insert(new_message)  # StopResponse would leave it out
-        await self.update_chat_ctx(history)
-        self.session.say(line, audio=self.lines.audio(line) or NOT_GIVEN)
-        raise StopResponse()
+        if line is not None:
+            await say_instead(self, line, self.lines, new_message)
 
     async def llm_node(
         self, chat_ctx: llm.ChatContext, tools: list[llm.Tool], model_settings: ModelSettings
@@ -109,29 +104,25 @@ class Stacked(Agent):
         easy = self.router is not None and bool(said) and await self.router.is_light(said[-1])
         model = self.light if easy else self.session.llm
         assert isinstance(model, llm.LLM)
-        options = self.session.conn_options.llm_conn_options
-        async with model.chat(
-            chat_ctx=chat_ctx,
-            tools=tools,
-            tool_choice=model_settings.tool_choice,
-            conn_options=options,
-        ) as stream:
-            async for chunk in opener(stream) if self.opens else stream:
-                yield chunk
+        reply = ask(self, model, chat_ctx, tools, model_settings)
+        async for chunk in opener(reply) if self.opens else reply:
+            yield chunk
 
 
-def settings_of(techniques: Iterable[str], p: dict[str, Any]) -> dict[str, Any]:
-    """The options that the techniques change; what was asked for by name comes first."""
-    changes: dict[str, dict[str, Any]] = {
-        "endpointing": {"endpointing.max_delay_s": 1.0},
-        "eager_stt": {"stt.provider": "deepgram-flux", "stt.eager_eot_threshold": 0.4},
-        "preemptive_tts": {"preemptive.tts": True},
-        "opener": {"agent.min_sentence_len": 4},
-    }
-    chosen: dict[str, Any] = {}
-    for name in techniques:
-        chosen |= changes.get(name, {})
-    return chosen | p
+CHANGES: dict[str, dict[str, Any]] = {
+    "endpointing": {"session": {"turn_handling": {"endpointing": {"max_delay": 1.0}}}},
+    "eager_stt": {"stt": {"provider": "deepgram-flux", "eager_eot_threshold": 0.4}},
+    "preemptive_tts": {
+        "session": {"turn_handling": {"preemptive_generation": {"preemptive_tts": True}}}
+    },
+}
+"""The options that a technique sets."""
+
+
+def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Nested options, those of ``over`` in the place of others."""
+    both = {k: merged(base[k], v) for k, v in over.items() if isinstance(base.get(k), dict)}
+    return base | over | both
 
 
 def prewarm(proc: JobProcess) -> None:
@@ -141,14 +132,19 @@ def prewarm(proc: JobProcess) -> None:
 
 async def entrypoint(ctx: JobContext) -> None:
     await ctx.connect()
-    p = json.loads(ctx.job.metadata or "{}")
-    named = p.get("agent.techniques", ADOPTED)
+    p = PARAMETERS | json.loads(ctx.job.metadata or "{}")
+    named = p["agent.techniques"]
     techniques = [] if named == "none" else named.split("+")
     for name in techniques:
         if name not in TECHNIQUES:
             raise ValueError(f"agent.techniques: no {name!r}; there are {', '.join(TECHNIQUES)}")
-    p = settings_of(techniques, p)
-    session = (build_splitting_session if "opener" in techniques else build_session)(p)
+    options: dict[str, Any] = {}
+    for name in techniques:
+        options = merged(options, CHANGES.get(name, {}))
+    p = merged(options, p)  # what the job asks for comes first
+    opens = "opener" in techniques
+    parts = {"tts": splitting_tts(p, p["agent.min_sentence_len"])} if opens else {}
+    session = build_session(p, **parts)
     tenant = json.loads(ctx.job.room.metadata or "{}").get("tenant", "")
     embedder, known = ctx.proc.userdata["embedder"], ctx.proc.userdata["known"]
     own = [e for e in known if e.tenant == tenant] if "cache" in techniques else []
@@ -156,17 +152,17 @@ async def entrypoint(ctx: JobContext) -> None:
     canned = (WELCOME, GO_ON) if "short_turns" in techniques else ()
     assert session.tts is not None
     await lines.learn(session.tts, [*canned, *(e.answer for e in own)])
-    light = language_model({**p, "llm.model": p.get("agent.light_model", "gpt-4.1-nano")})
+    light = build_llm(p, model=p["agent.light_model"])
     if "routing" in techniques:
         light.prewarm()  # the session connects only to the model that it knows of
     agent = Stacked(
         tenant,
         lines,
-        ShortTurnRule(p, embedder) if "short_turns" in techniques else None,
+        ShortTurnRule(embedder) if "short_turns" in techniques else None,
         AnswerCache(embedder, own) if own else None,
-        Router(p, embedder) if "routing" in techniques else None,
+        Router(embedder) if "routing" in techniques else None,
         light,
-        "opener" in techniques,
+        opens,
     )
     await session.start(agent=agent, room=ctx.room)
 

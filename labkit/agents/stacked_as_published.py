@@ -16,9 +16,13 @@ from livekit.agents import (
     cli,
     llm,
 )
-from livekit.plugins import cartesia, deepgram, openai, silero
+from livekit.plugins import cartesia, deepgram, silero
+from model_routing import PARAMETERS as ROUTING
 from model_routing import RoutedInNode, Router
-from vanilla import INSTRUCTIONS
+from vanilla import INSTRUCTIONS, build_llm
+
+PARAMETERS = {"agent.repaired": False, "agent.light_model": "gpt-4.1-nano"}
+OPTIONS = ("llm",)
 
 SHORT_TURN_WORDS = 6
 
@@ -42,9 +46,9 @@ def prewarm(proc: JobProcess) -> None:
 
 async def entrypoint(ctx: JobContext) -> None:
     await ctx.connect()
-    p = json.loads(ctx.job.metadata or "{}")
-    light = openai.LLM(model=p.get("agent.light_model", "gpt-4.1-nano"))
-    heavy = openai.LLM(model=p.get("llm.model", "gpt-4o-mini"))
+    p = PARAMETERS | json.loads(ctx.job.metadata or "{}")
+    light = build_llm(p, model=p["agent.light_model"])
+    heavy = build_llm(p)
     session: AgentSession = AgentSession(
         stt=deepgram.STT(model="nova-3"),
         llm=heavy,
@@ -55,9 +59,9 @@ async def entrypoint(ctx: JobContext) -> None:
         preemptive_generation=True,
         aec_warmup_duration=3.0,
     )
-    if p.get("agent.repaired", False):
-        rule = {"agent.rule": "length", "agent.max_words": SHORT_TURN_WORDS}
-        agent: Agent = RoutedInNode(Router(rule, Embedder()), light, heavy)
+    if p["agent.repaired"]:
+        rule = ROUTING | {"agent.rule": "length", "agent.max_words": SHORT_TURN_WORDS}
+        agent: Agent = RoutedInNode(Router(Embedder(), rule), light, heavy)
     else:
         agent = AsPublished(light, heavy)
     await session.start(agent=agent, room=ctx.room)

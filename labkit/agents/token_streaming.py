@@ -1,7 +1,7 @@
-"""Tokens into the voice as they come: what leaves first, and how early.
+"""LLM tokens into the TTS as they come: what leaves first, and how early.
 
 Run it with ``python token_streaming.py dev``. The SDK streams by default and splits the text into
-sentences; the voice gets a sentence when it is complete. ``agent.variant`` chooses what the model's
+sentences; the TTS gets a sentence when it is complete. ``agent.variant`` chooses what the LLM's
 text goes through on its way:
 
 buffered  The whole reply is collected first; what streaming is compared with.
@@ -19,7 +19,6 @@ from typing import Any
 
 from livekit.agents import (
     Agent,
-    AgentSession,
     FlushSentinel,
     JobContext,
     ModelSettings,
@@ -27,9 +26,11 @@ from livekit.agents import (
     cli,
     llm,
     tokenize,
+    tts,
 )
-from livekit.plugins import cartesia
-from vanilla import INSTRUCTIONS, language_model, recogniser, turn_handling
+from vanilla import INSTRUCTIONS, build_session, build_tts, choice
+
+PARAMETERS = {"agent.variant": "streamed", "agent.min_sentence_len": 20}
 
 OPENER = "Okay."
 
@@ -55,7 +56,7 @@ async def streamed(chunks: Chunks) -> Chunks:
 
 
 async def opener(chunks: Chunks, flush: bool = False) -> Chunks:
-    # not before the model's first word: until then it may still call a tool, or fail
+    # not before the LLM's first word: until then it may still call a tool, or fail
     begun = False
     async for chunk in chunks:
         if not begun and has_words(chunk):
@@ -87,26 +88,18 @@ class Assistant(Agent):
             yield chunk
 
 
-def build_session(p: dict[str, Any]) -> AgentSession:
-    shortest = int(p.get("agent.min_sentence_len", 20))
-    return AgentSession(
-        stt=recogniser(p),
-        llm=language_model(p),
-        tts=cartesia.TTS(
-            model=p.get("tts.model", "sonic-3"),
-            tokenizer=tokenize.blingfire.SentenceTokenizer(min_sentence_len=shortest),
-        ),
-        turn_handling=turn_handling(p),
-    )
+def splitting_tts(p: dict[str, Any], shortest: float) -> tts.TTS:
+    """A TTS that speaks sentences from so many characters on by themselves."""
+    split = tokenize.blingfire.SentenceTokenizer(min_sentence_len=int(shortest))
+    return build_tts(p, tokenizer=split)
 
 
 async def entrypoint(ctx: JobContext) -> None:
     await ctx.connect()
-    params = json.loads(ctx.job.metadata or "{}")
-    variant = params.get("agent.variant", "streamed")
-    if variant not in VARIANTS:
-        raise ValueError(f"agent.variant={variant}: allowed are {', '.join(VARIANTS)}")
-    await build_session(params).start(agent=Assistant(variant), room=ctx.room)
+    p = PARAMETERS | json.loads(ctx.job.metadata or "{}")
+    session = build_session(p, tts=splitting_tts(p, p["agent.min_sentence_len"]))
+    variant = choice(p, "agent.variant", VARIANTS)
+    await session.start(agent=Assistant(variant), room=ctx.room)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A tool that runs before the model asks for it: as published, and keyed, gated and cancelled.
+"""A tool that runs before the LLM asks for it: as published, and keyed, gated and cancelled.
 
 ``agent.prefetch`` chooses: ``none``; ``as_published`` (begun in the hook, arguments ignored, kept
 across turns); ``hook`` (done right, begun when the turn is committed); ``interim`` (done right,
@@ -15,7 +15,9 @@ from typing import Any
 from _order_desk import Backend, Guess, Guesser
 from livekit.agents import Agent, JobContext, WorkerOptions, cli, function_tool, llm
 from livekit.agents.voice import UserInputTranscribedEvent
-from vanilla import build_session
+from vanilla import build_session, choice
+
+PARAMETERS = {"agent.prefetch": "interim", "agent.threshold": 0.85, "agent.tool_s": 0.6}
 
 INSTRUCTIONS = (
     "You are a friendly voice assistant of a furniture shop and its parcel service. Answer in one "
@@ -28,7 +30,7 @@ log = logging.getLogger("agent")
 
 
 class Desk(Agent):
-    """Answers about orders and parcels; runs each tool when the model asks for it."""
+    """Answers about orders and parcels; runs each tool when the LLM asks for it."""
 
     def __init__(self, backend: Backend) -> None:
         super().__init__(instructions=INSTRUCTIONS)
@@ -195,22 +197,20 @@ class Prefetching(Desk):
 
 
 def build_agent(p: dict[str, Any]) -> Desk:
-    backend = Backend(float(p.get("agent.tool_s", 0.6)))
-    how = p.get("agent.prefetch", "interim")
+    backend = Backend(float(p["agent.tool_s"]))
+    how = choice(p, "agent.prefetch", ("none", "as_published", "hook", "interim"))
     if how == "none":
         return Desk(backend)
     if how == "as_published":
         return AsPublished(backend)
-    if how in ("hook", "interim"):
-        return Prefetching(backend, float(p.get("agent.threshold", 0.85)), how == "interim")
-    raise ValueError(f"agent.prefetch={how}: allowed are none, as_published, hook, interim")
+    return Prefetching(backend, float(p["agent.threshold"]), how == "interim")
 
 
 async def entrypoint(ctx: JobContext) -> None:
     await ctx.connect()
-    params = json.loads(ctx.job.metadata or "{}")
-    session = build_session(params)
-    await session.start(agent=build_agent(params), room=ctx.room)
+    p = PARAMETERS | json.loads(ctx.job.metadata or "{}")
+    session = build_session(p)
+    await session.start(agent=build_agent(p), room=ctx.room)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,15 @@
-"""A warm connection to the voice: who opens it, and when it is lost.
+"""A warm connection to the TTS: who opens it, and when it is lost.
 
 Run it with ``python tts_warmup.py dev``. Two ways to set it up:
 
-as_published  The voice is built in ``prewarm``. This opens no connection: nothing can, before
-              there is a job. The session opens one when it starts, wherever its voice was built.
+as_published  The TTS is built in ``prewarm``. This opens no connection: nothing can, before
+              there is a job. The session opens one when it starts, wherever its TTS was built.
 done_right    Nothing is built early. A reply that is cut off while it is being synthesized takes
               its connection along, so a new one is opened then, while the caller speaks, and not
               when the next reply is waiting for it.
 """
 
 import json
-from typing import Any
 
 from livekit.agents import (
     Agent,
@@ -22,8 +21,10 @@ from livekit.agents import (
     cli,
 )
 from livekit.plugins import cartesia
-from vanilla import INSTRUCTIONS, language_model, recogniser, turn_handling
+from vanilla import INSTRUCTIONS, build_session, choice
 
+PARAMETERS = {"agent.variant": "done_right"}
+OPTIONS = ("session", "stt", "llm", "vad", "turn_detector", "prewarm")
 VARIANTS = ("as_published", "done_right")
 
 
@@ -40,23 +41,13 @@ def keep_warm(session: AgentSession, tts: cartesia.TTS) -> None:
             tts.prewarm()
 
 
-def build_session(p: dict[str, Any], tts: cartesia.TTS) -> AgentSession:
-    if not p.get("prewarm.tts", True):  # for experiments: what a cold start would cost
-        tts.prewarm = lambda: None  # type: ignore[method-assign]
-    return AgentSession(
-        stt=recogniser(p), llm=language_model(p), tts=tts, turn_handling=turn_handling(p)
-    )
-
-
 async def entrypoint(ctx: JobContext) -> None:
     await ctx.connect()
-    params = json.loads(ctx.job.metadata or "{}")
-    variant = params.get("agent.variant", "done_right")
-    if variant not in VARIANTS:
-        raise ValueError(f"agent.variant={variant}: allowed are {', '.join(VARIANTS)}")
+    p = PARAMETERS | json.loads(ctx.job.metadata or "{}")
+    variant = choice(p, "agent.variant", VARIANTS)
     early = variant == "as_published"
     tts = ctx.proc.userdata["tts"] if early else cartesia.TTS(model="sonic-3")
-    session = build_session(params, tts)
+    session = build_session(p, tts=tts)
     if variant == "done_right":
         keep_warm(session, tts)
     await session.start(agent=Agent(instructions=INSTRUCTIONS), room=ctx.room)

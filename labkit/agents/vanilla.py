@@ -1,95 +1,97 @@
 """The plain defaults of livekit-agents: Deepgram, OpenAI, Cartesia, and nothing tuned.
 
-The baseline of every study. It runs in production with ``python vanilla.py dev``. A study changes
-single options by naming them in the job's metadata; what is not named stays the SDK's default.
+It runs in production with ``python vanilla.py dev``. Whoever dispatches a job can name options in
+its metadata, in the SDK's own structure; what is not named stays the SDK's default::
+
+    {"session": {"turn_handling": {"endpointing": {"min_delay": 0.4}}},
+     "stt": {"provider": "deepgram-flux", "eot_threshold": 0.8}}
 """
 
 import json
+from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
-from livekit.agents import Agent, AgentSession, JobContext, WorkerOptions, cli, inference
+from livekit.agents import (
+    Agent,
+    AgentSession,
+    JobContext,
+    WorkerOptions,
+    cli,
+    inference,
+    llm,
+    stt,
+    tts,
+)
 from livekit.plugins import anthropic, cartesia, deepgram, openai
+
+PARAMETERS = {"agent.greets": False}
+"""This file's own keys of the job's metadata, with their defaults."""
 
 INSTRUCTIONS = (
     "You are a friendly and capable voice assistant. Answer in one to three short spoken "
     "sentences, without lists, markup or emoji."
 )
 
-
-def recogniser(p: dict[str, Any]) -> Any:
-    if p.get("stt.provider") == "deepgram-flux":
-        names = {
-            "eager_eot_threshold": "stt.eager_eot_threshold",
-            "eot_threshold": "stt.eot_threshold",
-        }
-        return deepgram.STTv2(**{k: p[v] for k, v in names.items() if v in p})
-    return deepgram.STT(model=p.get("stt.model", "nova-3"))
-
-
-def language_model(p: dict[str, Any]) -> Any:
-    if p.get("llm.provider") == "anthropic":
-        return anthropic.LLM(model=p.get("llm.model", "claude-haiku-4-5"))
-    return openai.LLM(model=p.get("llm.model", "gpt-4o-mini"))
+# by role and provider; the first is the default
+PLUGINS: dict[str, dict[str, Any]] = {
+    "stt": {"deepgram": partial(deepgram.STT, model="nova-3"), "deepgram-flux": deepgram.STTv2},
+    "llm": {
+        "openai": partial(openai.LLM, model="gpt-4o-mini"),
+        "anthropic": partial(anthropic.LLM, model="claude-haiku-4-5"),
+    },
+    "tts": {"cartesia": partial(cartesia.TTS, model="sonic-3")},
+}
 
 
-def turn_handling(p: dict[str, Any]) -> dict[str, Any]:
-    """The ``turn_handling`` options that differ from the SDK's defaults."""
-    groups = {
-        "endpointing": {
-            "mode": "endpointing.mode",
-            "min_delay": "endpointing.min_delay_s",
-            "max_delay": "endpointing.max_delay_s",
-        },
-        "preemptive_generation": {
-            "enabled": "preemptive.enabled",
-            "preemptive_tts": "preemptive.tts",
-        },
-        "interruption": {
-            "enabled": "interruption.enabled",
-            "min_duration": "interruption.min_duration_s",
-        },
-    }
-    options: dict[str, Any] = {}
-    for group, names in groups.items():
-        chosen = {key: p[name] for key, name in names.items() if name in p}
-        if chosen:
-            options[group] = chosen
-    detector = p.get("turn_detection", "detector")
-    if detector != "detector":
-        options["turn_detection"] = detector
-    elif "turn_detector.threshold" in p:
-        options["turn_detection"] = inference.TurnDetector(
-            unlikely_threshold=p["turn_detector.threshold"]
-        )
-    return options
+def _plugin(role: str, p: dict[str, Any], more: dict[str, Any]) -> Any:
+    options = {**p.get(role, {}), **more}
+    provider = options.pop("provider", next(iter(PLUGINS[role])))
+    return PLUGINS[role][provider](**options)
 
 
-def build_session(p: dict[str, Any]) -> AgentSession:
-    llm = language_model(p)
-    tts = cartesia.TTS(model=p.get("tts.model", "sonic-3"))
-    if not p.get("prewarm.llm", True):
-        llm.prewarm = lambda **_: None
-    if not p.get("prewarm.tts", True):
-        tts.prewarm = lambda: None  # type: ignore[method-assign]
-    options: dict[str, Any] = {"turn_handling": turn_handling(p)}
-    vad = {
-        "min_silence_duration": "vad.min_silence_s",
-        "activation_threshold": "vad.activation_threshold",
-    }
-    if any(name in p for name in vad.values()):
-        chosen = {key: p[name] for key, name in vad.items() if name in p}
-        options["vad"] = inference.VAD(model="silero", **chosen)
-    if "aec_warmup_s" in p:
-        options["aec_warmup_duration"] = p["aec_warmup_s"]
-    return AgentSession(stt=recogniser(p), llm=llm, tts=tts, **options)
+def build_stt(p: dict[str, Any], **more: Any) -> stt.STT:
+    """The STT that a job's metadata asks for; ``more`` are further options of the plugin."""
+    return _plugin("stt", p, more)
+
+
+def build_llm(p: dict[str, Any], **more: Any) -> llm.LLM:
+    return _plugin("llm", p, more)
+
+
+def build_tts(p: dict[str, Any], **more: Any) -> tts.TTS:
+    return _plugin("tts", p, more)
+
+
+def build_session(p: dict[str, Any], **parts: Any) -> AgentSession:
+    """A session as a job's metadata asks for; ``parts`` take the place of its stt, llm or tts."""
+    build = {"llm": build_llm, "tts": build_tts, "stt": build_stt}
+    parts |= {role: make(p) for role, make in build.items() if role not in parts}
+    for role, connects in p.get("prewarm", {}).items():
+        if not connects:  # for experiments: what a cold start costs
+            parts[role].prewarm = lambda **_: None
+    options = dict(p.get("session", {}))
+    turns = dict(options.pop("turn_handling", {}))
+    if "turn_detector" in p:
+        turns.setdefault("turn_detection", inference.TurnDetector(**p["turn_detector"]))
+    if "vad" in p:
+        parts["vad"] = inference.VAD(model="silero", **p["vad"])
+    return AgentSession(**parts, turn_handling=turns, **options)
+
+
+def choice(p: dict[str, Any], name: str, allowed: Iterable[str]) -> str:
+    """A parameter that is one of some names."""
+    if p[name] not in allowed:
+        raise ValueError(f"{name}={p[name]}: allowed are {', '.join(allowed)}")
+    return p[name]
 
 
 async def entrypoint(ctx: JobContext) -> None:
     await ctx.connect()
-    params = json.loads(ctx.job.metadata or "{}")
-    session = build_session(params)
+    p = PARAMETERS | json.loads(ctx.job.metadata or "{}")
+    session = build_session(p)
     await session.start(agent=Agent(instructions=INSTRUCTIONS), room=ctx.room)
-    if params.get("agent.greets"):
+    if p["agent.greets"]:
         session.generate_reply(instructions="Greet the caller and offer your help.")
 
 

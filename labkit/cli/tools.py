@@ -24,26 +24,14 @@ def config(
             Settings({str(name): ""})
             raise SettingError(f"no setting contains {name!r}")
     if json_:
-        rows = [
-            {
-                "name": s.name,
-                "default": s.default,
-                "unit": s.unit,
-                "choices": list(s.choices),
-                "help": s.help,
-                "source": s.source,
-            }
-            for s in chosen
-        ]
-        console.print_json(rows)
+        console.print_json([s.row() for s in chosen])
         return
     table = Table(show_lines=False)
-    for column in ("setting", "default", "unit", "meaning", "source"):
+    for column in ("setting", "default", "unit", "allowed", "meaning", "source"):
         table.add_column(column, overflow="fold")
     for s in chosen:
         default = "agent's" if s.default is None else str(s.default)
-        meaning = s.help + (f" ({', '.join(s.choices)})" if s.choices else "")
-        table.add_row(s.name, default, s.unit, meaning, s.source)
+        table.add_row(s.name, default, s.unit, s.allowed, s.help, s.source)
     console.out.print(table)
     for family, meaning in FAMILIES.items():
         console.out.print(f"{family}: {meaning}", highlight=False, markup=False)

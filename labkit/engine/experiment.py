@@ -11,7 +11,7 @@ from pathlib import Path
 from labkit.errors import UsageError
 from labkit.settings import Settings, Value, parse_assignments
 from labkit.tunnel.agentfile import find_agent
-from labkit.tunnel.sources import check_parameters
+from labkit.tunnel.declaration import check_parameters
 from labkit.tunnel.spec import N_TURNS, SEED, CallSpec
 
 N_CALLS = 20
@@ -133,8 +133,7 @@ def call_spec(
         raise UsageError(f"turns={turns}: must be at least 1")
     if clock not in ("virtual", "wall"):
         raise UsageError(f"clock={clock}: allowed are virtual and wall")
-    find_agent(agent)
-    check_parameters(agent, settings)
+    check_parameters(find_agent(agent)[0], settings)
     load_profiles(settings.text("profile") or None, settings.figures)
     dialogue, known = settings.text("caller.dialogue"), load_dialogues()
     if dialogue != "mixed" and dialogue not in known:

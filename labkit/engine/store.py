@@ -73,7 +73,8 @@ def installed() -> str:
     code: list[Path] = []
     for part in _PARTS:
         at = _PACKAGE / part
-        code += sorted(at.rglob("*.py")) if at.is_dir() else [at.with_suffix(".py")]
+        files = at.rglob("*.*") if at.is_dir() else [at.with_suffix(".py")]
+        code += sorted(f for f in files if f.suffix in (".py", ".toml"))
     data = sorted((data_dir() / "dialogues").glob("*.toml"))
     data.append(data_dir() / "speech" / "SHA256SUMS")
     versions = {name: importlib.metadata.version(name) for name in _VERSIONS}

@@ -109,7 +109,11 @@ def _rows(table: pd.DataFrame, where: dict[str, Any], may_lack: bool = False) ->
 
 
 def digest(table: pd.DataFrame) -> str:
-    """A hash of a table's values, independent of the order of its rows."""
+    """A hash of a table's values, independent of the order of its rows.
+
+    ``experiment_id`` is left out: it names the code that was run, and is no result of it.
+    """
+    table = table.drop(columns="experiment_id", errors="ignore")
     keys = [c for c in ("arm", "call", "turn") if c in table]
     text = table.sort_values(keys, kind="stable").to_csv(index=False) if len(table) else ""
     return hashlib.sha256(text.encode()).hexdigest()[:16]

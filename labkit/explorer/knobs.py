@@ -9,24 +9,22 @@ import ipywidgets
 
 from labkit.errors import UsageError
 from labkit.providers.profile import load_profiles
-from labkit.settings import SETTINGS, Settings, Value
+from labkit.settings import SETTINGS, Setting, Settings, Value
 
-_RTT_S = (0.005, 0.03, 0.06, 0.1, 0.2)
+_PROVIDERS = {f"links.{SETTINGS[f'{role}.provider'].default}." for role in ("stt", "llm", "tts")}
+
+
+def _on_the_panel(setting: Setting) -> bool:
+    """Whether it has a knob without being asked for: no links of providers that are not used."""
+    link = setting.name.startswith("links.")
+    shown = setting.name.startswith(("links.caller.", *_PROVIDERS)) or not link
+    return setting.knob is not None and shown
+
+
 KNOBS: dict[str, Sequence[object]] = {
-    "turn_detection": ("detector", "vad", "stt"),
-    "endpointing.mode": ("fixed", "dynamic"),
-    "endpointing.min_delay_s": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0),
-    "endpointing.max_delay_s": (0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0),
-    "turn_detector.threshold": (0.05, 0.1, 0.2, 0.36, 0.5, 0.7),
-    "vad.min_silence_s": (0.05, 0.1, 0.15, 0.2, 0.25, 0.35, 0.55, 0.8),
-    "preemptive.enabled": (True, False),
-    "preemptive.tts": (True, False),
-    "llm.model": (),
-    "caller.persona": (),
-    "links.caller.rtt_s": _RTT_S,
-    "links.deepgram.rtt_s": _RTT_S,
-    "links.openai.rtt_s": _RTT_S,
-    "links.cartesia.rtt_s": _RTT_S,
+    s.name: s.knob or ()
+    for s in sorted(SETTINGS.values(), key=lambda s: not s.agent)  # the agent's own come first
+    if _on_the_panel(s)
 }
 """The knobs there are by default, and what each can be set to; empty for all that is known."""
 
@@ -56,7 +54,7 @@ def knob_values(
 def _all(name: str) -> Sequence[object]:
     Settings({name: None})  # raises for a name that does not exist
     if name == "llm.model":
-        models = load_profiles()["openai"].table["models"]
+        models = load_profiles()[str(SETTINGS["llm.provider"].default)].table["models"]
         return [model for model, figures in models.items() if "first_token" in figures]
     setting = SETTINGS.get(name)
     if setting is None:

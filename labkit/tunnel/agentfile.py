@@ -17,9 +17,7 @@ from typing import Any
 
 from labkit.errors import UsageError
 from labkit.paths import agents_dir
-
-READS_METADATA = "job.metadata"
-"""A file that holds this reads its settings itself; the others have them set on their session."""
+from labkit.tunnel.declaration import Declaration, declaration
 
 
 class AgentFileError(UsageError):
@@ -66,24 +64,23 @@ class LoadedAgent:
     entrypoint: Callable[[Any], Awaitable[None]]
     prewarm: Callable[[Any], Any] | None
     session_end: Callable[[Any], Awaitable[None]] | None
-    reads_metadata: bool
+    declaration: Declaration | None
 
 
-_CODE: dict[Path, tuple[float, types.CodeType, str]] = {}
+_CODE: dict[Path, tuple[float, types.CodeType]] = {}
 
 
-def _code(path: Path) -> tuple[types.CodeType, str]:
+def _code(path: Path) -> types.CodeType:
     stamp = path.stat().st_mtime
     if path not in _CODE or _CODE[path][0] != stamp:
-        source = path.read_bytes()
         try:
-            code = compile(source, str(path), "exec", dont_inherit=True)
+            code = compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
         except SyntaxError as e:
             raise AgentFileError(f"{path}:{e.lineno}: {e.msg}") from e
         except ValueError as e:
             raise AgentFileError(f"{path}: {e}") from e
-        _CODE[path] = (stamp, code, source.decode(errors="replace"))
-    return _CODE[path][1:]
+        _CODE[path] = (stamp, code)
+    return _CODE[path][1]
 
 
 _folder: Path | None = None
@@ -126,7 +123,7 @@ def load_agent(name: str) -> LoadedAgent:
     from labkit.tunnel import sdk
 
     path, wanted = find_agent(name)
-    code, source = _code(path)
+    code = _code(path)
     taken: list[Any] = []
     module = types.ModuleType("__main__")
     module.__file__ = str(path)
@@ -162,4 +159,4 @@ def load_agent(name: str) -> LoadedAgent:
             "__main__, register @server.rtc_session on an AgentServer, or name the object as "
             "path.py:object"
         )
-    return LoadedAgent(path, entrypoint, prewarm, session_end, READS_METADATA in source)
+    return LoadedAgent(path, entrypoint, prewarm, session_end, declaration(path))

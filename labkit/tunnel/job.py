@@ -24,6 +24,7 @@ from labkit.tunnel.agentfile import LoadedAgent
 from labkit.tunnel.audio import Microphone, Speaker
 from labkit.tunnel.events import SessionLog
 from labkit.tunnel.methods import RemoteMethods
+from labkit.tunnel.override import not_taken, override_session
 
 
 class Console(sdk.ConsoleSeat):
@@ -56,8 +57,14 @@ class Console(sdk.ConsoleSeat):
 
     def acquire_io(self, *, loop: asyncio.AbstractEventLoop, session: AgentSession[Any]) -> None:
         self.session = session
-        if not self._agent.reads_metadata:
-            self.overrides = override_session(session, self._settings, self._agent)
+        name = self._agent.path.name
+        if self._agent.declaration is None:
+            self.overrides = override_session(session, self._settings, name)
+        elif ignored := not_taken(session, self._settings):
+            raise SettingError(
+                f"{ignored} has no effect on the session of {name}: pass it on there, or leave it "
+                "out of what the file's OPTIONS say that it takes"
+            )
         self._log.attach(session)
         session.input.audio = self._microphone
         session.output.audio = self._speaker
@@ -67,58 +74,6 @@ class Console(sdk.ConsoleSeat):
     def discard(self) -> None:
         """Removes what sessions left in the console's folder."""
         self._folder.cleanup()
-
-
-def override_session(
-    session: AgentSession[Any], settings: Settings, agent: LoadedAgent
-) -> list[str]:
-    """Applies settings to a session whose agent file reads no metadata.
-
-    Returns:
-        What was overridden, as ``name=value``.
-
-    Raises:
-        SettingError: a setting that cannot be changed from outside the file.
-    """
-    endpointing = {
-        "endpointing.mode": "mode",
-        "endpointing.min_delay_s": "min_delay",
-        "endpointing.max_delay_s": "max_delay",
-    }
-    preemptive = {"preemptive.enabled": "enabled", "preemptive.tts": "preemptive_tts"}
-    interruption = {
-        "interruption.enabled": "enabled",
-        "interruption.min_duration_s": "min_duration",
-    }
-    done: list[str] = []
-    for name, value in settings.changes.items():
-        if name == "agent.greets":
-            continue  # what the caller is to expect; that the file does it is its own affair
-        setting = (name, value)
-        if name in endpointing:
-            options: Any = {endpointing[name]: value}
-            session.update_options(endpointing_opts=options)
-        elif name in preemptive:
-            session.options.preemptive_generation[preemptive[name]] = value  # type: ignore[literal-required]
-        elif name in interruption:
-            session.options.interruption[interruption[name]] = value  # type: ignore[literal-required]
-        elif name == "turn_detection" and value != "detector":
-            session.update_options(turn_detection=value)  # type: ignore[arg-type]
-        elif name == "stt.model" and hasattr(session.stt, "update_options"):
-            session.stt.update_options(model=value)  # type: ignore[union-attr]
-        elif name == "tts.model" and hasattr(session.tts, "update_options"):
-            session.tts.update_options(model=value)  # type: ignore[union-attr]
-        else:
-            from labkit.settings import SETTINGS
-
-            if SETTINGS[name].agent:
-                raise SettingError(
-                    f"{name} cannot be set from outside {agent.path.name}: read it from "
-                    "ctx.job.metadata there (JSON of dotted names), or drop the setting"
-                )
-            continue
-        done.append(f"{setting[0]}={setting[1]}")
-    return done
 
 
 async def run_job(
@@ -134,7 +89,7 @@ async def run_job(
     Args:
         agent: The agent file.
         console: Where its session finds the caller.
-        settings: What the agent is told, in the job's metadata.
+        settings: What the job's metadata tells an agent file that declares that it reads it.
         call: Index of the call, for names only.
         hang_up: Set when the caller leaves.
         tenant: Whose caller this is; in the room's metadata, where a dispatcher puts it.
@@ -157,7 +112,7 @@ async def run_job(
                 metadata=json.dumps({"tenant": tenant}),
             ),
             type=agent_proto.JobType.JT_ROOM,
-            metadata=settings.metadata() if settings.metadata() != "{}" else "",
+            metadata=settings.metadata() if agent.declaration is not None else "",
         ),
         url="",
         token="",

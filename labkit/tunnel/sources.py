@@ -1,18 +1,16 @@
-"""What an agent file consists of, and which parameters it reads.
+"""What an agent file consists of.
 
 An agent is one file and the modules beside it that it imports. Their text is what is hashed when
-results are kept, and where parameters that no setting declares are looked up.
+results are kept.
 """
 
 from __future__ import annotations
 
 import ast
-import difflib
 import re
 from pathlib import Path
 
-from labkit.settings import SETTINGS, SettingError, Settings
-from labkit.tunnel.agentfile import READS_METADATA, AgentFileError, find_agent
+from labkit.tunnel.agentfile import AgentFileError
 
 _FILE_NAME = re.compile(r"[\w.-]+\.\w+")
 
@@ -58,76 +56,3 @@ def line_that_names(path: Path, text: str) -> str:
             if text in line:
                 return f"{file}:{number}"
     return ""
-
-
-def check_parameters(agent: str, settings: Settings) -> None:
-    """Refuses what is meant for the agent but is read nowhere in its files.
-
-    That is ``agent.NAME`` parameters and, for a file that reads its settings from the job's
-    metadata, those too. (What a file that does not is told is set on its session.)
-
-    Raises:
-        SettingError: names the setting, those that the file reads, and the closest match.
-    """
-    told = [name for name in settings.changes if SETTINGS[name].agent and name != "agent.greets"]
-    if not settings.parameters and not told:
-        return
-    path, _ = find_agent(agent)
-    known = sorted(n for n in _words(path) if n in SETTINGS or re.fullmatch(r"agent\.[\w.]+", n))
-    if READS_METADATA not in path.read_text(encoding="utf-8"):
-        told = []
-    for name in (*settings.parameters, *told):
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            kind = "parameter" if name in settings.parameters else "setting"
-            raise SettingError(
-                f"{path.name} reads no {kind} {name!r}{hint}; it reads {', '.join(known) or 'none'}"
-            )
-
-
-def _words(path: Path) -> set[str]:
-    """All texts in an agent file, and in what it takes from modules beside it."""
-    found: set[str] = set()
-    wanted = [(path, "")]  # a file, and what is taken from it; all of it if that is empty
-    for file, name in wanted:  # grows while it is read
-        body = ast.parse(file.read_text(encoding="utf-8")).body
-        taken = _taken(body, path.parent)
-        used = [] if name else list(taken.values())
-        for node in body:
-            if name and name not in _defined(node):
-                continue
-            for part in ast.walk(node):
-                if isinstance(part, ast.Constant) and isinstance(part.value, str):
-                    found.add(part.value)
-                elif isinstance(part, ast.Name) and name:
-                    used.append(taken.get(part.id, (file, part.id)))
-        wanted += [use for use in dict.fromkeys(used) if use not in wanted]
-    return found
-
-
-def _taken(body: list[ast.stmt], folder: Path) -> dict[str, tuple[Path, str]]:
-    """What a module imports from others in the folder, by the names it gives them."""
-    taken: dict[str, tuple[Path, str]] = {}
-
-    def take(module: str, alias: ast.alias, name: str) -> None:
-        file = folder.joinpath(*module.split(".")).with_suffix(".py")
-        if file.is_file():
-            taken[alias.asname or alias.name] = (file, name)
-
-    for node in body:
-        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            for alias in node.names:
-                take(node.module, alias, alias.name)
-        elif isinstance(node, ast.Import):
-            for alias in node.names:
-                take(alias.name, alias, "")
-    return taken
-
-
-def _defined(node: ast.stmt) -> set[str]:
-    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-        return {node.name}
-    return {
-        n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
-    }

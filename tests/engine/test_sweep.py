@@ -152,7 +152,7 @@ def test_a_changed_line_runs_only_its_own_points(tmp_path: Path, cache: Path) ->
         file.write("\n# another line\n")
     assert list(sweep.plan(experiment)["n_known"]) == [1, 1, 0, 0]
     changed, ran = run()
-    assert ran == 2
+    assert ran == 2 and changed.digest == first.digest
     values = [t.drop(columns="experiment_id") for t in (first.turns, changed.turns)]
     pd.testing.assert_frame_equal(*values)  # a comment changes no result
     anew, ran = run(fresh=True)
@@ -267,9 +267,11 @@ import json, os
 from vanilla import build_session, INSTRUCTIONS
 from livekit.agents import Agent, JobContext, WorkerOptions, cli
 
+PARAMETERS = {"agent.what": "works"}
+
 async def entrypoint(ctx: JobContext) -> None:
-    p = json.loads(ctx.job.metadata or "{}")
-    what = p.get("agent.what")
+    p = PARAMETERS | json.loads(ctx.job.metadata or "{}")
+    what = p["agent.what"]
     if what == "dies":
         os.kill(os.getpid(), 9)
     if what == "raises":

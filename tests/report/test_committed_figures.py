@@ -27,12 +27,9 @@ def test_the_stacked_agent_uses_what_the_study_recommends() -> None:
     best = verdict["headline"].removesuffix(", p95")
     record = json.loads((FIGURES / "16_stacked" / "together.json").read_text(encoding="utf-8"))
     (point,) = [point for point in record["points"] if point["arm"] == best]
-    tree = ast.parse((agents_dir() / "stacked.py").read_text(encoding="utf-8"))
-    constants = {
-        node.targets[0].id: node.value.value
-        for node in tree.body
-        if isinstance(node, ast.Assign)
-        and isinstance(node.targets[0], ast.Name)
-        and isinstance(node.value, ast.Constant)
-    }
-    assert constants["ADOPTED"] == point["agent.techniques"]
+    (declared,) = (
+        ast.literal_eval(node.value)
+        for node in ast.parse((agents_dir() / "stacked.py").read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "PARAMETERS"
+    )
+    assert declared["agent.techniques"] == point["agent.techniques"]

@@ -1,0 +1,178 @@
+"""One row per setting, read from the TOML files beside this one."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from labkit.errors import UsageError
+
+Value = str | float | bool | None
+
+_FLAGS = {"true": True, "on": True, "1": True, "yes": True}
+_FLAGS |= {"false": False, "off": False, "0": False, "no": False}
+
+
+class SettingError(UsageError):
+    """A setting that does not exist or a value it cannot take."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One dotted setting.
+
+    Attributes:
+        name: Dotted name; the ``--set`` key, the sweep key and the table column.
+        kind: ``number``, ``flag`` or ``text``.
+        help: What it does.
+        default: Used when nothing is said; ``None`` leaves it to the agent and the SDK.
+        unit: Unit of a number, empty otherwise.
+        source: Where the default comes from.
+        low: Smallest allowed number.
+        high: Largest allowed number.
+        choices: Allowed texts, empty for any.
+        sdk: Where the option stands in the job's metadata, such as
+            ``session.turn_handling.endpointing.min_delay``; empty if it is none of the agent's.
+        left_out: The choice for which the option is not passed, as it is the SDK's default.
+        plugins: By choice, what makes the plugin (``deepgram.STT``) and the model it gets.
+        knob: Positions in the explorer; empty for all that are known, ``None`` for no knob.
+    """
+
+    name: str
+    kind: Literal["number", "flag", "text"]
+    help: str
+    default: Value = None
+    unit: str = ""
+    source: str = "labkit"
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    sdk: str = ""
+    left_out: Value = None
+    plugins: Mapping[str, Mapping[str, str]] = field(default_factory=dict, hash=False)
+    knob: tuple[Value, ...] | None = None
+
+    @property
+    def agent(self) -> bool:
+        """Whether it is handed to the agent rather than used by the tunnel alone."""
+        return bool(self.sdk) or self.name.startswith("agent.")
+
+    @property
+    def may_be_preset(self) -> bool:
+        """Whether an agent or a persona may set it, so that the default too can be a choice."""
+        preset = self.agent or self.name.startswith(("caller.", "links.caller."))
+        return preset and self.name != "caller.persona"
+
+    @property
+    def allowed(self) -> str:
+        """What it takes: ``true or false``, the choices, or the range with its unit."""
+        if self.kind == "flag":
+            return "true or false"
+        if self.kind == "text":
+            return ", ".join(self.choices)
+        limits = [f"at least {self.low:g}" if self.low is not None else ""]
+        limits += [f"at most {self.high:g}" if self.high is not None else ""]
+        return f"{' and '.join(x for x in limits if x)} {self.unit}".strip()
+
+    def row(self) -> dict[str, Any]:
+        """What ``labkit config`` tells of it."""
+        return {
+            "name": self.name,
+            "default": self.default,
+            "unit": self.unit,
+            "choices": list(self.choices),
+            "allowed": self.allowed,
+            "help": self.help,
+            "source": self.source,
+            "sdk": self.sdk,
+        }
+
+    def parse(self, given: object) -> Value:
+        """Turns a command-line text or a Python value into this setting's value.
+
+        Raises:
+            SettingError: names the setting, what was given and what is allowed.
+        """
+        if unset(given):
+            return self.default
+        if self.kind == "number":
+            return self.number(given)
+        if self.kind == "text":
+            if self.choices and given not in self.choices:
+                hint = closest(str(given), self.choices)
+                raise SettingError(f"{self.name}={given!s}: allowed are {self.allowed}{hint}")
+            return str(given)
+        if isinstance(given, bool):
+            return given
+        if str(given).lower() not in _FLAGS:
+            raise SettingError(f"{self.name}={given!s}: allowed are true and false")
+        return _FLAGS[str(given).lower()]
+
+    def number(self, given: object) -> float:
+        """The same for a setting that takes numbers."""
+        try:
+            number = float(given)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            unit = f" in {self.unit}" if self.unit else ""
+            raise SettingError(f"{self.name}={given!s}: a number{unit} is needed") from None
+        if not math.isfinite(number):
+            raise SettingError(f"{self.name}={given!s}: must be a finite number")
+        if (self.low is not None and number < self.low) or (
+            self.high is not None and number > self.high
+        ):
+            raise SettingError(f"{self.name}={number:g}: must be {self.allowed}")
+        return number
+
+
+def unset(given: object) -> bool:
+    """Whether this says that the default is meant."""
+    return given is None or (isinstance(given, str) and given.lower() == "default")
+
+
+def closest(given: str, known: Iterable[str]) -> str:
+    """``; did you mean …?`` with the closest of the known names, or nothing."""
+    match = difflib.get_close_matches(given, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {match[0]}?" if match else ""
+
+
+def _setting(name: str, row: Mapping[str, Any]) -> Setting:
+    more: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
+    if row["kind"] == "number":
+        more.setdefault("low", 0.0)  # few quantities here can be negative; those say so
+    if "plugins" in row:
+        more["choices"] = tuple(row["plugins"])
+    return Setting(name, **more)
+
+
+def _rows(file: str) -> dict[str, Any]:
+    return tomllib.loads(Path(__file__).with_name(file).read_text(encoding="utf-8"))
+
+
+_LINKS = _rows("links.toml")
+_PROVIDERS: list[str] = _LINKS.pop("providers")
+_PREFIX = "links.PROVIDER."
+
+LINK_PARTS: dict[str, Setting] = {
+    name.removeprefix(_PREFIX): _setting(name, row)
+    for name, row in _LINKS.items()
+    if name.startswith(_PREFIX)
+}
+"""What the link of every provider has, by the last part of its name: ``rtt_s``, ``loss``, …"""
+
+
+def _read() -> Iterator[Setting]:
+    for provider in _PROVIDERS:
+        for part, setting in LINK_PARTS.items():
+            text = setting.help.replace("PROVIDER", provider)
+            yield replace(setting, name=f"links.{provider}.{part}", help=text)
+    for rows in (_LINKS, _rows("agent.toml"), _rows("tunnel.toml")):
+        yield from (_setting(n, row) for n, row in rows.items() if not n.startswith(_PREFIX))
+
+
+SETTINGS: dict[str, Setting] = {s.name: s for s in _read()}
+"""Every setting by dotted name."""

@@ -1,0 +1,114 @@
+"""Applies settings to the session of an agent file that declares no parameters."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from livekit.agents import AgentSession
+
+from labkit.settings import SETTINGS, SettingError, Settings, Value
+
+
+def override_session(session: AgentSession[Any], settings: Settings, file: str) -> list[str]:
+    """Sets what was chosen on a session that has not started, through public methods.
+
+    Args:
+        session: The session, as the agent's entrypoint made it.
+        settings: What was chosen; only what has an ``sdk`` path is the session's.
+        file: The agent file's name, for messages.
+
+    Returns:
+        What was overridden, as ``name=value``.
+
+    Raises:
+        SettingError: a setting that cannot be changed from outside the file.
+    """
+    done = []
+    for name in (n for n in SETTINGS if n in settings.changes):  # who ends a turn, then thresholds
+        value = settings.changes[name]
+        part, _, option = SETTINGS[name].sdk.partition(".")
+        if not part:
+            continue  # the tunnel's, or agent.greets: what the caller is to expect
+        if part == "session":
+            applied = _set_option(session, option, value)
+        elif part == "turn_detector":
+            applied = _update(session.turn_detection, option, value)
+        elif part == "vad" and option == "activation_threshold" and session.vad is not None:
+            # as the VAD's constructor derives it
+            below = max(float(str(value)) - 0.15, 0.01)
+            applied = _update(session.vad, option, value, deactivation_threshold=below)
+        else:
+            applied = _update(getattr(session, part, None), option, value)
+        if not applied:
+            raise SettingError(
+                f"{name} cannot be set from outside {file}: declare PARAMETERS = {{}} there and "
+                f"read it from json.loads(ctx.job.metadata), under {SETTINGS[name].sdk}, or drop "
+                "the setting"
+            )
+        done.append(f"{name}={value}")
+    return done
+
+
+def _set_option(session: AgentSession[Any], path: str, value: Value) -> bool:
+    """Sets an argument of ``AgentSession``; False if it is fixed once the session is made."""
+    group, _, key = path.removeprefix("turn_handling.").partition(".")
+    if group == "endpointing":
+        options: Any = {key: value}
+        session.update_options(endpointing_opts=options)
+    elif group in ("preemptive_generation", "interruption"):
+        getattr(session.options, group)[key] = value
+    elif group == "turn_detection":
+        return _set_detection(session, value)
+    else:
+        return False
+    return True
+
+
+def _set_detection(session: AgentSession[Any], value: Value) -> bool:
+    handling: Any = {"endpointing": session.options.endpointing_overrides}
+    if value != SETTINGS["turn_detection"].left_out:
+        handling["turn_detection"] = value
+    elif not isinstance(session.turn_detection, str):
+        return True  # it has a detector
+    # who ends a turn decides on the delays that nobody chose: take them from a session like it
+    like: AgentSession[Any] = AgentSession(vad=None, turn_handling=handling)
+    session.options.endpointing.update(like.options.endpointing)
+    session.update_options(turn_detection=like.turn_detection)
+    return True
+
+
+def _update(plugin: Any, option: str, value: Value, **more: Any) -> bool:
+    """Calls a plugin's own ``update_options``; False if it has none, or not with this option."""
+    update = getattr(plugin, "update_options", None)
+    if update is None or option not in inspect.signature(update).parameters:
+        return False
+    update(**{option: value}, **more)
+    return True
+
+
+def not_taken(session: AgentSession[Any], settings: Settings) -> str:
+    """The first setting that a file which declares that it takes it left out of its session.
+
+    Only what a session shows is looked at: its own options and the models' names.
+    """
+    for name, value in settings.changes.items():
+        part, _, option = SETTINGS[name].sdk.partition(".")
+        if option == "model":
+            actual = getattr(getattr(session, part, None), "model", value)
+        elif part == "session":
+            actual = _option(session, option, value)
+        else:
+            continue
+        if actual != value:
+            return name
+    return ""
+
+
+def _option(session: AgentSession[Any], path: str, value: Value) -> Any:
+    group, _, key = path.removeprefix("turn_handling.").partition(".")
+    if group == "turn_detection":
+        actual = session.turn_detection
+        return actual if isinstance(actual, str) else SETTINGS["turn_detection"].left_out
+    actual = getattr(session.options, group)
+    return actual.get(key) if key else actual
