@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from labkit.engine.encoding import Rows, decode
-from labkit.engine.tables import PACKAGES
+from labkit.engine.tables import packages
 from labkit.paths import cache_dir, data_dir
 from labkit.providers.profile import load_profiles
 from labkit.settings import Settings
@@ -30,8 +30,8 @@ from labkit.tunnel.worker import CallSpec
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _PARTS = ("callers", "providers", "tunnel", "settings.py", "paths.py", "randomness.py")
-_ROWS = ("measure/timeline.py", "run/encoding.py")
-_VERSIONS = (*PACKAGES, "livekit", "onnxruntime", "quicktok-v1", "soundfile", "tokenizers")
+_ROWS = ("world", "measure", "engine/encoding.py")
+_PACKAGES = ("livekit", "onnxruntime", "quicktok-v1", "soundfile", "tokenizers")
 
 
 def key(spec: CallSpec, common: str | None = None) -> str:
@@ -68,12 +68,12 @@ def call_key(point: str, call: int) -> str:
 def installed() -> str:
     """A hash of what all calls depend on alike: labkit's code, the data and the packages."""
     code: list[Path] = []
-    for part in _PARTS:
+    for part in (*_PARTS, *_ROWS):
         at = _PACKAGE / part
         code += sorted(at.rglob("*.py")) if at.is_dir() else [at]
     data = sorted((data_dir() / "dialogues").glob("*.toml"))
     data.append(data_dir() / "speech" / "SHA256SUMS")
-    versions = {name: importlib.metadata.version(name) for name in _VERSIONS}
+    versions = {name: importlib.metadata.version(name) for name in (*packages(), *_PACKAGES)}
     machine = [platform.python_version(), platform.machine()]
     return _hash([_digest(code), _digest(data), versions, machine])
 

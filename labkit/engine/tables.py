@@ -16,20 +16,21 @@ import pandas as pd
 from labkit.paths import data_dir
 from labkit.settings import Settings
 
-PACKAGES = (
+_PACKAGES = (
     "livekit-agents",
-    "livekit-plugins-anthropic",
-    "livekit-plugins-cartesia",
-    "livekit-plugins-deepgram",
-    "livekit-plugins-openai",
     "livekit-plugins-silero",
     "livekit-local-inference",
-    "anthropic",
-    "openai",
     "aiohttp",
     "numpy",
     "pandas",
 )
+
+
+def packages() -> tuple[str, ...]:
+    """The distributions whose version a result depends on: the SDK and the providers' clients."""
+    from labkit.providers.registry import EMULATORS
+
+    return (*_PACKAGES, *(name for cls in EMULATORS.values() for name in cls.packages))
 
 
 @dataclass
@@ -164,7 +165,7 @@ def provenance(**run: Any) -> dict[str, Any]:
     return {
         **run,
         "code": code_version(),
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "packages": {name: importlib.metadata.version(name) for name in packages()},
         "profiles": profiles,
         "speech": SpeechCorpus.load().digest,
         "dialogues": _folder_digest(data_dir() / "dialogues"),

@@ -56,7 +56,7 @@ def knob_values(
 def _all(name: str) -> Sequence[object]:
     Settings({name: None})  # raises for a name that does not exist
     if name == "llm.model":
-        models = load_profiles()["openai"].table["models"]
+        models = load_profiles()[str(SETTINGS["llm.provider"].default)].table["models"]
         return [model for model, figures in models.items() if "first_token" in figures]
     setting = SETTINGS.get(name)
     if setting is None:
