@@ -8,7 +8,7 @@ import os
 import platform
 from typing import Any
 
-from labkit.engine.provenance import PACKAGES, code_version
+from labkit.engine.provenance import code_version, packages
 from labkit.paths import agents_dir, cache_dir, data_dir
 from labkit.tunnel.spec import KEYS
 
@@ -19,16 +19,16 @@ TESTED = {"livekit-agents": "1.8."}
 def examine() -> dict[str, Any]:
     """A report by group; ``problems`` lists what would keep a study from running."""
     problems: list[str] = []
-    packages: dict[str, str] = {}
-    for name in (*PACKAGES, "jupyterlab", "papermill", "loky"):
+    versions: dict[str, str] = {}
+    for name in (*packages(), "jupyterlab", "papermill", "loky"):
         try:
-            packages[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            packages[name] = "missing"
+            versions[name] = "missing"
             problems.append(f"{name} is not installed: run `make install`")
     for name, prefix in TESTED.items():
-        if packages[name] != "missing" and not packages[name].startswith(prefix):
-            problems.append(f"{name} {packages[name]} is untested here; install {prefix}*")
+        if versions[name] != "missing" and not versions[name].startswith(prefix):
+            problems.append(f"{name} {versions[name]} is untested here; install {prefix}*")
     if importlib.util.find_spec("aiodns") is not None:
         problems.append("aiodns is installed: it looks names up outside the tunnel; remove it")
     data = data_dir()
@@ -38,7 +38,7 @@ def examine() -> dict[str, Any]:
     return {
         "labkit": code_version(),
         "python": {"version": platform.python_version(), "cores": os.cpu_count()},
-        "packages": packages,
+        "packages": versions,
         "folders": {"data": str(data), "agents": str(agents_dir()), "cache": str(cache_dir())},
         "keys (only for live runs)": {
             name: "set" if os.environ.get(name) else "not set" for name in KEYS

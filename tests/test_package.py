@@ -153,6 +153,54 @@ def test_a_package_stays_behind_its_wall(package: str) -> None:
     assert not outside, f"{outside} import {package}; only {WALLS[package]} may"
 
 
+NAMES_PROVIDERS = ("providers/*", "agents/*", "settings*", "studies/*")
+"""Where providers may be named: what emulates, describes or sets them, and what compares them."""
+
+STILL_NAMES_PROVIDERS = {
+    # writes an agent's code, so it has to know how each plugin is called
+    "explorer/snippet.py",
+    "explorer/knobs.py",
+}
+"""Files that name a provider all the same. This list only gets shorter."""
+
+
+def provider_names() -> re.Pattern[str]:
+    """Matches the providers' names, and those of their models."""
+    from labkit.providers.profile import load_profiles
+    from labkit.providers.registry import EMULATORS
+
+    profiles = load_profiles()
+    names = {*EMULATORS, "claude", "flux", "gpt", "nova", "sonic"}
+    names |= {model for provider in EMULATORS for model in profiles[provider].names("models")}
+    return re.compile(rf"(?<![a-z])({'|'.join(map(re.escape, names))})(?![a-z])", re.IGNORECASE)
+
+
+def spelt(path: Path) -> Iterator[tuple[int, str]]:
+    """Every identifier and string of a file with its line; docstrings may give examples."""
+    tree = ast.parse(path.read_text())
+    docstrings = {n.value for n in ast.walk(tree) if isinstance(n, ast.Expr)}
+    for node in ast.walk(tree):
+        line = getattr(node, "lineno", 0)
+        for field in ("id", "attr", "name", "arg", "module", "asname"):
+            if isinstance(text := getattr(node, field, None), str):
+                yield line, text
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            if node not in docstrings:
+                yield line, node.value
+
+
+def test_no_module_outside_their_own_names_a_provider() -> None:
+    pattern, naming = provider_names(), {}
+    for path in MODULES:
+        if not any(fnmatch(relative(path), allowed) for allowed in NAMES_PROVIDERS):
+            found = [f"{line}: {text}" for line, text in spelt(path) if pattern.search(text)]
+            if found:
+                naming[relative(path)] = found
+    new = {name: lines for name, lines in naming.items() if name not in STILL_NAMES_PROVIDERS}
+    assert not new, "ask by role (labkit.world.events.Role) or put it into the provider's module"
+    assert set(naming) >= STILL_NAMES_PROVIDERS, "some name none any more: shorten the list"
+
+
 def test_importing_labkit_leaves_the_clock_and_livekit_alone() -> None:
     probe = """
 import json, sys, time

@@ -10,22 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from labkit.paths import data_dir
+from labkit.providers.registry import PROVIDERS
 from labkit.settings import Settings
 
-PACKAGES = (
+_PACKAGES = (
     "livekit-agents",
-    "livekit-plugins-anthropic",
-    "livekit-plugins-cartesia",
-    "livekit-plugins-deepgram",
-    "livekit-plugins-openai",
     "livekit-plugins-silero",
     "livekit-local-inference",
-    "anthropic",
-    "openai",
     "aiohttp",
     "numpy",
     "pandas",
 )
+
+
+def packages() -> tuple[str, ...]:
+    """The distributions whose version a result depends on: the SDK and the providers' clients."""
+    return (*_PACKAGES, *(name for entry in PROVIDERS.values() for name in entry.packages))
 
 
 def code_version() -> dict[str, Any]:
@@ -63,7 +63,7 @@ def provenance(**run: Any) -> dict[str, Any]:
     return {
         **run,
         "code": code_version(),
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "packages": {name: importlib.metadata.version(name) for name in packages()},
         "profiles": profiles,
         "speech": SpeechCorpus.load().digest,
         "dialogues": _folder_digest(data_dir() / "dialogues"),

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from labkit.engine.encoding import Rows, decode
-from labkit.engine.provenance import PACKAGES
+from labkit.engine.provenance import packages
 from labkit.paths import cache_dir, data_dir
 from labkit.providers.profile import load_profiles
 from labkit.settings import Settings
@@ -34,7 +34,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 _PARTS = ("errors", "paths", "randomness", "settings", "world", "callers", "providers", "tunnel",
           "measure", "engine/encoding")  # fmt: skip
 """What reaches a row: modules and packages."""
-_VERSIONS = (*PACKAGES, "livekit", "onnxruntime", "quicktok-v1", "soundfile", "tokenizers")
+_PACKAGES = ("livekit", "onnxruntime", "quicktok-v1", "soundfile", "tokenizers")
 
 
 def key(spec: CallSpec, common: str | None = None) -> str:
@@ -77,7 +77,7 @@ def installed() -> str:
         code += sorted(f for f in files if f.suffix in (".py", ".toml"))
     data = sorted((data_dir() / "dialogues").glob("*.toml"))
     data.append(data_dir() / "speech" / "SHA256SUMS")
-    versions = {name: importlib.metadata.version(name) for name in _VERSIONS}
+    versions = {name: importlib.metadata.version(name) for name in (*packages(), *_PACKAGES)}
     machine = [platform.python_version(), platform.machine()]
     return _hash([_digest(code), _digest(data), versions, machine])
 

@@ -40,6 +40,12 @@ MILESTONES = {
 }
 """The milestones of a turn in order; columns with the prefix ``at_``."""
 
+RARE_MILESTONES = {
+    "tts_open": "the TTS socket that was used had opened, if it opened in this turn",
+    "tools_done_s": "the request with the tools' results left the agent",
+}
+"""Milestones that have a column only where some turn of the table has them."""
+
 _FRAME_S = 0.05
 
 
@@ -48,11 +54,9 @@ class Milestones:
 
     Attributes:
         at: Each of :data:`MILESTONES`, seconds from the start of the call; NaN where it did not
-            happen.
+            happen. Those of :data:`RARE_MILESTONES` only where they did.
         llm: When the LLM got the request and let the first token go, at its own end, seconds.
         tts: When the TTS got the text and let the first audio go, at its own end, seconds.
-        tts_open_s: When the TTS socket that was used had opened, at the agent, if in this turn.
-        tools_done_s: When the request with the tools' results left the agent, if there were any.
         served_model: Whose answer was spoken, '' if unknown.
     """
 
@@ -60,7 +64,6 @@ class Milestones:
         self.logs = logs
         self.at = dict.fromkeys(MILESTONES, NAN)
         self.llm = self.tts = (NAN, NAN)
-        self.tts_open_s = self.tools_done_s = NAN
         self.served_model = ""
         turn, reply = logs.turn, logs.reply
         self.at["caller_started_s"], self.at["caller_stopped_s"] = turn.started_s, turn.stopped_s
@@ -128,7 +131,7 @@ class Milestones:
         self.tts = (texts[0].t_s, first.t_s)
         for event in logs.of(Connected):
             if event.role is Role.TTS and event.t_s <= texts[0].t_s:
-                self.tts_open_s = event.arrives_s
+                self.at["tts_open"] = event.arrives_s
         return texts[0].text
 
     def _find_answer(self, spoken: str, left_s: float) -> None:
@@ -156,7 +159,7 @@ class Milestones:
         self.llm = (chosen.t_s, first.t_s)
         if any(r.t_s < chosen.t_s and r.id in ends and ends[r.id].tool_calls for r in requests):
             # the request that carried the tools' results left when they were done
-            self.tools_done_s = chosen.sent_s
+            self.at["tools_done_s"] = chosen.sent_s
 
 
 def _last(values: Iterable[float]) -> float:

@@ -66,7 +66,7 @@ def _path(found: Milestones) -> list[tuple[str, float]]:
         ("stt_network_s", at["transcript_s"]),
         ("endpointing_s", at["committed_s"]),
         ("hook_s", at["hook_done_s"]),
-        ("tools_s", found.tools_done_s),
+        ("tools_s", at.get("tools_done_s", math.nan)),
         ("llm_network_s", found.llm[0]),
         ("llm_ttft_s", found.llm[1]),
         ("llm_network_s", at["llm_first_token_s"]),
@@ -78,7 +78,8 @@ def _path(found: Milestones) -> list[tuple[str, float]]:
         ("leading_silence_s", at["reply_heard_s"] - record.line_delay_s),
         ("downlink_s", at["reply_heard_s"]),
     ]
-    if abs(found.tts_open_s - at["tts_text_s"]) < 0.002:
+    opened_s = at.get("tts_open", math.nan)
+    if abs(opened_s - at["tts_text_s"]) < 0.002:
         # the text left the moment the socket opened, so the socket was what it waited for
-        path.insert(11, ("tts_network_s", found.tts_open_s))
+        path.insert(11, ("tts_network_s", opened_s))
     return path

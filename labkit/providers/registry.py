@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import functools
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from labkit.providers.server import Emulator
 
+
+class Entry(NamedTuple):
+    """What is known of a provider before it is loaded.
+
+    Attributes:
+        emulator: ``module:class`` of its emulator.
+        packages: Distributions of its clients, the LiveKit plugin first.
+    """
+
+    emulator: str
+    packages: tuple[str, ...]
+
+
+_HERE = "labkit.providers"
 PROVIDERS = {
-    "anthropic": "labkit.providers.anthropic.service:AnthropicEmulator",
-    "cartesia": "labkit.providers.cartesia.service:CartesiaEmulator",
-    "deepgram": "labkit.providers.deepgram.service:DeepgramEmulator",
-    "openai": "labkit.providers.openai.service:OpenAIEmulator",
+    "anthropic": Entry(
+        f"{_HERE}.anthropic.service:AnthropicEmulator", ("livekit-plugins-anthropic", "anthropic")
+    ),
+    "cartesia": Entry(f"{_HERE}.cartesia.service:CartesiaEmulator", ("livekit-plugins-cartesia",)),
+    "deepgram": Entry(f"{_HERE}.deepgram.service:DeepgramEmulator", ("livekit-plugins-deepgram",)),
+    "openai": Entry(f"{_HERE}.openai.service:OpenAIEmulator", ("livekit-plugins-openai", "openai")),
 }
-"""Where each provider's emulator lives; a further one is one more line here."""
+"""Every emulated provider by name; a further one is one more entry here."""
 
 
 def key_variable(provider: str) -> str:
@@ -26,5 +42,8 @@ def key_variable(provider: str) -> str:
 @functools.cache
 def emulators() -> dict[str, type[Emulator]]:
     """Every emulator by the provider's name. Loads them all, which takes a server's imports."""
-    homes = {name: home.partition(":") for name, home in PROVIDERS.items()}
-    return {name: getattr(importlib.import_module(m), c) for name, (m, _, c) in homes.items()}
+    found = {}
+    for name, entry in PROVIDERS.items():
+        module, _, cls = entry.emulator.partition(":")
+        found[name] = getattr(importlib.import_module(module), cls)
+    return found

@@ -72,14 +72,12 @@ class Emulator:
         host: The true service's host name: ``"api.deepgram.com"``.
         role: What it does for an agent.
         base_path: What its clients put between the host and the paths of their own.
-        packages: Distributions of its clients, the LiveKit plugin first.
     """
 
     name: ClassVar[str]
     host: ClassVar[str]
     role: ClassVar[Role]
     base_path: ClassVar[str] = ""
-    packages: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,

@@ -150,7 +150,8 @@ class TTSEmulator(Emulator):
     ) -> web.StreamResponse:
         """Answers one HTTP request with the audio of its text, each chunk when it is due."""
         loop = asyncio.get_running_loop()
-        self.log_text("", options.model, text)
+        context = self.identifier("context")
+        self.log_text(context, options.model, text)
         speech = self.speech(options, "bytes")
         due_s = loop.time() + speech.pace.first_audio_s(0)
         pcm, _ = speech.add(text)
@@ -158,7 +159,7 @@ class TTSEmulator(Emulator):
         response.content_type = "audio/wav" if options.container == "wav" else "audio/pcm"
         await asyncio.sleep(due_s - loop.time())
         await response.prepare(request)
-        self.log(FirstAudio(context=""))
+        self.log(FirstAudio(context=context))
         if options.container == "wav":
             await response.write(_wav_head(options.rate_hz, len(pcm)))
         for chunk in speech.chunks(pcm):
@@ -166,7 +167,7 @@ class TTSEmulator(Emulator):
             await response.write(options.encode(chunk))
             due_s += len(chunk) / options.rate_hz * speech.pace.factor
         await response.write_eof()
-        self.log(AudioDone(context="", audio_s=len(pcm) / options.rate_hz))
+        self.log(AudioDone(context=context, audio_s=len(pcm) / options.rate_hz))
         return response
 
 

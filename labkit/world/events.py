@@ -226,7 +226,7 @@ class Text(Event):
     """Text to be spoken arrived: ``characters`` are charged for.
 
     Attributes:
-        context: Names the utterance; empty for one of a request of its own.
+        context: Names the utterance.
         text: As it came.
         characters: How many are charged for.
     """

@@ -43,7 +43,6 @@ class AnthropicEmulator(ChatEmulator):
 
     name = "anthropic"
     host = "api.anthropic.com"
-    packages = ("livekit-plugins-anthropic", "anthropic")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

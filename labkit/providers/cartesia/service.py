@@ -21,7 +21,6 @@ class CartesiaEmulator(TTSEmulator):
 
     name = "cartesia"
     host = "api.cartesia.ai"
-    packages = ("livekit-plugins-cartesia",)
 
     def routes(self) -> list[web.RouteDef]:
         return [

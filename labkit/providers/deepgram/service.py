@@ -31,7 +31,6 @@ class DeepgramEmulator(STTEmulator):
     name = "deepgram"
     host = "api.deepgram.com"
     base_path = "/v1/listen"
-    packages = ("livekit-plugins-deepgram",)
 
     def routes(self) -> list[web.RouteDef]:
         return [

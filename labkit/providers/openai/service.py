@@ -30,7 +30,6 @@ class OpenAIEmulator(ChatEmulator):
     name = "openai"
     host = "api.openai.com"
     base_path = "/v1"
-    packages = ("livekit-plugins-openai", "openai")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
