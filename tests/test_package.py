@@ -64,7 +64,7 @@ WALLS = {
     "matplotlib": ("report/*.py", "studies/*.py", "explorer/*.py"),
     "seaborn": ("report/*.py", "studies/*.py"),
     "papermill": ("site/notebooks.py",),
-    "nbconvert": ("site/notebooks.py",),
+    "nbconvert": ("site/export.py",),
     "typer": ("cli/*.py",),
 }
 """Packages that only these files import."""

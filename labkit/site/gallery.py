@@ -16,17 +16,15 @@ from labkit.report.verdict_text import badges, cells
 from labkit.site.notebooks import Notebook, all_notebooks
 
 BEGIN, END = "<!-- verdicts: written by labkit report -->", "<!-- end of verdicts -->"
-SHOWN = ("13_endpointing", "16_stacked", "10_semantic_cache", "05_tool_prefetch")
-"""Studies whose key figures stand below the table."""
 
 
-def verdict_table(notebooks: Sequence[Notebook] | None = None) -> str:
+def verdict_table(notebooks: Sequence[Notebook]) -> str:
     """The table as Markdown: a line for each study that has a verdict."""
     lines = [
-        "| study | claimed | measured (ms, 95% interval) | harm | verdict |",
+        "| study | claimed | measured (ms, 95% CI) | harm | verdict |",
         "|---|---|---|---|---|",
     ]
-    for notebook in all_notebooks() if notebooks is None else notebooks:
+    for notebook in notebooks:
         path = figures_dir() / notebook.name / "verdict.json"
         if not path.is_file():
             continue
@@ -42,9 +40,12 @@ def verdict_table(notebooks: Sequence[Notebook] | None = None) -> str:
     return "\n".join(lines)
 
 
-def _promise() -> str:
-    """What is claimed of the techniques together, from the ledger."""
-    plain, stacked = (claims.of(name) for name in ("00_anatomy_of_a_turn", "16_stacked"))
+def _promise(notebooks: Sequence[Notebook]) -> str:
+    """What is claimed of the techniques together, from the ledger; empty if no study tests it."""
+    levels = {n.promises: claims.of(n.name) for n in notebooks if n.promises}
+    if levels.keys() != {"before", "after"}:
+        return ""
+    plain, stacked = levels["before"], levels["after"]
     before, after = (f"{1000 * c.low_s:,.0f}–{1000 * c.high_s:,.0f} ms" for c in (plain, stacked))
     return (
         f"*{plain.source}* claims that its [twelve techniques](data/claims.toml) bring the 95th "
@@ -54,16 +55,13 @@ def _promise() -> str:
 
 def gallery(notebooks: Sequence[Notebook] | None = None) -> str:
     """The table and the key figures, with their questions as captions."""
-    known = {n.name: n for n in (all_notebooks() if notebooks is None else notebooks)}
-    parts = [_promise(), verdict_table(list(known.values()))]
-    for name in SHOWN:
-        notebook = known.get(name)
-        if notebook is None:
-            continue
-        picture = f"figures/{name}/{notebook.key_figure}.png"
-        if (figures_dir(picture)).is_file():
+    shown = all_notebooks() if notebooks is None else notebooks
+    parts = [_promise(shown), verdict_table(shown)]
+    for notebook in (n for n in shown if n.in_readme):
+        picture = f"figures/{notebook.name}/{notebook.key_figure}.png"
+        if figures_dir(picture).is_file():
             parts.append(f"![{notebook.question}]({picture})")
-    return "\n\n".join(parts)
+    return "\n\n".join(filter(None, parts))
 
 
 def update(readme: Path) -> bool:

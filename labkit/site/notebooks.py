@@ -23,6 +23,7 @@ from typing import Any
 from labkit.engine.workers import n_workers
 from labkit.errors import UsageError
 from labkit.report.saving import checkout, figures_dir
+from labkit.site.export import export
 
 PRESETS = ("smoke", "default", "full")
 _SCRATCH = "figures"
@@ -41,12 +42,24 @@ class NotebookFailed(NotebookError):
 
 @dataclass(frozen=True)
 class Notebook:
-    """A committed notebook and what it says of itself."""
+    """A committed notebook and what it says of itself, in its metadata under ``labkit``.
+
+    Attributes:
+        path: The file.
+        question: Its title.
+        presets: Parameters by the preset's name.
+        key_figure: The chart that speaks for the study.
+        in_readme: Whether the README shows that chart (``readme``).
+        promises: ``before`` or ``after`` if the level it tests is what is claimed without or with
+            all techniques (``promises``); the README quotes both.
+    """
 
     path: Path
     question: str
     presets: Mapping[str, Mapping[str, Any]]
-    key_figure: str
+    key_figure: str = ""
+    in_readme: bool = False
+    promises: str = ""
 
     @property
     def name(self) -> str:
@@ -95,7 +108,10 @@ def _describe(path: Path) -> Notebook:
     first = next((c for c in content["cells"] if c["cell_type"] == "markdown"), None)
     text = "".join(first["source"]) if first else ""
     title = next((x[2:].strip() for x in text.splitlines() if x.startswith("# ")), path.stem)
-    return Notebook(path, title, own.get("presets", {}), own.get("key_figure", ""))
+    return Notebook(
+        path, title, own.get("presets", {}), own.get("key_figure", ""),
+        own.get("readme", False), own.get("promises", ""),
+    )  # fmt: skip
 
 
 def run_notebook(
@@ -132,7 +148,7 @@ def run_notebook(
     target.parent.mkdir(parents=True, exist_ok=True)
     _execute(notebook, target, values)
     page = to / f"{notebook.name}.html"
-    page.write_text(export(target, notebook), encoding="utf-8")
+    page.write_text(export(target, notebook.question), encoding="utf-8")
     return page
 
 
@@ -271,38 +287,3 @@ def _this_python() -> Iterator[None]:
                 del os.environ["JUPYTER_PATH"]
             else:
                 os.environ["JUPYTER_PATH"] = before
-
-
-def export(executed: Path, notebook: Notebook) -> str:
-    """An executed notebook as one HTML page: code folded, images inside, nothing fetched."""
-    import nbformat
-    from nbconvert import HTMLExporter
-
-    content: Any = nbformat.read(executed, as_version=4)  # type: ignore[no-untyped-call]
-    heading = notebook.question
-    for cell in content.cells:
-        if cell.cell_type == "markdown":
-            lines = [line for line in cell.source.splitlines() if line.startswith("#")]
-            heading = lines[-1].lstrip("# ") if lines else heading
-        cell.metadata["alt"] = heading  # of the pictures below it
-        # a cell's value comes before its picture; a reader wants the picture, then the words
-        cell.get("outputs", []).sort(key=lambda o: "image/png" not in o.get("data", {}))
-    exporter = HTMLExporter(  # type: ignore[no-untyped-call]
-        extra_template_basedirs=[str(templates_dir())], template_name="study", embed_images=True
-    )
-    html, _ = exporter.from_notebook_node(
-        content,
-        resources={
-            "metadata": {"name": notebook.name},
-            "question": notebook.question,
-            "css": (templates_dir() / "style.css").read_text(encoding="utf-8"),
-            "js": (templates_dir() / "sort.js").read_text(encoding="utf-8"),
-            "source": notebook.path.name,
-        },
-    )
-    return str(html)
-
-
-def templates_dir() -> Path:
-    """The folder of the report's templates and style sheet."""
-    return Path(__file__).resolve().parent / "templates"

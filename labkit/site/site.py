@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from pathlib import Path
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import Progress
 
 from labkit.engine.provenance import code_version
 from labkit.report.saving import checkout
 from labkit.site import gallery
+from labkit.site.export import templates_dir
 from labkit.site.notebooks import (
     Notebook,
     NotebookError,
@@ -19,11 +24,11 @@ from labkit.site.notebooks import (
     find,
     plan,
     run_notebook,
-    templates_dir,
 )
 from labkit.site.pages import claims_ledger, study
 
 Say = Callable[[str], object]
+T = TypeVar("T")
 
 
 def build(
@@ -98,7 +103,7 @@ def run_all(
         }
         say(f"running {len(jobs)} notebook{'s' if len(jobs) > 1 else ''}, {at_once} at once")
         try:
-            for done, job in enumerate(as_completed(jobs), 1):
+            for done, job in enumerate(_watched(as_completed(jobs), len(jobs)), 1):
                 name = jobs[job].name
                 try:
                     job.result()
@@ -111,6 +116,16 @@ def run_all(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return {n.name: failed[n.name] for n in notebooks if n.name in failed}
+
+
+def _watched(ended: Iterable[T], total: int) -> Iterator[T]:
+    """Passes jobs on as they end, with a bar and the time left below the lines in a terminal."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("notebooks", total=total)
+        for job in ended:
+            yield job
+            bar.advance(task)
 
 
 def write(

@@ -1,14 +1,57 @@
-"""Long calls: what became of the history, and of the answers that needed it."""
+"""Study 11: long calls: what became of the history, and of the answers that needed it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import pandas as pd
 
+from labkit.engine.experiment import Arm
 from labkit.evidence import statistics
+from labkit.evidence.compare import compare
+from labkit.evidence.units import ms_ci, percent_ci
+from labkit.evidence.verdict import Rules
+from labkit.report import charts
+from labkit.report.charts import Chart, swept
+from labkit.report.sweeps import sweep_lines
+from labkit.report.tables import titled
+from labkit.studies.prefix_cache import with_cache
 from labkit.world.dialogue import load_dialogues
+
+STABLE, NOTED = "stable", "note before it"
+HAIKU = ", Haiku"
+KEPT, KEPT_HAIKU = "stable instead of noted", f"stable instead of noted{HAIKU}"
+"""What the claim is about: the order kept, which is the default, instead of a renewed line."""
+
+RESTLESS = ("note, in the hook", "truncated", "summarised")
+
+_OPENAI = {"llm.provider": "openai", "llm.model": "gpt-4o-mini"}
+_ANTHROPIC = {
+    "llm.provider": "anthropic",
+    "llm.model": "claude-haiku-4-5",
+    "agent.caching": "ephemeral",
+}
+ARMS = {
+    STABLE: Arm("history_reuse", {**_OPENAI, "agent.history": "stable"}),
+    NOTED: Arm("history_reuse", {**_OPENAI, "agent.history": "note"}),
+    "note, in the hook": Arm("history_reuse", {**_OPENAI, "agent.history": "note_in_hook"}),
+    "truncated": Arm("history_reuse", {**_OPENAI, "agent.history": "truncated"}),
+    "summarised": Arm("history_reuse", {**_OPENAI, "agent.history": "summarised"}),
+    STABLE + HAIKU: Arm("history_reuse", {**_ANTHROPIC, "agent.history": "stable"}),
+    NOTED + HAIKU: Arm("history_reuse", {**_ANTHROPIC, "agent.history": "note"}),
+}
+HARMS = {
+    "lost what they needed": "lost_context",
+    "LLM calls": "llm_calls",
+    "LLM tokens never spoken": "llm_wasted_tokens",
+    "cost": "usd",
+}
+
+
+def read(turns: pd.DataFrame) -> pd.DataFrame:
+    """The turns with what a prompt cache did to them, and :func:`with_context`."""
+    return with_context(with_cache(turns))
 
 
 def with_context(turns: pd.DataFrame) -> pd.DataFrame:
@@ -17,14 +60,14 @@ def with_context(turns: pd.DataFrame) -> pd.DataFrame:
     NaN on turns that need no fact and on turns without a reply. Only the packaged dialogues say
     what a turn needs.
     """
-    needing = {
+    needing = [
         (dialogue.name, turn.id)
         for dialogue in load_dialogues().values()
         for turn in dialogue.turns
         if turn.needs
-    }
+    ]
     keys = pd.MultiIndex.from_frame(turns[["dialogue", "turn_id"]])
-    needs = pd.Series(keys.isin(list(needing)), index=turns.index)
+    needs = pd.Series(keys.isin(needing), index=turns.index)
     return turns.assign(lost_context=(1.0 - turns["reply_right"]).where(needs))
 
 
@@ -40,23 +83,28 @@ def in_classes(turns: pd.DataFrame, bins: Sequence[int]) -> pd.DataFrame:
     return later.assign(up_to_turn=ends.astype(float)).dropna(subset=["up_to_turn"])
 
 
-def hit_shares(turns: pd.DataFrame) -> pd.DataFrame:
-    """Each arm's mean share of cached prompt tokens, with its 95% interval over calls."""
-    rows = {}
-    for arm in turns["arm"].unique():
-        found = statistics.mean(turns[turns["arm"] == arm], "hit_share")
-        rows[arm] = {"cached": f"{found.value:.1%} [{found.low:.1%} to {found.high:.1%}]"}
-    return pd.DataFrame(rows).T.rename_axis("arm", axis="columns")
+def read_anew(turns: pd.DataFrame, bins: Sequence[int]) -> Chart:
+    """Draws the median number of prompt tokens that no cache held, by class of turns."""
+    return swept(
+        in_classes(turns, bins), "up_to_turn", "fresh_tokens", "arm",
+        x_name="turns of the call, up to", y_name="prompt tokens not cached, median",
+    )  # fmt: skip
 
 
-def added(
-    turns: pd.DataFrame, baseline: str, column: str, bins: Sequence[int] = (0, 5, 10, 15, 20)
-) -> pd.DataFrame:
-    """By how much a column's mean lies above the baseline's, by turn number, paired by call.
+def cached(turns: pd.DataFrame) -> pd.DataFrame:
+    """Each arm's mean proportion of cached prompt tokens, with its 95% CI over calls."""
+    rows = {
+        arm: {"cached": percent_ci(statistics.mean(turns[turns["arm"] == arm], "hit_share"))}
+        for arm in turns["arm"].unique()
+    }
+    return titled(pd.DataFrame(rows).T)
+
+
+def added(turns: pd.DataFrame, column: str, bins: Sequence[int]) -> pd.DataFrame:
+    """By how much a column's mean lies above the stable history's, by turn number, paired by call.
 
     Args:
         turns: Turns of all arms, with ``turn_number``.
-        baseline: The arm that is compared with.
         column: A column in seconds.
         bins: Turn numbers after which a class ends, from 0.
 
@@ -65,38 +113,79 @@ def added(
         ``low``, ``high``.
     """
     rows = []
-    for arm in [a for a in turns["arm"].unique() if a != baseline]:
+    for arm in [a for a in turns["arm"].unique() if a != STABLE]:
         for first, last in pairwise(bins):
             here = turns[(turns["turn_number"] > first) & (turns["turn_number"] <= last)]
-            before, after = (here[here["arm"] == name] for name in (baseline, arm))
-            found = statistics.difference(before, after, column, q=None)
-            rows.append({"arm": arm, "turn_number": last, "added_s": found.value, "low": found.low,
-                         "high": found.high})  # fmt: skip
+            e = _difference(here, arm, column)
+            rows.append({"arm": arm, "turn_number": last, "added_s": e.value, "low": e.low,
+                         "high": e.high})  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def by_calls_length(
-    turns: pd.DataFrame, baseline: str, lengths: Sequence[int], q: float | None = None
-) -> pd.DataFrame:
-    """What each arm adds to the response latency in calls of several lengths, ms.
+def ttft(turns: pd.DataFrame, bins: Sequence[int]) -> Chart:
+    """Draws by how much later the first token comes than with a stable history.
+
+    The edit in the hook is left out: its reply is begun anew, with random draws of its own.
+    """
+    arms = [STABLE, NOTED, "truncated", "summarised"]
+    points = added(turns[turns["arm"].isin(arms)], "first_token_s", bins)
+    ax = sweep_lines(
+        points, "turn_number", "added_s", "arm", x_name="turns of the call, up to",
+        y_name="TTFT above that of a stable history",
+    )  # fmt: skip
+    return Chart(ax, points)
+
+
+def by_length(turns: pd.DataFrame, lengths: Sequence[int]) -> pd.DataFrame:
+    """What each arm of OpenAI's adds to the mean response latency in calls of several lengths, ms.
 
     The first turns of a long call are those of a short one, so a call is cut rather than run anew.
 
     Args:
         turns: Turns of all arms, with ``turn_number``.
-        baseline: The arm that is compared with.
         lengths: Turns per call.
-        q: Quantile that is compared; None compares means.
 
     Returns:
-        A row per arm and a column per length: the added ms with their 95% interval.
+        A row per arm and a column per length: the added ms with their 95% CI.
     """
-    table: dict[str, dict[str, str]] = {}
-    for arm in [a for a in turns["arm"].unique() if a != baseline]:
-        for n in lengths:
-            here = turns[turns["turn_number"] <= n]
-            before, after = (here[here["arm"] == name] for name in (baseline, arm))
-            d = statistics.difference(before, after, q=q)
-            text = f"{1000 * d.value:+.0f} [{1000 * d.low:.0f} to {1000 * d.high:.0f}]"
-            table.setdefault(arm, {})[f"{n} turns"] = text
-    return pd.DataFrame(table).T.rename_axis("added to the response latency (ms)", axis="columns")
+    names = [a for a in turns["arm"].unique() if a != STABLE and not a.endswith(HAIKU)]
+    table = {
+        arm: {
+            f"{n} turns": ms_ci(_difference(turns[turns["turn_number"] <= n], arm)) for n in lengths
+        }
+        for arm in names
+    }
+    return titled(pd.DataFrame(table).T, "added to the response latency (ms)")
+
+
+def harms(runs: Mapping[str, pd.DataFrame], limit: float) -> Chart:
+    """Draws what each restless history of OpenAI's costs, compared with the stable one."""
+    restless = {name: runs[name] for name in (NOTED, *RESTLESS)}
+    return charts.harms(runs[STABLE], restless, HARMS, limit=limit)
+
+
+def _difference(
+    turns: pd.DataFrame, arm: str, column: str = "response_latency_s"
+) -> statistics.Estimate:
+    before, after = (turns[turns["arm"] == name] for name in (STABLE, arm))
+    return statistics.difference(before, after, column, q=None)
+
+
+def compared(runs: Mapping[str, pd.DataFrame], q: float, rules: Rules) -> pd.DataFrame:
+    """The kept order compared with the renewed line, and the other histories with the stable one.
+
+    Args:
+        runs: Turns with ``lost_context``, by arm.
+        q: The quantile on whose saving the verdict rests.
+        rules: Fixed before the data.
+    """
+    pairs = (
+        (NOTED, {KEPT: runs[STABLE]}),
+        (NOTED + HAIKU, {KEPT_HAIKU: runs[STABLE + HAIKU]}),
+        (STABLE, {name: runs[name] for name in RESTLESS}),
+    )
+    parts = [
+        compare(runs[baseline], arms, harm="lost_context", q=q, rules=rules)
+        for baseline, arms in pairs
+    ]
+    return pd.concat(parts, ignore_index=True)

@@ -1,7 +1,7 @@
-"""What each hop's distance costs: points of a sweep of round trips, and what is read from it.
+"""Study 12: what each hop's distance costs, and whether a pin to a region takes it away.
 
-In the sweep one hop at a time is farther away than in the base, where all are equally near, and the
-callers and the providers' luck are the same. So each difference is the distance's own.
+In the sweep one hop at a time is farther away than in the base, where all are equally near; callers
+and random draws are the same (common random numbers), so each difference is the distance's own.
 """
 
 from __future__ import annotations
@@ -10,13 +10,24 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from labkit.engine.experiment import Arm
 from labkit.evidence import statistics
 from labkit.measure.stages import STAGES
+from labkit.report.charts import Chart
+from labkit.report.sweeps import sweep_lines
+
+DEFAULT, PINNED, RELAYED = "default hosts", "pinned to the region", "pinned, by a gateway"
+DIRECT = "no gateway in between"
+"""Leaving the relay out, compared with the hosts behind it; the arm of a claim in the ledger."""
+
+NO_REGION, NO_PATH = "as published: region=", "as published: no path"
+DIFFERS = {NO_REGION: "no plugin has such an argument"}
+"""Arms in which the published mechanism does not exist, and why."""
 
 HOPS = {
-    "recogniser": "links.deepgram.rtt_s",
-    "language model": "links.openai.rtt_s",
-    "voice": "links.cartesia.rtt_s",
+    "STT": "links.deepgram.rtt_s",
+    "LLM": "links.openai.rtt_s",
+    "TTS": "links.cartesia.rtt_s",
     "caller": "links.caller.rtt_s",
 }
 """The hops of a turn and the setting of each one's round trip."""
@@ -24,7 +35,50 @@ HOPS = {
 NOTHING_HIDDEN = "one full round trip"
 """Name of the line on which every added millisecond would be heard."""
 
+_EU = {"agent.stt_host": "api.eu.deepgram.com", "agent.llm_host": "eu.api.openai.com"}
+_AU = {"agent.stt_host": "api.au.deepgram.com", "agent.llm_host": "au.api.openai.com"}
 _VISIBLE = 0.01
+
+
+def hosts(near_rtt_s: float, ocean_rtt_s: float, far_rtt_s: float) -> dict[str, object]:
+    """Settings of an agent in Europe: European hosts near, default ones overseas, Australia's far.
+
+    The TTS is near under its one public name.
+    """
+    owners = ("deepgram", "openai")
+    regional = {
+        **{name: (owner, near_rtt_s) for name, owner in zip(_EU.values(), owners, strict=True)},
+        **{name: (owner, far_rtt_s) for name, owner in zip(_AU.values(), owners, strict=True)},
+    }
+    return {
+        **{f"links.{owner}.rtt_s": ocean_rtt_s for owner in owners},
+        HOPS["TTS"]: near_rtt_s,
+        **{f"hosts.{name}": owner for name, (owner, _) in regional.items()},
+        **{f"links.{name}.rtt_s": rtt_s for name, (_, rtt_s) in regional.items()},
+    }
+
+
+def arms(gateway_rtt_s: float, gateway_processing_s: float) -> dict[str, Arm]:
+    """The default hosts, pinned ones, and the pinned ones behind a gateway."""
+    gateway = {
+        "gateway.enabled": True,
+        "gateway.rtt_s": gateway_rtt_s,
+        "gateway.processing_s": gateway_processing_s,
+    }
+    return {
+        DEFAULT: Arm("regional"),
+        PINNED: Arm("regional", _EU),
+        "wrong region": Arm("regional", _AU),
+        RELAYED: Arm("regional", {**_EU, **gateway}),
+    }
+
+
+def published() -> dict[str, Arm]:
+    """The two ways of the guide, as they are written there."""
+    return {
+        NO_REGION: Arm("regional", {"agent.variant": "as_published", "agent.region": "eu"}),
+        NO_PATH: Arm("regional", {**_EU, "agent.variant": "no_path"}),
+    }
 
 
 def near(rtt_s: float) -> dict[str, object]:
@@ -32,27 +86,27 @@ def near(rtt_s: float) -> dict[str, object]:
     return dict.fromkeys(HOPS.values(), rtt_s)
 
 
-def points(rtts_s: Sequence[float]) -> list[dict[str, object]]:
+def places(rtts_s: Sequence[float]) -> list[dict[str, object]]:
     """Places of an experiment's grid: the base, then one hop at a time at each distance."""
-    places: list[dict[str, object]] = [{}]
-    return places + [{column: rtt_s} for column in HOPS.values() for rtt_s in rtts_s]
+    base: list[dict[str, object]] = [{}]
+    return base + [{column: rtt_s} for column in HOPS.values() for rtt_s in rtts_s]
 
 
 def added(turns: pd.DataFrame) -> pd.DataFrame:
     """By how much the mean response latency grew with each hop's round trip.
 
     Args:
-        turns: Turns of one arm at all :func:`points`.
+        turns: Turns of one arm at all :func:`places`.
 
     Returns:
         One row per hop and distance: ``hop``, ``added_rtt_s``, ``added_s`` with ``low`` and
-        ``high``, and ``ms_per_ms``, the share of the added round trip that the caller hears. The
-        last hop is :data:`NOTHING_HIDDEN`.
+        ``high``, and ``ms_per_ms``, the proportion of the added round trip that the caller hears.
+        The last hop is :data:`NOTHING_HIDDEN`.
 
     Raises:
         ValueError: the turns of the base, or of any other place, are missing.
     """
-    base, far = _places(turns)
+    base, far = _by_place(turns)
     found = {}
     for hop, rtt_s, part in far:
         more = statistics.difference(base, part, q=None)
@@ -63,10 +117,20 @@ def added(turns: pd.DataFrame) -> pd.DataFrame:
     for hop in (*HOPS, NOTHING_HIDDEN):
         for rtt_s in (0.0, *steps):
             value, low, high = found.get((hop, rtt_s), (0.0, 0.0, 0.0))
-            share = value / rtt_s if rtt_s else float("nan")
+            heard = value / rtt_s if rtt_s else float("nan")
             rows.append({"hop": hop, "added_rtt_s": rtt_s, "added_s": value, "low": low,
-                         "high": high, "ms_per_ms": share})  # fmt: skip
+                         "high": high, "ms_per_ms": heard})  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def hops(turns: pd.DataFrame) -> Chart:
+    """Draws what :func:`added` returns of the turns of a sweep."""
+    points = added(turns)
+    ax = sweep_lines(
+        points, "added_rtt_s", "added_s", "hop", x_name="added round trip",
+        y_name="added to the mean response latency",
+    )  # fmt: skip
+    return Chart(ax, points)
 
 
 def by_stage(turns: pd.DataFrame) -> pd.DataFrame:
@@ -78,7 +142,7 @@ def by_stage(turns: pd.DataFrame) -> pd.DataFrame:
         One row per hop: the change of each stage's mean, of the stages that changed, and of the
         whole, as ``heard by the caller``; all are ms per ms.
     """
-    base, far = _places(turns)
+    base, far = _by_place(turns)
     rows = {}
     for hop, rtt_s, part in far:  # the farthest comes last
         change = {s: float(part[s].mean() - base[s].mean()) / rtt_s for s in STAGES}
@@ -88,7 +152,7 @@ def by_stage(turns: pd.DataFrame) -> pd.DataFrame:
     return table[kept].round(2) + 0.0
 
 
-def _places(turns: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[str, float, pd.DataFrame]]]:
+def _by_place(turns: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[str, float, pd.DataFrame]]]:
     """The turns of the base, and of each other place with its hop and added round trip."""
     near_s = {column: float(turns[column].min()) for column in HOPS.values()}
     away = pd.DataFrame({hop: turns[c] - near_s[c] for hop, c in HOPS.items()}).round(9)

@@ -18,13 +18,6 @@ from labkit.evidence.agent_parts import vectors
 from labkit.evidence.phrasings import fit, phrasings
 from labkit.evidence.turn_rules import NEEDS, Rule, needs_heavy, probabilities
 from labkit.providers.profile import load_profiles
-from labkit.studies.short_turns import (  # notebook 09, until it imports its own study
-    acknowledgement_errors as acknowledgement_errors,
-)
-from labkit.studies.short_turns import acknowledgements as acknowledgements
-from labkit.studies.short_turns import mistreated_words as mistreated_words
-from labkit.studies.short_turns import nothing_treated as nothing_treated
-from labkit.studies.short_turns import treated as treated
 
 
 def judged(turns: pd.DataFrame, light: str) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Short turns: which were treated apart, which should have been, and how the rules for it err."""
+"""Study 09: short turns: which were treated apart, which should have been, how rules err."""
 
 from __future__ import annotations
 
@@ -7,9 +7,49 @@ from typing import Any
 
 import pandas as pd
 
+from labkit.engine.experiment import Arm
 from labkit.evidence import statistics
+from labkit.evidence.arms import by_arm
 from labkit.evidence.phrasings import phrasings
 from labkit.evidence.turn_rules import acknowledges
+from labkit.report.charts import Chart, harms
+from labkit.report.rules import rule_errors
+
+LARGE, PUBLISHED, PHRASES = "large model", "as published", "canned, phrases"
+LEVEL = f"level: {PHRASES}"
+DIFFERS = {PUBLISHED: "Agent.llm cannot be assigned, so the hook fails and drops the turn"}
+HARMS = {"mistaken for one": "mistreated", "no reply": "dropped", "overlooked": "overlooked"}
+
+
+def arms(small: str, max_words: int, threshold: float) -> dict[str, Arm]:
+    """The large model for all turns, and ways to treat short turns apart.
+
+    Args:
+        small: The model that answers acknowledgements in two of the arms.
+        max_words: Of the rule by length.
+        threshold: Probability of being an acknowledgement, of the classifier.
+    """
+    light = {"agent.light_model": small}
+    classifier = {"agent.rule": "classifier", "agent.threshold": threshold}
+    length = {"agent.rule": "length", "agent.max_words": max_words}
+    return {
+        LARGE: Arm("vanilla"),
+        PUBLISHED: Arm("short_turns", {"agent.answer": "as_published", **light}),
+        "small model": Arm("short_turns", {"agent.answer": "light", **light}),
+        **_phrases(),
+        "canned, classifier": Arm("short_turns", classifier),
+        "canned, length": Arm("short_turns", length),
+    }
+
+
+def unguarded() -> dict[str, Arm]:
+    """The phrase list as it is, and applied even where the agent has just asked something."""
+    asked = {"agent.after_question": True}
+    return {**_phrases(), "even after a question": Arm("short_turns", asked)}
+
+
+def _phrases() -> dict[str, Arm]:
+    return {PHRASES: Arm("short_turns", {"agent.rule": "phrases"})}
 
 
 def treated(turns: pd.DataFrame) -> pd.DataFrame:
@@ -20,8 +60,8 @@ def treated(turns: pd.DataFrame) -> pd.DataFrame:
         ``mistreated`` (something else was taken for that), ``overlooked`` (it was not noticed),
         ``dropped`` (no reply) and ``harmed`` (mistreated or dropped).
     """
-    told = turns["agent_short"] if "agent_short" in turns else pd.Series(False, turns.index)
-    short = told.fillna(False).astype(bool)
+    marked = turns["agent_short"] if "agent_short" in turns else pd.Series(False, turns.index)
+    short = marked.fillna(False).astype(bool)
     truly = turns["intent"].isin(("acknowledge", "thank"))
     mistreated, dropped = short & ~truly, turns["outcome"].isin(("missed", "failed"))
     return turns.assign(
@@ -33,35 +73,53 @@ def treated(turns: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def acknowledgements(turns: pd.DataFrame) -> pd.DataFrame:
-    """The turns with the latency of all but acknowledgements blanked: savings are then those on
-    acknowledgements, harms still those on all turns."""
-    return turns.assign(response_latency_s=turns["response_latency_s"].where(turns["acknowledged"]))
+def acknowledgements(turns: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The turns of each arm, with the latency of all but acknowledgements blanked.
+
+    Savings are then those on acknowledgements, harms still those on all turns.
+    """
+    latency = turns["response_latency_s"].where(turns["acknowledged"])
+    return by_arm(turns.assign(response_latency_s=latency))
 
 
-def nothing_treated(turns: pd.DataFrame) -> pd.DataFrame:
-    """A baseline that treats no turn apart has nothing to overlook either."""
-    return turns.assign(overlooked=False)
+def floor(turns: pd.DataFrame) -> pd.DataFrame:
+    """The acknowledgements that a canned line answered: nothing was computed for them."""
+    own = turns[turns["arm"] == PHRASES]
+    return own[own["acknowledged"] & ~own["overlooked"]]
+
+
+def mistakes(turns: pd.DataFrame, limit: float) -> Chart:
+    """Draws what else was taken for an acknowledgement, dropped or overlooked, arm by arm.
+
+    Args:
+        turns: What :func:`treated` returned.
+        limit: Proportion of turns accepted.
+    """
+    others = by_arm(turns)
+    # a baseline that treats no turn apart has nothing to overlook either
+    none = others.pop(LARGE).assign(overlooked=False)
+    return harms(none, others, HARMS, limit=limit)
 
 
 def mistreated_words(turns: pd.DataFrame) -> pd.DataFrame:
     """What was taken for an acknowledgement though it was none, and what the agent said to it."""
     wrong = turns[turns["mistreated"]]
     columns = ["arm", "said", "intent", "heavy", "replied"]
-    found = wrong.groupby(columns, sort=False).size().rename("times").reset_index()
-    return found.sort_values(["arm", "times"], ascending=[True, False], kind="stable")
+    counts = wrong.groupby(columns, sort=False).size().rename("times").reset_index()
+    return counts.sort_values(["arm", "times"], ascending=[True, False], kind="stable")
 
 
 def acknowledgement_errors(settings: Mapping[str, Sequence[float]]) -> pd.DataFrame:
     """How the rules for acknowledgements err on what callers may say, by the words alone.
 
     Args:
-        settings: Settings to try, by rule; see :func:`acknowledges`.
+        settings: Settings to try, by rule; see :func:`labkit.evidence.turn_rules.acknowledges`.
 
     Returns:
-        One row per rule and setting: ``rule``, ``setting``, ``found`` (share of acknowledgements
-        recognised), ``wrong`` (share of other turns taken for one), each with ``_low`` and
-        ``_high``, and ``hard`` (texts that needed the large model and were taken for one).
+        One row per rule and setting: ``rule``, ``setting``, ``found`` (proportion of
+        acknowledgements recognised), ``wrong`` (proportion of other turns taken for one), each with
+        ``_low`` and ``_high``, and ``hard`` (texts that needed the large model and were taken for
+        one).
     """
     table = phrasings()
     test = table[table["split"] == "test"].assign(call=table["dialogue"]).reset_index(drop=True)
@@ -70,11 +128,17 @@ def acknowledgement_errors(settings: Mapping[str, Sequence[float]]) -> pd.DataFr
     for rule, values in settings.items():
         for value in values:
             taken = pd.Series(acknowledges(rule, value)(test["text"].tolist()))
-            found = statistics.rate(test[is_one], taken[is_one])
+            right = statistics.rate(test[is_one], taken[is_one])
             wrong = statistics.rate(test[~is_one], taken[~is_one])
             hard = test.loc[taken & (test["needs"] == "heavy"), "text"].drop_duplicates()
-            rows.append({"rule": rule, "setting": value, "found": found.value,
-                         "found_low": found.low, "found_high": found.high, "wrong": wrong.value,
+            rows.append({"rule": rule, "setting": value, "found": right.value,
+                         "found_low": right.low, "found_high": right.high, "wrong": wrong.value,
                          "wrong_low": wrong.low, "wrong_high": wrong.high,
                          "hard": "; ".join(hard)})  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def rules(thresholds: Sequence[float], max_words: Sequence[float]) -> Chart:
+    """Draws the errors of the phrase list, the classifier and the rule by length."""
+    errors = acknowledgement_errors({"phrases": [0], "classifier": thresholds, "length": max_words})
+    return Chart(rule_errors(errors), errors)

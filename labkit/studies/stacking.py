@@ -1,110 +1,127 @@
-"""Do savings stack? The arms of that study, which of them earned their place, and what adds up."""
+"""Study 16: do savings stack? Which techniques earned their place, and what adds up."""
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from labkit.engine.experiment import Arm
 from labkit.engine.tables import Results
 from labkit.evidence import overlap, statistics
+from labkit.evidence.additivity import ALL, SUM, additivity
+from labkit.evidence.checks import check
 from labkit.evidence.claims import Claim
-from labkit.evidence.compare import harmed
-from labkit.evidence.paired import savings
+from labkit.evidence.compare import compare, harmed
+from labkit.evidence.summary import OUTCOMES
+from labkit.evidence.units import Unit, ms, percent
+from labkit.evidence.verdict import Rules
+from labkit.report.charts import Chart
+from labkit.report.dots import Dot, dots
+from labkit.report.palette import looks
+from labkit.report.saving import records
+from labkit.report.tables import titled
 
-AGENT = "stacked"
-ALL = "all adopted"
-SUM = "sum of single savings"
-NONE = "none"
 DEFAULTS = "defaults"
+NO_PREEMPTION = {"preemptive.enabled": False}
+PERSONA = "caller.persona"
+
+_MS = Unit("", 1000.0, "ms")
 _WITHOUT = "without "
-_KEY = ["call", "turn"]
+_MODES = {"preemptive_tts": "tts"}
+"""What a technique starts before the commit, where that is not the default's ``llm``."""
 
 
 def stack(techniques: Iterable[str], **settings: object) -> Arm:
     """The arm that uses these techniques and nothing else."""
-    named = "+".join(techniques) or NONE
-    return Arm(AGENT, {"agent.techniques": named, **settings})
+    return Arm("stacked", {"agent.techniques": "+".join(techniques) or "none", **settings})
 
 
-def singles(techniques: Sequence[str], **settings: object) -> dict[str, Arm]:
-    """One arm for each technique alone."""
-    return {name: stack([name], **settings) for name in techniques}
+def singles(techniques: Sequence[str], **settings: object) -> dict[str, str | Arm]:
+    """The defaults, and one arm for each technique alone."""
+    return {
+        DEFAULTS: Arm("vanilla", settings),
+        **{name: stack([name], **settings) for name in techniques},
+    }
 
 
-def combinations(techniques: Sequence[str]) -> dict[str, Arm]:
-    """All techniques together (which may be none), and all but one of them."""
-    arms = {ALL: stack(techniques)}
-    if len(techniques) > 1:
-        arms |= {f"{_WITHOUT}{n}": stack(t for t in techniques if t != n) for n in techniques}
-    return arms
+def alone(techniques: Sequence[str]) -> dict[str, str | Arm]:
+    """The defaults, the guide's stack as its listing has it and repaired, and :func:`singles`."""
+    published = {
+        "as published": Arm("stacked-as-published"),
+        "as published, repaired": Arm("stacked-as-published", {"agent.repaired": True}),
+    }
+    return {**singles([]), **published, **singles(techniques)}
 
 
-def pairs(techniques: Sequence[str]) -> dict[str, Arm]:
-    """One arm for each two techniques together."""
-    return {f"{a}+{b}": stack([a, b]) for a, b in itertools.combinations(techniques, 2)}
+def combinations(techniques: Sequence[str]) -> dict[str, str | Arm]:
+    """The defaults, all techniques together (which may be none), and all but one of them."""
+    rest = {f"{_WITHOUT}{n}": stack(t for t in techniques if t != n) for n in techniques}
+    together = {DEFAULTS: Arm("vanilla"), ALL: stack(techniques)}
+    return {**together, **(rest if len(techniques) > 1 else {})}
+
+
+def pairs(techniques: Sequence[str]) -> dict[str, str | Arm]:
+    """The defaults, each technique alone, and each two together."""
+    two = {f"{a}+{b}": stack([a, b]) for a, b in itertools.combinations(techniques, 2)}
+    return {**singles(techniques), **two}
+
+
+def speeds(techniques: Sequence[str], quick_ttft_s: float) -> dict[str, Arm]:
+    """The defaults and a stack, with the usual LLM and with a quicker one."""
+    quick = {"providers.openai.models.gpt-4o-mini.first_token": quick_ttft_s}
+    return {
+        "usual model, defaults": Arm("vanilla"),
+        "usual model, stacked": stack(techniques),
+        "quick model, defaults": Arm("vanilla", quick),
+        "quick model, stacked": stack(techniques, **quick),
+    }
+
+
+def check_each(results: Results, arms: Sequence[str], min_turns: int, max_missed: float) -> None:
+    """Checks some arms of a run one by one; one that is not named may answer nothing.
+
+    Raises:
+        CheckFailed: an arm must not be read.
+    """
+    for arm in arms:
+        own = results.arms[arm]
+        check(own, min_turns=min_turns, max_missed=round(max_missed * len(own.turns)))
 
 
 def judged(results: Results) -> dict[str, pd.DataFrame]:
     """Each arm's turns with ``wrong`` (another answer than the right one) and ``harmed``.
 
-    A turn is harmed in which the caller was cut in on, got no reply, or got a wrong one.
+    A turn is harmed whose reply was premature, missing or wrong.
     """
     return {name: _judged(arm.turns) for name, arm in results.arms.items()}
 
 
 def _judged(turns: pd.DataFrame) -> pd.DataFrame:
     wrong = turns["reply_right"] == 0
-    bad = harmed(turns) | wrong
-    return turns.assign(wrong=wrong.astype(float), harmed=bad.astype(float))
+    return turns.assign(wrong=wrong.astype(float), harmed=(harmed(turns) | wrong).astype(float))
 
 
-def _harm(turns: pd.DataFrame) -> dict[str, float]:
-    """The share of harmed turns with its interval; latencies leave most of these turns out."""
-    found = statistics.rate(turns, turns["harmed"] == 1)
-    return {"harm": found.value, "harm_low": found.low, "harm_high": found.high}
+def compared(arms: Mapping[str, pd.DataFrame], rules: Rules) -> dict[float | None, pd.DataFrame]:
+    """Comparisons with the defaults that rest on the p95, the median and the mean (None)."""
+    return {
+        q: compare(arms[DEFAULTS], arms, harm="harmed", q=q, rules=rules) for q in (0.95, 0.5, None)
+    }
 
 
-def all_rows(alone: pd.DataFrame, together: pd.DataFrame) -> pd.DataFrame:
-    """Both comparisons below each other, with the stack first."""
-    return pd.concat([together, alone], ignore_index=True)
-
-
-def predicted(
-    first: Results, second: Results, parts: Results, techniques: Sequence[str]
-) -> pd.DataFrame:
-    """What :func:`additivity` finds of three runs.
+def adopted(techniques: Sequence[str], comparisons: Iterable[pd.DataFrame]) -> list[str]:
+    """The techniques that earned their place: *adopt* by one measure at least, *reject* by none.
 
     Args:
-        first: Has the arms ``defaults`` and each technique.
-        second: Has the arm :data:`ALL`.
-        parts: ``defaults`` and each technique, with preemption off.
-        techniques: Those that are in the stack.
-    """
-    parts_of = {name: overlap.parts(arm.turns) for name, arm in parts.arms.items()}
-    alone, modes = first.arms, {"preemptive_tts": "tts"}
-    return additivity(
-        alone["defaults"].turns,
-        {name: alone[name].turns for name in parts_of if name != "defaults"},
-        second.arms[ALL].turns,
-        parts_of.pop("defaults"),
-        parts_of,
-        stacked=techniques,
-        modes=modes,
-    )
-
-
-def adopted(*comparisons: pd.DataFrame) -> list[str]:
-    """The arms that earned their place: *adopt* by one measure at least, *reject* by none.
-
-    Args:
+        techniques: Their names.
         comparisons: Of the same arms, each with its verdicts on another quantile, or the mean.
     """
     verdicts = pd.DataFrame({i: c.set_index("arm")["verdict"] for i, c in enumerate(comparisons)})
     good = (verdicts == "adopt").any(axis=1) & (verdicts != "reject").all(axis=1)
-    return [str(name) for name in comparisons[0]["arm"] if good[name]]
+    return [name for name in techniques if good[name]]
 
 
 def kept(together: pd.DataFrame, techniques: Sequence[str]) -> tuple[str, list[str]]:
@@ -129,103 +146,52 @@ def kept(together: pd.DataFrame, techniques: Sequence[str]) -> tuple[str, list[s
     return name, [t for t in techniques if t != name.removeprefix(_WITHOUT)]
 
 
-def additivity(
-    base: pd.DataFrame,
-    alone: Mapping[str, pd.DataFrame],
-    together: pd.DataFrame,
-    base_parts: pd.DataFrame,
-    alone_parts: Mapping[str, pd.DataFrame],
-    *,
-    stacked: Sequence[str],
-    modes: Mapping[str, str] | None = None,
+def predicted(
+    first: Results, second: Results, parts: Results, techniques: Sequence[str]
 ) -> pd.DataFrame:
-    """Mean savings of single techniques, their sum, and all together: measured and predicted.
+    """Savings by :func:`labkit.evidence.additivity.additivity`, from the study's runs."""
+    of = {name: overlap.parts(arm.turns) for name, arm in parts.arms.items()}
+    alone = {name: first.arms[name].turns for name in of}
+    return additivity(DEFAULTS, alone, second.arms[ALL].turns, of, techniques, _MODES)
+
+
+def sums(table: pd.DataFrame) -> Chart:
+    """Draws mean savings as measured, and as the overlap model predicts them.
 
     Args:
-        base: Turns of the defaults.
-        alone: Turns of each technique alone.
-        together: Turns of the stack.
-        base_parts: Parts of the defaults' turns, from an arm with preemption off.
-        alone_parts: Parts of each technique's turns, likewise.
-        stacked: The techniques that are in the stack.
-        modes: What a technique starts before the commit, where that is not the default's ``llm``.
-
-    Returns:
-        One row per technique, then :data:`SUM` (of those in the stack) and :data:`ALL`, with the
-        mean saving in seconds over the turns that every arm answered: ``measured_s`` with its
-        interval, and ``predicted_s`` by the overlap model.
+        table: What :func:`predicted` returned.
     """
-    modes = modes or {}
-    shared = base_parts.index
-    for turns in (base, together, *alone.values()):
-        shared = shared.intersection(_answered(turns).index)
-    for part in alone_parts.values():
-        shared = shared.intersection(part.index)
-    before = overlap.predict(base_parts).loc[shared]
-    expected = {
-        name: before - overlap.predict(part, modes.get(name, "llm")).loc[shared]
-        for name, part in alone_parts.items()
-    }
-    found = {name: _saved(base, turns, shared) for name, turns in alone.items()}
-    rows = [_row(name, found[name], expected[name]) for name in alone]
-    nothing = pd.Series(0.0, index=shared)
-    total = sum((found[name] for name in stacked), nothing)
-    rows.append(_row(SUM, total, sum((expected[name] for name in stacked), nothing)))
-    both = overlap.combine(base_parts, {name: alone_parts[name] for name in stacked}).loc[shared]
-    mode = next((modes[name] for name in stacked if name in modes), "llm")
-    saved = before - overlap.predict(both, mode)
-    rows.append(_row(ALL, _saved(base, together, shared), saved))
-    return pd.DataFrame(rows)
+    shown = []
+    for row in records(table):
+        name = str(row["arm"])
+        forecast = (row["predicted_s"], math.nan, math.nan)
+        note = ms(row["measured_s"])
+        shown.append(Dot(name, "measured, 95% CI", _ends(row, "measured"), looks(0), note=note))
+        shown.append(Dot(name, "predicted by the overlap model", forecast, looks(3), filled=False))
+    return Chart(dots(shown, "mean saving per turn"), table)
 
 
-def interactions(turns: pd.DataFrame, baseline: str, techniques: Sequence[str]) -> pd.DataFrame:
-    """What two techniques save together beyond the sum of what each saves alone.
+def short_turns(arms: Mapping[str, pd.DataFrame], claim: Claim) -> Chart:
+    """Draws p50 and p95 of short turns (acknowledgements) and of the others, for each arm.
 
     Args:
-        turns: Turns of the baseline, of each technique alone and of each pair, named ``a+b``.
-        baseline: The arm that is compared with.
-        techniques: Their names.
-
-    Returns:
-        One row per pair: ``first``, ``second``, and ``interaction_s`` with its interval, seconds;
-        negative where savings overlap.
+        arms: What :func:`judged` returned.
+        claim: The level claimed for short turns; its upper end is drawn.
     """
-    saved = savings(turns, baseline).set_index(["arm", *_KEY])["saved_s"]
-    rows = []
-    for a, b in itertools.combinations(techniques, 2):
-        extra = (saved[f"{a}+{b}"] - saved[a] - saved[b]).dropna()
-        found = statistics.mean(extra.rename("x").reset_index(), "x")
-        rows.append(
-            {
-                "first": a,
-                "second": b,
-                "interaction_s": found.value,
-                "interaction_low_s": found.low,
-                "interaction_high_s": found.high,
-            }
-        )
-    columns = ["first", "second", "interaction_s", "interaction_low_s", "interaction_high_s"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def by_length(arms: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Latency of short turns (acknowledgements) and of the others, for each arm.
-
-    Returns:
-        ``arm``, ``turns`` (``short`` or ``other``), p50 and p95 with intervals, seconds, and the
-        share of harmed turns with its interval.
-    """
-    rows = []
+    rows, shown = [], []
     for name, turns in arms.items():
         short = turns["kind"] == "acknowledgement"
-        for label, part in (("short", turns[short]), ("other", turns[~short])):
-            row: dict[str, object] = {"arm": name, "turns": label, "n_turns": len(part)}
-            row |= _harm(part)
+        for k, (label, part) in enumerate((("short", turns[short]), ("other", turns[~short]))):
+            row: dict[str, Any] = {"arm": name, "turns": label, "n_turns": len(part), **_harm(part)}
+            at = f"{name}: {label}, {percent(row['harm'])} harmed"
             for p, q in (("p50", 0.5), ("p95", 0.95)):
-                found = statistics.quantile(part, q)
-                row |= {f"{p}_s": found.value, f"{p}_low_s": found.low, f"{p}_high_s": found.high}
+                e = statistics.quantile(part, q)
+                row |= {f"{p}_s": e.value, f"{p}_low_s": e.low, f"{p}_high_s": e.high}
+                shown.append(Dot(at, f"{label} turns, {p}", _ends(row, p), looks(k), p == "p50"))
             rows.append(row)
-    return pd.DataFrame(rows)
+    ax = dots(shown, "response latency", claimed_s=(claim.high_s, claim.high_s),
+              claimed=f"claimed for short turns: {ms(claim.high_s)}")  # fmt: skip
+    return Chart(ax, pd.DataFrame(rows))
 
 
 def levels(results: Results, claim: Claim) -> pd.DataFrame:
@@ -234,42 +200,103 @@ def levels(results: Results, claim: Claim) -> pd.DataFrame:
     Returns:
         ``arm``, ``persona``, ``quantile``, ``latency_s`` with its interval, ``n_turns`` that were
         answered, ``reached`` (whether the latency is no higher than the band's upper end), and the
-        share of harmed turns with its interval.
+        proportion of harmed turns with its interval.
     """
     rows = []
-    for (arm, persona), turns in results.turns.groupby(["arm", "caller.persona"], sort=False):
-        found = statistics.quantile(turns, claim.quantile)
-        rows.append(
-            {
-                "arm": arm,
-                "persona": persona,
-                "quantile": claim.quantile,
-                "latency_s": found.value,
-                "latency_low_s": found.low,
-                "latency_high_s": found.high,
-                "n_turns": found.n,
-                "reached": found.value <= claim.high_s,
-                **_harm(_judged(turns)),
-            }
-        )
+    for (arm, persona), turns in results.turns.groupby(["arm", PERSONA], sort=False):
+        e = statistics.quantile(turns, claim.quantile)
+        rows.append({
+            "arm": arm, "persona": persona, "quantile": claim.quantile, "latency_s": e.value,
+            "latency_low_s": e.low, "latency_high_s": e.high, "n_turns": e.n,
+            "reached": e.value <= claim.high_s, **_harm(_judged(turns)),
+        })  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def _answered(turns: pd.DataFrame) -> pd.Series:
-    return turns[turns["outcome"] == "answered"].set_index(_KEY)["response_latency_s"]
+def band(table: pd.DataFrame, claim: Claim) -> Chart:
+    """Draws what :func:`levels` returned beside the claimed band."""
+    personas = list(dict.fromkeys(table["persona"]))
+    shown = [
+        Dot(row["arm"], f"{row['persona']} callers", _ends(row, "latency"),
+            looks(personas.index(row["persona"])),
+            note=f"{ms(row['latency_s'])}, {percent(row['harm'])} harmed")
+        for row in records(table)
+    ]  # fmt: skip
+    p = f"p{100 * claim.quantile:g}"
+    ax = dots(shown, f"{p} of the response latency", claimed_s=(claim.low_s, claim.high_s))
+    return Chart(ax, table)
 
 
-def _saved(base: pd.DataFrame, turns: pd.DataFrame, shared: pd.Index) -> pd.Series:
-    return _answered(base).loc[shared] - _answered(turns).loc[shared]
+def outcomes(arms: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """How the turns of each arm ended, and what they cost, for reading."""
+    table = pd.DataFrame({
+        name: {
+            "turns": str(len(turns)),
+            **{o: percent(float((turns["outcome"] == o).mean())) for o in OUTCOMES},
+            "wrong reply": percent(float(turns["wrong"].mean())),
+            "LLM calls per turn": f"{turns['llm_calls'].mean():.2f}",
+            "LLM tokens never spoken": f"{turns['llm_wasted_tokens'].mean():.1f}",
+            "US cents per turn": f"{100 * turns['usd'].mean():.2f}",
+        }
+        for name, turns in arms.items()
+    })  # fmt: skip
+    return titled(table.T)
 
 
-def _row(name: str, measured: pd.Series, predicted: pd.Series) -> dict[str, object]:
-    found = statistics.mean(measured.rename("x").reset_index(), "x")
-    return {
-        "arm": name,
-        "measured_s": found.value,
-        "measured_low_s": found.low,
-        "measured_high_s": found.high,
-        "predicted_s": float(predicted.mean()),
-        "n_turns": found.n,
-    }
+def read_adopted(techniques: Sequence[str], chosen: Sequence[str]) -> str:
+    """A sentence that names what earned its place and what did not."""
+    rest = [name for name in techniques if name not in chosen]
+    text = f"Adopted: **{', '.join(chosen) or 'none'}**."
+    return f"{text} Not adopted: {', '.join(rest)}." if rest else text
+
+
+def read_promises(together: pd.DataFrame, best: str, techniques: Sequence[str]) -> str:
+    """Whether stacks are as fast as the defaults at p95, do no more harm, and what to recommend."""
+    lines = []
+    for row in records(together[together["arm"].isin([ALL, best])]):
+        harm = f"{100 * row['harm_low']:+.1f} to {100 * row['harm_high']:+.1f}"
+        fast = "at least as fast as" if row["saving_p95_s"] >= 0 else "slower than"
+        worse = "significantly" if row["harm_low"] > 0 else "not significantly"
+        lines.append(
+            f"**{row['arm']}** is at p95 {fast} the plain defaults: it saves "
+            f"{_MS.estimate(*_ends(row, 'saving_p95'), symbol=True)}. It harms {worse} more turns "
+            f"than they do ({percent(row['baseline_harm_rate'])} there; a change of {harm} points)."
+        )
+    return "\n\n".join([*lines, f"To recommend: **{', '.join(techniques) or 'none'}**."])
+
+
+def read_sums(table: pd.DataFrame) -> str:
+    """A sentence that compares the stacked saving with the sum of the single ones."""
+    rows = {row["arm"]: row for row in records(table)}
+    total, stacked = (_MS.estimate(*_ends(rows[n], "measured"), symbol=True) for n in (SUM, ALL))
+    return (
+        f"On {rows[ALL]['n_turns']} turns that all arms answered, the single savings of what was "
+        f"adopted add up to a mean of {total}; all of it together saves {stacked}. The overlap "
+        f"model predicts {ms(rows[SUM]['predicted_s'])} and {ms(rows[ALL]['predicted_s'])} ms."
+    )
+
+
+def read_band(table: pd.DataFrame, claim: Claim) -> str:
+    """Sentences that say plainly under which model and callers the band is reached."""
+    lines = [
+        f"The published band is {ms(claim.low_s)}–{ms(claim.high_s)} ms at "
+        f"p{100 * claim.quantile:g}."
+    ]
+    for row in records(table):
+        verb = "**is reached**" if row["reached"] else "is not reached"
+        harm = f"{percent(row['harm'])} [{percent(row['harm_low'])}–{percent(row['harm_high'])}]"
+        lines.append(
+            f"- {row['arm']}, {row['persona']} callers: "
+            f"{_MS.estimate(*_ends(row, 'latency'), symbol=True)}; the band {verb}; {harm} harmed."
+        )
+    return "\n".join(lines)
+
+
+def _harm(turns: pd.DataFrame) -> dict[str, float]:
+    """The proportion of harmed turns; latencies leave most of these turns out."""
+    e = statistics.rate(turns, turns["harmed"] == 1)
+    return {"harm": e.value, "harm_low": e.low, "harm_high": e.high}
+
+
+def _ends(row: Mapping[str, float], name: str) -> tuple[float, float, float]:
+    return row[f"{name}_s"], row[f"{name}_low_s"], row[f"{name}_high_s"]

@@ -1,4 +1,4 @@
-"""Reads a semantic-cache experiment: hits, wrong answers, answers of somebody else's, said twice.
+"""Study 10: a semantic cache: hits, wrong answers, answers of somebody else's, said twice.
 
 What the cache finds depends on words alone, so it can be tried on every wording that the dialogues
 have, at every threshold, with the code that the agent runs.
@@ -12,18 +12,64 @@ from typing import Any
 
 import pandas as pd
 
+from labkit.engine.experiment import Arm
 from labkit.evidence import statistics
 from labkit.evidence.agent_parts import load, vectors
+from labkit.evidence.arms import by_arm
+from labkit.evidence.units import ms_ci, percent_ci
 from labkit.paths import agents_dir
+from labkit.report.charts import Chart
+from labkit.report.panels import sweep_panels
+from labkit.report.sweeps import sweep_lines
 from labkit.world.dialogue import load_dialogues
 
-KINDS = {
-    "same words": "a known question as it is known",
-    "other words": "a known question in other words",
-    "near miss": "something close to a turn that deserves another answer",
-    "other turn": "anything else that callers say",
+NONE, PUBLISHED, RIGHT, AUDIO = "no cache", "as published", "done right", "done right, cached audio"
+DIFFERS = {PUBLISHED: "nothing stops the model's answer, which follows the cached one"}
+HARMS = {"wrong answer": "wrong", "another business's": "leaked", "two answers": "twice"}
+COSTS = {
+    "LLM tokens never spoken": "llm_wasted_tokens",
+    "characters spoken": "tts_characters",
+    "cost": "usd",
 }
-"""What may be asked, and what it is to the cache."""
+PAUSE = "caller.gap_s"
+FATES = (
+    "heard after the cached one",
+    "overlaps the caller's next turn",
+    "never heard, but paid for",
+)
+
+_KEYS = ["call", "turn"]
+
+
+def arms(threshold: float, published_threshold: float) -> dict[str, Arm]:
+    """No cache, the guide's, and ours: whole, with cached audio, and without each of its guards."""
+    published = {
+        "agent.variant": "as_published",
+        "agent.threshold": published_threshold,
+        "agent.by_tenant": False,
+        "agent.guard": False,
+    }
+    right = {"agent.threshold": threshold}
+    return {
+        NONE: Arm("vanilla"),
+        PUBLISHED: Arm("semantic_cache", published),
+        RIGHT: Arm("semantic_cache", right),
+        AUDIO: Arm("semantic_cache", {**right, "agent.cached_audio": True}),
+        "without the guard": Arm("semantic_cache", {**right, "agent.guard": False}),
+        "without the tenant": Arm("semantic_cache", {**right, "agent.by_tenant": False}),
+    }
+
+
+def two(threshold: float) -> dict[str, Arm]:
+    """No cache, and ours with cached audio."""
+    every = arms(threshold, threshold)
+    return {name: every[name] for name in (NONE, AUDIO)}
+
+
+def both_spoken(threshold: float) -> dict[str, Arm]:
+    """Our cache, but as published the hook does not stop the model's own answer."""
+    settings = {"agent.threshold": threshold, "agent.variant": "as_published"}
+    return {"both spoken": Arm("semantic_cache", settings)}
 
 
 def known() -> dict[tuple[str, str], str]:
@@ -57,106 +103,86 @@ def judged(turns: pd.DataFrame) -> pd.DataFrame:
         twice = hit and row["n_agent_messages"] > 1
         rows.append({"hit": hit, "wrong": wrong, "leaked": leaked, "twice": twice,
                      "harmed": wrong or twice})  # fmt: skip
-    persona = pd.factorize(turns["persona"])[0]
-    call = turns["call"] + 10_000 * persona
+    call = turns["call"] + 10_000 * pd.factorize(turns["persona"])[0]
     return pd.concat([turns.assign(call=call), pd.DataFrame(rows, index=turns.index)], axis=1)
 
 
-def hit_in(turns: pd.DataFrame, arm: str) -> pd.Series:
-    """Which turns, of all arms, were hits in one of them: callers say the same in each.
+def on_hits(turns: pd.DataFrame, arm: str = RIGHT) -> dict[str, pd.DataFrame]:
+    """The turns of each arm, with the latency of all but one arm's hits blanked.
+
+    Callers say the same in each arm. Savings are then those on hits, harms those on all turns.
 
     Args:
         turns: What :func:`judged` returned.
         arm: The arm whose hits are meant.
     """
-    keys = ["call", "turn"]
-    hits = pd.MultiIndex.from_frame(turns.loc[(turns["arm"] == arm) & turns["hit"], keys])
-    return pd.Series(pd.MultiIndex.from_frame(turns[keys]).isin(hits), turns.index)
+    hits = pd.MultiIndex.from_frame(turns.loc[(turns["arm"] == arm) & turns["hit"], _KEYS])
+    hit = pd.MultiIndex.from_frame(turns[_KEYS]).isin(hits)
+    blanked = turns.assign(response_latency_s=turns["response_latency_s"].where(hit))
+    return by_arm(blanked)
 
 
-def on_hits(turns: pd.DataFrame, arm: str) -> pd.DataFrame:
-    """The turns with the latency of all but one arm's hits blanked: savings are then those on hits,
-    harms still those on all turns."""
-    latency = turns["response_latency_s"].where(hit_in(turns, arm))
-    return turns.assign(response_latency_s=latency)
+def by_persona(turns: pd.DataFrame, name: str = "{}") -> pd.DataFrame:
+    """What cached audio saves persona by persona: the more hits, the more over all turns.
 
-
-def by_share(turns: pd.DataFrame, baseline: str, arm: str) -> pd.DataFrame:
-    """What a cache saves persona by persona: the more hits, the more over all turns.
+    Args:
+        turns: What :func:`judged` returned.
+        name: What a row is called; the persona stands for ``{}``.
 
     Returns:
-        Per persona, for printing: the share of hits; what is saved on hits and on misses at the
-        median; how many misses became two turns or more; and in the mean, to which rare long delays
-        count, on misses and on all turns.
+        Per persona, for printing: the proportion of hits; what is saved on hits and on misses at
+        the median; how many misses became two turns or more; and in the mean, to which rare long
+        delays count, on misses and on all turns.
     """
-    keys = ["call", "turn"]
     rows = {}
     for persona, part in turns.groupby("persona", sort=False):
-        before, after = (part[part["arm"] == name] for name in (baseline, arm))
-        both = before[[*keys, "response_latency_s"]].merge(
-            after[[*keys, "hit", "n_user_messages", "response_latency_s"]],
-            on=keys,
+        before, after = (part[part["arm"] == arm] for arm in (NONE, AUDIO))
+        both = before[[*_KEYS, "response_latency_s"]].merge(
+            after[[*_KEYS, "hit", "n_user_messages", "response_latency_s"]],
+            on=_KEYS,
             suffixes=("_before", ""),
         )
         both["saved_s"] = both["response_latency_s_before"] - both["response_latency_s"]
         hits, misses = both[both["hit"]], both[~both["hit"]]
-        rows[str(persona)] = {
-            "hits (%)": _percent(both, both["hit"]),
-            "saved on hits, p50 (ms)": _ms(statistics.quantile(hits, 0.5, "saved_s")),
-            "on misses, p50 (ms)": _ms(statistics.quantile(misses, 0.5, "saved_s")),
-            "misses heard in pieces (%)": _percent(misses, misses["n_user_messages"] > 1),
-            "on misses, mean (ms)": _ms(statistics.mean(misses, "saved_s")),
-            "on all turns, mean (ms)": _ms(statistics.mean(both, "saved_s")),
+        pieces = misses["n_user_messages"] > 1
+        rows[name.format(persona)] = {
+            "hits": percent_ci(statistics.rate(both, both["hit"]), 0),
+            "saved on hits, p50 (ms)": ms_ci(statistics.quantile(hits, 0.5, "saved_s")),
+            "on misses, p50 (ms)": ms_ci(statistics.quantile(misses, 0.5, "saved_s")),
+            "misses heard in pieces": percent_ci(statistics.rate(misses, pieces), 0),
+            "on misses, mean (ms)": ms_ci(statistics.mean(misses, "saved_s")),
+            "on all turns, mean (ms)": ms_ci(statistics.mean(both, "saved_s")),
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("callers", axis="columns")
 
 
-def _percent(turns: pd.DataFrame, happened: pd.Series) -> str:
-    share = statistics.rate(turns, happened)
-    if not share.n:
-        return "–"
-    value, low, high = (100 * v for v in (share.value, share.low, share.high))
-    return f"{value:.0f} [{low:.0f} – {high:.0f}]"
-
-
-def _ms(found: statistics.Estimate) -> str:
-    if not found.n:
-        return "–"
-    # plus zero, so that a rounded nothing has no minus sign
-    value, low, high = (round(1000 * v) + 0 for v in (found.value, found.low, found.high))
-    return f"{value:,.0f} [{low:,.0f} – {high:,.0f}]"
-
-
-FATES = (
-    "heard after the cached one",
-    "cuts into the caller's next turn",
-    "never heard, but paid for",
-)
-
-
-def second_answers(turns: pd.DataFrame, by: str) -> pd.DataFrame:
-    """What becomes of the model's answer that follows a cached one.
+def second_answers(turns: pd.DataFrame) -> Chart:
+    """Draws what becomes of the model's answer that follows a cached one, against the pause.
 
     Args:
         turns: Turns of an arm that lets both be spoken, as :func:`judged` returned them.
-        by: A swept column.
 
     Returns:
-        One row per value and fate: ``by``, ``fate``, ``hit_share`` (of hits with a turn after
-        them), ``low``, ``high``, ``n``.
+        The numbers have one row per pause and fate: :data:`PAUSE`, ``fate``, ``hit_share`` (of hits
+        with a turn after them), ``low``, ``high``, ``n``.
     """
     rows: list[dict[str, Any]] = []
-    for value, part in turns.groupby(by):
-        later = part.sort_values(["call", "turn"])
+    for pause_s, part in turns.groupby(PAUSE):
+        later = part.sort_values(_KEYS)
         next_cut = (later["outcome"] == "premature").groupby(later["call"]).shift(-1)
         hits = later.assign(next_cut=next_cut)[later["hit"] & next_cut.notna()]
         cut = hits["next_cut"].astype(bool)
-        happened = dict(zip(FATES, (hits["twice"] & ~cut, cut, ~hits["twice"] & ~cut), strict=True))
-        for fate, which in happened.items():
-            found = statistics.rate(hits, which)
-            rows.append({by: value, "fate": fate, "hit_share": found.value, "low": found.low,
-                         "high": found.high, "n": found.n})  # fmt: skip
-    return pd.DataFrame(rows)
+        fates = (hits["twice"] & ~cut, cut, ~hits["twice"] & ~cut)
+        for fate, happened in zip(FATES, fates, strict=True):
+            e = statistics.rate(hits, happened)
+            rows.append({PAUSE: pause_s, "fate": fate, "hit_share": e.value, "low": e.low,
+                         "high": e.high, "n": e.n})  # fmt: skip
+    points = pd.DataFrame(rows)
+    ax = sweep_lines(
+        points, PAUSE, "hit_share", "fate", x_name="median pause of callers before they go on",
+        y_name="hits",
+    )  # fmt: skip
+    return Chart(ax, points)
 
 
 def material() -> pd.DataFrame:
@@ -164,7 +190,8 @@ def material() -> pd.DataFrame:
 
     Returns:
         One row per wording: ``call`` (a number per business, for intervals), ``tenant``, ``kind``
-        (one of :data:`KINDS`), ``text``, ``right_reply``.
+        (``same words`` or ``other words`` of a known question, ``near miss``: close to a turn that
+        deserves another answer, ``other turn``), ``text``, ``right_reply``.
     """
     rows: list[dict[str, Any]] = []
     questions = known()
@@ -191,7 +218,7 @@ def lookups(asked: pd.DataFrame, *, by_tenant: bool = True) -> pd.DataFrame:
         by_tenant: Whether the cache looks at the asker's own entries only.
 
     Returns:
-        The same rows plus ``similarity``, ``agrees`` (the guard would let it pass), ``found`` (the
+        The same rows plus ``similarity``, ``agrees`` (the guard would let it pass), ``match`` (the
         known question), ``wrong`` and ``leaked`` (what a hit would be).
     """
     part = load("_answer_cache")
@@ -200,25 +227,25 @@ def lookups(asked: pd.DataFrame, *, by_tenant: bool = True) -> pd.DataFrame:
     rows = []
     of_texts = vectors(asked["text"].tolist())
     for row, vector in zip(asked.to_dict("records"), of_texts, strict=True):
-        found = cache.find_vector(vector, row["text"], row["tenant"])
-        entry = found.entry if found else None
+        match = cache.find_vector(vector, row["text"], row["tenant"])
+        entry = match.entry if match else None
         rows.append({
-            "similarity": found.similarity if found else -1.0,
-            "agrees": bool(found and found.agrees),
-            "found": entry.question if entry else "",
+            "similarity": match.similarity if match else -1.0,
+            "agrees": bool(match and match.agrees),
+            "match": entry.question if entry else "",
             "wrong": entry is not None and entry.answer != row["right_reply"],
             "leaked": entry is not None and entry.tenant != row["tenant"],
         })  # fmt: skip
     return pd.concat([asked, pd.DataFrame(rows, index=asked.index)], axis=1)
 
 
-def curves(thresholds: Sequence[float]) -> pd.DataFrame:
+def curves(values: Sequence[float]) -> pd.DataFrame:
     """Hits, wrong answers and leaks at every threshold, over every wording of the dialogues.
 
     Returns:
         One row per threshold, cache and measure: ``threshold``, ``cache`` (how it is built),
-        ``measure``, ``asked_share``, ``low``, ``high``, ``n`` (wordings). A share is taken of the
-        wordings that the measure speaks of. Intervals resample businesses.
+        ``measure``, ``asked_share``, ``low``, ``high``, ``n`` (wordings). A proportion is that of
+        the wordings that the measure speaks of. Intervals resample businesses.
     """
     asked = material()
     keyed, shared = lookups(asked), lookups(asked, by_tenant=False)
@@ -229,7 +256,7 @@ def curves(thresholds: Sequence[float]) -> pd.DataFrame:
     }
     rows: list[dict[str, Any]] = []
     for cache, (table, guard) in caches.items():
-        for threshold in thresholds:
+        for threshold in values:
             hit = (table["similarity"] >= threshold) & (table["agrees"] | (not guard))
             measures = {
                 "other words, answered right": ("other words", hit & ~table["wrong"]),
@@ -238,19 +265,29 @@ def curves(thresholds: Sequence[float]) -> pd.DataFrame:
                 "another business's answer": (None, hit & table["leaked"]),
             }
             for measure, (kind, happened) in measures.items():
-                of = table["kind"] == kind if kind else table["kind"].isin(KINDS)
-                found = statistics.rate(table[of], happened[of])
+                of = table["kind"] == kind if kind else table["kind"].notna()
+                e = statistics.rate(table[of], happened[of])
                 rows.append({"threshold": threshold, "cache": cache, "measure": measure,
-                             "asked_share": found.value, "low": found.low, "high": found.high,
-                             "n": found.n})  # fmt: skip
+                             "asked_share": e.value, "low": e.low, "high": e.high,
+                             "n": e.n})  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def thresholds(values: Sequence[float]) -> Chart:
+    """Draws what :func:`curves` returns, a panel for each cache."""
+    points = curves(values)
+    figure = sweep_panels(
+        points, "threshold", "asked_share", "measure", "cache",
+        x_name="similarity from which an answer is given", y_name="wordings",
+    )  # fmt: skip
+    return Chart(figure, points)
 
 
 def slips(threshold: float) -> pd.DataFrame:
     """What the guarded cache of each tenant would still answer wrongly at a threshold."""
     table = lookups(material())
     wrong = table[(table["similarity"] >= threshold) & table["agrees"] & table["wrong"]]
-    shown = wrong[["tenant", "text", "found", "similarity"]].sort_values("similarity")
+    shown = wrong[["tenant", "text", "match", "similarity"]].sort_values("similarity")
     return shown.iloc[::-1].reset_index(drop=True)
 
 

@@ -1,0 +1,75 @@
+"""Dots with their intervals in named rows: what several arms come to, in milliseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from matplotlib.axes import Axes
+
+from labkit.report.palette import ACCENT, INK, Look, axes_or_new, ms_axis
+
+
+class Dot(NamedTuple):
+    """A value with its interval.
+
+    Attributes:
+        row: The row it stands in; rows keep the order of their first dots.
+        name: What it is called in the legend, once for all dots of that name.
+        ends_s: Value, lower and upper end of its interval, seconds; the ends may be NaN.
+        look: Colour and marker.
+        filled: Whether the marker is filled.
+        note: Written beside it.
+    """
+
+    row: str
+    name: str
+    ends_s: tuple[float, float, float]
+    look: Look
+    filled: bool = True
+    note: str = ""
+
+
+def dots(
+    shown: Sequence[Dot],
+    x_name: str,
+    *,
+    claimed_s: tuple[float, float] | None = None,
+    claimed: str = "claimed",
+) -> Axes:
+    """Draws dots with lines for their intervals; those of one row lie below each other.
+
+    Args:
+        shown: The dots.
+        x_name: What the x axis is called; milliseconds are added.
+        claimed_s: A published band, seconds; a line where both ends are equal.
+        claimed: What the band is called.
+    """
+    rows = list(dict.fromkeys(dot.row for dot in shown))
+    ax = axes_or_new(None, 8.0, 0.5 * len(rows) + 1.6)
+    for y, row in enumerate(rows):
+        own = [dot for dot in shown if dot.row == row]
+        for k, dot in enumerate(own):
+            at = y + 0.26 * (k - (len(own) - 1) / 2)
+            value, low, high = (1000 * end for end in dot.ends_s)
+            colour = dot.look.colour
+            ax.plot([low, high], [at, at], color=colour, linewidth=1.6, zorder=3)
+            ax.plot([value], [at], dot.look.marker, color=colour, markersize=7.5, zorder=4,
+                    markerfacecolor=colour if dot.filled else "white", label=dot.name)  # fmt: skip
+            ax.annotate(dot.note, (high if high > value else value, at), xytext=(7, 0), va="center",
+                        textcoords="offset points", fontsize=8.5, color=INK)  # fmt: skip
+    if claimed_s is not None:
+        left, right = (1000 * end for end in claimed_s)
+        ax.axvspan(left, right, color=ACCENT, alpha=0.15, linewidth=1.2)
+        ax.annotate(claimed, ((left + right) / 2, 1.0), xycoords=("data", "axes fraction"),
+                    xytext=(0, 3), textcoords="offset points", ha="center", fontsize=8,
+                    color=ACCENT)  # fmt: skip
+    ax.axvline(0, color=INK, linewidth=0.8)
+    ax.set_yticks(range(len(rows)), rows)
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.margins(x=0.15)
+    ax.grid(True, axis="x")
+    ms_axis(ax, x_name)
+    legend = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+    ax.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=4)
+    return ax

@@ -1,0 +1,77 @@
+"""Study 15: when a button hands the turn over, and what letting go early or late costs."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from labkit.engine.tables import Results
+from labkit.evidence import statistics
+from labkit.evidence.claims import Claim
+from labkit.evidence.units import ms_ci, percent_ci
+from labkit.report.charts import Chart, swept
+from labkit.report.sweeps import sweep_lines
+from labkit.report.turn_taking import let_finish, proportions
+from labkit.report.verdicts import latency_claim
+
+RELEASE = "caller.release_after_s"
+EXAMPLE = "closed microphone (example)"
+"""The wiring of LiveKit's example."""
+
+_X_NAME = "button let go after the last sound"
+
+
+def arms(short_timeout_s: float) -> dict[str, str]:
+    """The microphone closed between turns or left open, with and without the floor and patience.
+
+    Args:
+        short_timeout_s: Transcript timeout of the impatient arm, seconds; the SDK takes 2.0.
+    """
+    manual = "push_to_talk@agent.transcript_timeout_s="
+    opened = "agent.closes_microphone=false"
+    no_floor = "endpointing.min_delay_s=0"
+    return {
+        EXAMPLE: f"{manual}2.0",
+        "closed, no floor": f"{manual}2.0,{no_floor}",
+        "open microphone": f"{manual}2.0,{opened}",
+        "open, no floor, short timeout": f"{manual}{short_timeout_s},{opened},{no_floor}",
+    }
+
+
+def handover(turns: pd.DataFrame) -> Chart:
+    """Draws the median time from letting go to the commit against the release time."""
+    y_name = "from letting go to the commit"
+    return swept(turns, RELEASE, "handover_s", "arm", x_name=_X_NAME, y_name=y_name)
+
+
+def last_words(turns: pd.DataFrame) -> Chart:
+    """Draws how many turns lose their last words against the release time."""
+    points = proportions(turns, "arm", RELEASE, "trailing_deletions")
+    ax = sweep_lines(points, RELEASE, "share", "arm", x_name=_X_NAME, share=True,
+                     y_name="turns that lose their last words")  # fmt: skip
+    return Chart(ax, points)
+
+
+def table(turns: pd.DataFrame) -> pd.DataFrame:
+    """What each arm makes of each release time, with 95% CIs, ready to be shown."""
+    rows = []
+    for (arm, at), own in turns.groupby(["arm", RELEASE], sort=False):
+        waited = let_finish(own)
+        rows.append({
+            "arm": arm, "release (ms)": round(1000 * float(str(at))), "turns": len(own),
+            "handover p50 (ms)": ms_ci(statistics.quantile(own, 0.5, "handover_s")),
+            "response p50 (ms)": ms_ci(statistics.quantile(waited, 0.5)),
+            "response p95 (ms)": ms_ci(statistics.quantile(waited, 0.95)),
+            "last words lost": percent_ci(statistics.rate(own, own["trailing_deletions"] > 0)),
+            "right replies": percent_ci(statistics.mean(own, "reply_right")),
+            "unanswered": percent_ci(statistics.rate(own, own["unanswered"])),
+        })  # fmt: skip
+    return pd.DataFrame(rows).set_index(["arm", "release (ms)"])
+
+
+def verdicts(results: Results, claim: Claim) -> pd.DataFrame:
+    """Each arm's handover, over all release times, compared with a claimed band."""
+    rows = [
+        latency_claim(arm.turns, claim, arm=name, column="handover_s")
+        for name, arm in results.arms.items()
+    ]
+    return pd.concat(rows, ignore_index=True)
