@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from labkit.cli import console
+import labkit.cli.console as console
 from labkit.engine.experiment import N_CALLS, Experiment
 from labkit.errors import UsageError
 from labkit.tunnel.spec import N_TURNS, SEED

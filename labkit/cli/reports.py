@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from labkit.cli import console
+import labkit.cli.console as console
 
 
 def notebook(

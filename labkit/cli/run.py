@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from labkit.cli import console
+import labkit.cli.console as console
 from labkit.engine.experiment import N_CALLS
 from labkit.tunnel.spec import N_TURNS, SEED
 

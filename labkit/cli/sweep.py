@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from labkit.cli import console
+import labkit.cli.console as console
 from labkit.engine.experiment import N_CALLS, Experiment, load_points, places
 from labkit.errors import UsageError
 from labkit.settings import parse_assignments

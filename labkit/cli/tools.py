@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from labkit.cli import console
+import labkit.cli.console as console
 
 
 def config(

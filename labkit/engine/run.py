@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from labkit.engine.calls import work_off
 from labkit.engine.experiment import N_CALLS, Arm, Experiment
 from labkit.engine.progress import Progress
-from labkit.engine.workload import Workload, checked_path
+from labkit.engine.sweep import carry_out
+from labkit.engine.workload import Workload
 from labkit.settings import Settings
 from labkit.tunnel.spec import N_TURNS, SEED
 
@@ -63,40 +62,24 @@ def run(
     Raises:
         UsageError, SettingError, AgentFileError, ProfileError: no table was written.
     """
-    from labkit.engine.provenance import provenance
-
-    began = time.perf_counter()
     changes = Settings(settings).as_dict()
-    if out is not None:
-        checked_path(out)
     name = arm or Path(agent.partition(":")[0]).stem
     experiment = Experiment(
         {name: Arm(agent)}, points=[changes], calls=calls, turns=turns, seed=seed, clock=clock,
         first=first,
     )  # fmt: skip
-    work = Workload(experiment)
-    interrupted = work_off(
-        work, workers=workers, scheduler=scheduler, fresh=fresh, tracks=tracks, progress=progress
-    )
-    from labkit.engine.tables import Results
 
-    turn_table, call_table = work.frames()
-    spec = work.points[0].spec
-    results = Results(
-        turn_table,
-        call_table.drop(columns="replay", errors="ignore"),
-        provenance(
-            agent=spec.agent if not spec.agent.endswith(".py") else Path(spec.agent).name,
-            settings=spec.settings,
-            seed=seed,
-            n_calls=len(call_table),
-            n_turns=turns,
-            clock=clock,
-        ),
-        wall_s=time.perf_counter() - began,
-        interrupted=interrupted,
-        n_known=work.n_found,
-    )
-    if out is not None:
-        results.save(out)
-    return results
+    def terms(work: Workload, n_calls: int) -> dict[str, Any]:
+        return {
+            "agent": Path(agent).name if agent.endswith(".py") else work.points[0].spec.agent,
+            "settings": work.points[0].spec.settings,
+            "seed": seed,
+            "n_calls": n_calls,
+            "n_turns": turns,
+            "clock": clock,
+        }
+
+    return carry_out(
+        experiment, terms, out, replay=False, workers=workers, scheduler=scheduler, fresh=fresh,
+        tracks=tracks, progress=progress,
+    )  # fmt: skip

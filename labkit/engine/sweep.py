@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from labkit.engine import store
 from labkit.engine.calls import work_off
@@ -54,29 +54,54 @@ def sweep(
     Raises:
         UsageError, SettingError, AgentFileError, ProfileError: no table was written.
     """
-    from labkit.engine.provenance import provenance
 
+    def terms(work: Workload, n_calls: int) -> dict[str, Any]:
+        return {
+            "arms": {p.arm: p.spec.agent for p in work.points},
+            "points": [{"arm": p.arm, **p.spec.settings} for p in work.points],
+            "settings": dict(experiment.settings),
+            "seed": experiment.seed,
+            "n_calls": experiment.calls,
+            "n_turns": experiment.turns,
+            "clock": experiment.clock,
+        }
+
+    return carry_out(
+        experiment, terms, out, workers=workers, scheduler=scheduler, fresh=fresh, progress=progress
+    )
+
+
+def carry_out(
+    experiment: Experiment,
+    terms: Callable[[Workload, int], Mapping[str, Any]],
+    out: str | Path | None = None,
+    *,
+    replay: bool = True,
+    **how: Any,
+) -> Results:
+    """What a run and a sweep do alike.
+
+    Args:
+        experiment: What to run.
+        terms: The terms of the run for its provenance, from the workload and the number of calls
+            that have ended.
+        out: Where to write the tables.
+        replay: Whether the calls have the column of commands that run them again.
+        **how: For :func:`labkit.engine.calls.work_off`.
+    """
     began = time.perf_counter()
     if out is not None:
         checked_path(out)
     work = Workload(experiment)
-    interrupted = work_off(
-        work, workers=workers, scheduler=scheduler, fresh=fresh, progress=progress
-    )
-    from labkit.engine.tables import Results
+    interrupted = work_off(work, **how)
+    from labkit.engine.provenance import provenance
+    from labkit.engine.tables import Results  # pandas, which has had time to load by now
 
-    terms = {
-        "arms": {p.arm: p.spec.agent for p in work.points},
-        "points": [{"arm": p.arm, **p.spec.settings} for p in work.points],
-        "settings": dict(experiment.settings),
-        "seed": experiment.seed,
-        "n_calls": experiment.calls,
-        "n_turns": experiment.turns,
-        "clock": experiment.clock,
-    }
+    turns, calls = work.frames()
     results = Results(
-        *work.frames(),
-        provenance(**json.loads(json.dumps(terms, default=str))),
+        turns,
+        calls if replay else calls.drop(columns="replay", errors="ignore"),
+        provenance(**json.loads(json.dumps(terms(work, len(calls)), default=str))),
         wall_s=time.perf_counter() - began,
         interrupted=interrupted,
         n_known=work.n_found,

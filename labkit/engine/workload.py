@@ -132,7 +132,7 @@ def replay_command(spec: CallSpec) -> str:
     for name, value in spec.settings.items():
         words += ["--set", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]
     words += ["--turns", str(spec.n_turns), "--seed", str(spec.seed)]
-    words += ["--first", str(spec.call), "--calls", "1"]
+    words += ["--first", str(spec.call), "--calls", "1", "--fresh"]
     if not spec.virtual:
         words += ["--clock", "wall"]
     return shlex.join(words)
