@@ -82,6 +82,8 @@ class Mouth:
     """The latest turn and its first sample: what happens by chance is counted from there, so that
     a turn meets the same noise and the same losses however long the replies before it took."""
     _speech: list[tuple[int, np.ndarray]] = field(default_factory=list)
+    _entered: tuple[int, int] = (-2, 0)
+    """A turn, and where in the background's loop it began."""
     _sent: int = 0
 
     def say(self, clip: Clip, at_s: float, turn: int, audible_s: float = math.inf) -> float:
@@ -107,22 +109,32 @@ class Mouth:
     def emit(self, n_samples: int) -> np.ndarray:
         """The next ``n_samples`` samples, int16."""
         first, last = self._sent, self._sent + n_samples
-        if len(self.background):
-            turn, begun = self.turn
-            luck = uniform(self.scene.seed, "caller.background", self.scene.call, turn)
-            place = first - begun + int(luck * len(self.background))
-            out = self.background.take(np.arange(place, place + n_samples), mode="wrap")
-        else:
-            out = np.zeros(n_samples, dtype=np.int16)
-        for start, pcm in self._speech:
+        out = self._behind(first, n_samples)
+        speech = self._speech
+        for start, pcm in speech:
             a, b = max(start, first), min(start + len(pcm), last)
             if a < b:
                 mixed = out[a - first : b - first].astype(np.int32) + pcm[a - start : b - start]
                 out[a - first : b - first] = np.clip(mixed, -32768, 32767).astype(np.int16)
-        self._speech = [(s, p) for s, p in self._speech if s + len(p) > last]
+        if speech and speech[0][0] + len(speech[0][1]) <= last:
+            self._speech = [(s, p) for s, p in speech if s + len(p) > last]
         self._sent = last
         self.scene.track.pcm += out.tobytes()
         return out
+
+    def _behind(self, first: int, n_samples: int) -> np.ndarray:
+        """A copy of the background behind some samples; it is a loop, entered anew each turn."""
+        length = len(self.background)
+        if not length:
+            return np.zeros(n_samples, dtype=np.int16)
+        turn, begun = self.turn
+        if turn != self._entered[0]:
+            draw = uniform(self.scene.seed, "caller.background", self.scene.call, turn)
+            self._entered = (turn, int(draw * length))
+        place = (first - begun + self._entered[1]) % length
+        if place + n_samples <= length:
+            return self.background[place : place + n_samples].copy()
+        return self.background.take(np.arange(place, place + n_samples), mode="wrap")
 
 
 class Caller:

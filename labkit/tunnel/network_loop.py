@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
+from asyncio import sslproto
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +16,42 @@ from labkit.tunnel.network import Network, is_local
 from labkit.tunnel.transport import TunnelTransport
 
 _RECORD_BYTES = 16 * 1024
-"""The longest TLS record: a read never gives more, and asyncio sets aside what it asks for."""
+"""The longest TLS record, so a read gives all of one."""
+
+
+class _Tls(sslproto.SSLProtocol):
+    """asyncio's, which takes bytes as they are and does not ask for a record that is not there."""
+
+    max_size = _RECORD_BYTES  # what a read sets aside
+    _incoming: ssl.MemoryBIO
+    _sslobj: ssl.SSLObject
+    _state: Any
+    _app_protocol: Any
+    _do_read: Callable[[], None]
+    _call_eof_received: Callable[[], None]
+
+    def take_ciphertext(self, data: bytes) -> None:
+        """Takes what arrived; ``get_buffer`` and ``buffer_updated`` in one."""
+        self._incoming.write(data)
+        if self._state == sslproto.SSLProtocolState.WRAPPED:
+            self._do_read()
+        else:
+            self.buffer_updated(0)
+
+    def _do_read__copied(self) -> None:
+        chunks: list[bytes] = []
+        chunk = b"-"
+        try:
+            while chunk and (not chunks or self._incoming.pending):
+                chunk = self._sslobj.read(_RECORD_BYTES)
+                chunks.append(chunk)
+        except (ssl.SSLWantReadError, ssl.SSLSyscallError):
+            pass
+        if data := b"".join(chunks):
+            self._app_protocol.data_received(data)
+        if not chunk:  # the peer says that it has closed
+            self._call_eof_received()
+            self._start_shutdown()
 
 
 class _Networked(asyncio.SelectorEventLoop):
@@ -102,10 +139,7 @@ class _Networked(asyncio.SelectorEventLoop):
         server: Any = None,
         **timeouts: Any,
     ) -> Any:
-        tls = asyncio.sslproto.SSLProtocol(  # type: ignore[attr-defined]
-            self, protocol, sslcontext, waiter, server_side, server_hostname, **timeouts
-        )
-        tls.max_size = _RECORD_BYTES
+        tls = _Tls(self, protocol, sslcontext, waiter, server_side, server_hostname, **timeouts)
         if self._transport(rawsock, tls, None, extra) is None:
             asyncio.selector_events._SelectorSocketTransport(  # type: ignore[attr-defined]
                 self, rawsock, tls, extra=extra, server=server

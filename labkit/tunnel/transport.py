@@ -49,7 +49,10 @@ class TunnelTransport(asyncio.Transport):
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self._protocol: Any = protocol
-        self._buffered = isinstance(protocol, asyncio.BufferedProtocol)
+        buffered = isinstance(protocol, asyncio.BufferedProtocol)
+        self._take: Any = (
+            getattr(protocol, "take_ciphertext", None) if buffered else self._protocol.data_received
+        )
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         protocol: asyncio.BaseProtocol = self._protocol
@@ -69,12 +72,12 @@ class TunnelTransport(asyncio.Transport):
         if data is None:
             if not self._closing and not self._protocol.eof_received():
                 self.close()
-        elif self._buffered:
+        elif self._take is not None:
+            self._take(data)
+        else:
             asyncio.protocols._feed_data_to_buffered_proto(  # type: ignore[attr-defined]
                 self._protocol, data
             )
-        else:
-            self._protocol.data_received(data)
 
     def is_reading(self) -> bool:
         return not self._paused and not self._closing
