@@ -1,8 +1,8 @@
 """Easy turns go to a small LLM, hard ones to a large one; three places to decide which.
 
 ``llm_node`` is the one that works: it is where the request is made, whether the turn has been
-committed or the reply is prepared ahead. ``on_user_turn_completed`` comes too late for that: with
-preemptive generation, the SDK's default, the reply under way is the previous model's.
+committed or the reply is generated preemptively. ``on_user_turn_completed`` comes too late for
+that: with preemptive generation, the SDK's default, the reply under way is the previous model's.
 """
 
 import json
