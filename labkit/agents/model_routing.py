@@ -1,8 +1,8 @@
 """Easy turns go to a small LLM, hard ones to a large one; three places to decide which.
 
 ``llm_node`` is the one that works: it is where the request is made, whether the turn has been
-committed or the reply is prepared ahead. ``on_user_turn_completed`` comes too late for that: with
-preemptive generation, the SDK's default, the reply under way is the previous model's.
+committed or the reply is generated preemptively. ``on_user_turn_completed`` comes too late for
+that: with preemptive generation, the SDK's default, the reply under way is the previous model's.
 """
 
 import json
@@ -63,23 +63,20 @@ class Router:
         return (await self._classifier.probabilities(text))[HEAVY] < self._threshold
 
 
-async def ask(
+def ask(
     agent: Agent,
     model: llm.LLM,
     chat_ctx: llm.ChatContext,
     tools: list[llm.Tool],
     model_settings: ModelSettings,
-) -> AsyncIterable[llm.ChatChunk]:
-    """What ``Agent.default.llm_node`` does, with a model of one's choice."""
-    options = agent.session.conn_options.llm_conn_options
-    async with model.chat(
+) -> llm.LLMStream:
+    """The request that ``Agent.default.llm_node`` makes, to a model of one's choice."""
+    return model.chat(
         chat_ctx=chat_ctx,
         tools=tools,
         tool_choice=model_settings.tool_choice,
-        conn_options=options,
-    ) as stream:
-        async for chunk in stream:
-            yield chunk
+        conn_options=agent.session.conn_options.llm_conn_options,
+    )
 
 
 class RoutingAgent(Agent):
@@ -119,8 +116,9 @@ class RoutedInNode(RoutingAgent):
     ) -> AsyncIterable[llm.ChatChunk]:
         said = [m.text_content or "" for m in chat_ctx.messages() if m.role == "user"]
         chosen = await self.choose(said[-1]) if said else self.heavy
-        async for chunk in ask(self, chosen, chat_ctx, tools, model_settings):
-            yield chunk
+        async with ask(self, chosen, chat_ctx, tools, model_settings) as stream:
+            async for chunk in stream:
+                yield chunk
 
 
 class RoutedByUpdate(RoutingAgent):

@@ -109,8 +109,9 @@ class LightAgent(Agent):
         logger.info("rule", extra={"turn": {"short": short}})
         chosen = self.light if short else self.session.llm
         assert isinstance(chosen, llm.LLM)
-        async for chunk in ask(self, chosen, chat_ctx, tools, model_settings):
-            yield chunk
+        async with ask(self, chosen, chat_ctx, tools, model_settings) as stream:
+            async for chunk in stream:
+                yield chunk
 
 
 class AsPublished(Agent):

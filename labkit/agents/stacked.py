@@ -104,9 +104,9 @@ class Stacked(Agent):
         easy = self.router is not None and bool(said) and await self.router.is_light(said[-1])
         model = self.light if easy else self.session.llm
         assert isinstance(model, llm.LLM)
-        reply = ask(self, model, chat_ctx, tools, model_settings)
-        async for chunk in opener(reply) if self.opens else reply:
-            yield chunk
+        async with ask(self, model, chat_ctx, tools, model_settings) as stream:
+            async for chunk in opener(stream) if self.opens else stream:
+                yield chunk
 
 
 CHANGES: dict[str, dict[str, Any]] = {

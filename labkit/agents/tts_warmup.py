@@ -4,7 +4,7 @@ Run it with ``python tts_warmup.py dev``. Two ways to set it up:
 
 as_published  The TTS is built in ``prewarm``. This opens no connection: nothing can, before
               there is a job. The session opens one when it starts, wherever its TTS was built.
-done_right    Nothing is built early. A reply that is cut off while it is being synthesized takes
+done_right    Nothing is built early. A reply that is interrupted while it is synthesized takes
               its connection along, so a new one is opened then, while the caller speaks, and not
               when the next reply is waiting for it.
 """
@@ -33,7 +33,7 @@ def prewarm(proc: JobProcess) -> None:
 
 
 def keep_warm(session: AgentSession, tts: cartesia.TTS) -> None:
-    """Opens a connection whenever a reply was cut off; does nothing if there still is one."""
+    """Opens a connection whenever a reply was interrupted; does nothing if there still is one."""
 
     @session.on("conversation_item_added")
     def _(event: ConversationItemAddedEvent) -> None:

@@ -102,9 +102,9 @@ def persona_of(settings: Settings, seed: int, call: int) -> Persona:
     name = settings.text("caller.persona")
     if name != MIXED:
         return PERSONAS[name]
-    luck = uniform(seed, "caller.persona", call) * sum(p.share for p in PERSONAS.values())
+    drawn = uniform(seed, "caller.persona", call) * sum(p.share for p in PERSONAS.values())
     for persona in PERSONAS.values():
-        luck -= persona.share
-        if luck < 0:
+        drawn -= persona.share
+        if drawn < 0:
             return persona
     return persona

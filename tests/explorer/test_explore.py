@@ -309,7 +309,7 @@ SETS: list[dict[str, object]] = [
      "turn_detection": "stt", "llm.provider": "anthropic"},
     {"turn_detector.threshold": 0.2, "prewarm.llm": False, "prewarm.tts": False,
      "aec_warmup_s": 1.0, "endpointing.mode": "dynamic", "stt.model": "nova-3-general",
-     "tts.model": "sonic-2"},
+     "tts.provider": "cartesia", "tts.model": "sonic-2"},
 ]  # fmt: skip
 """Together they set everything an agent can be told."""
 
