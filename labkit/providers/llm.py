@@ -11,6 +11,7 @@ Every request leaves events in the log of the call, with a common ``id``: a ``Re
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -25,7 +26,7 @@ from labkit.providers.conversation import Message
 from labkit.providers.jobs import Job, Wire, call_pieces, last_user, limited
 from labkit.providers.pacing import Bucket, Pace, bursts
 from labkit.providers.prompt_cache import Lookup
-from labkit.providers.server import Emulator
+from labkit.providers.server import Emulator, RequestError
 from labkit.providers.tool_calls import Tool
 from labkit.world.events import Cancelled, Completed, FirstToken, Request, Role
 
@@ -40,6 +41,7 @@ class ChatEmulator(Emulator):
     """
 
     role = Role.LLM
+    stops_with_client = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -48,12 +50,6 @@ class ChatEmulator(Emulator):
         self._connections: WeakKeyDictionary[asyncio.BaseTransport, int] = WeakKeyDictionary()
         self._buckets: dict[tuple[str, ...], Bucket] = {}
         self._models: dict[str, str] = {}
-
-    def app(self) -> web.Application:
-        """A fresh application whose handlers are cancelled when their client goes away."""
-        app = web.Application(client_max_size=64 << 20, handler_args={"handler_cancellation": True})
-        app.add_routes(self.routes())
-        return app
 
     def reset(self) -> None:
         """Forgets rate limits and counters between two calls; pending failures stay."""
@@ -213,13 +209,15 @@ class ChatEmulator(Emulator):
         await response.write_eof()
         return response
 
-    async def play(self, job: Job, write: Callable[[int, int], Awaitable[None]]) -> None:
+    async def play(
+        self, job: Job, write: Callable[[int, int], Awaitable[None]] | None = None
+    ) -> None:
         """Plays an answer on time and logs it.
 
         Args:
             job: What to play.
             write: Called at each burst with the numbers of its first piece and of the piece after
-                its last.
+                its last; an answer that is not streamed goes out when it is complete.
         """
         loop = asyncio.get_running_loop()
         first_s = job.arrived_s + job.wait_s
@@ -229,7 +227,8 @@ class ChatEmulator(Emulator):
                 if i == 0:
                     job.cache.commit(loop.time())
                     self.log(FirstToken(id=job.id, tokens=burst.tokens))
-                await write(job.sent, job.sent + burst.tokens)
+                if write is not None:
+                    await write(job.sent, job.sent + burst.tokens)
                 job.sent += burst.tokens
         except (asyncio.CancelledError, ConnectionError):
             generated = job.output_tokens(job.sent)
@@ -267,6 +266,21 @@ class ChatEmulator(Emulator):
         total += (cache.written - cache.written_1h) * price("cache_write")
         total += cache.written_1h * price("cache_write_1h")
         return (total + (output_tokens + round(thought)) * price("output")) / 1e6
+
+
+async def read_object(request: web.Request, complaint: str) -> dict[str, Any]:
+    """The JSON object in a request's body.
+
+    Raises:
+        RequestError: there is none; the service answers 400 with ``complaint``.
+    """
+    try:
+        body = json.loads(await request.read())
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise RequestError(400, complaint)
+    return body
 
 
 async def _sleep_until(loop: asyncio.AbstractEventLoop, due_s: float) -> None:

@@ -14,8 +14,9 @@ from aiohttp import WSMsgType, web
 
 from labkit.providers.clip_finder import Clip, ClipFinder
 from labkit.providers.hearing import Ear, HeardWord, Hearing
+from labkit.providers.outbox import Outbox
 from labkit.providers.profile import Profile
-from labkit.providers.server import Emulator, Outbox
+from labkit.providers.server import Emulator
 from labkit.world.events import Connected, Disconnected, Role
 from labkit.world.scene import CallerTrack, Scene
 
