@@ -150,7 +150,7 @@ def test_a_cold_socket_is_the_networks_time():
     assert found["residual_s"] == pytest.approx(0, abs=1e-9)
 
 
-def test_speaking_before_the_caller_has_finished_is_a_cut_in():
+def test_speaking_before_the_caller_has_finished_is_premature():
     early = record()
     early.turns[0].stopped_s = 3.5
     found = row(early)

@@ -16,7 +16,7 @@ from aiohttp import web
 from labkit.providers.anthropic.requests import Prompt, parse, scaled
 from labkit.providers.anthropic.responses import content, streamed
 from labkit.providers.block_cache import BlockCache
-from labkit.providers.jobs import Job
+from labkit.providers.generation import Generation
 from labkit.providers.llm import ChatEmulator, read_object
 from labkit.providers.pacing import Bucket
 from labkit.providers.server import RequestError
@@ -64,11 +64,11 @@ class AnthropicEmulator(ChatEmulator):
         super().reset()
         self.cache.reset()
 
-    def finish_reason(self, job: Job) -> str:
+    def finish_reason(self, generation: Generation) -> str:
         """``max_tokens``, ``tool_use`` or ``end_turn``."""
-        if job.cut:
+        if generation.cut:
             return "max_tokens"
-        return "tool_use" if job.answer.tool_calls else "end_turn"
+        return "tool_use" if generation.answer.tool_calls else "end_turn"
 
     # -- errors ---------------------------------------------------------------------------------
 
@@ -157,7 +157,7 @@ class AnthropicEmulator(ChatEmulator):
         uncached = prompt.token_count - cache.read
         headers = self._admit(key, model, uncached, body["max_tokens"], now_s)
         choice = body.get("tool_choice") or {}
-        job = self.job(
+        generation = self.generation(
             model=model,
             messages=prompt.messages,
             tools=prompt.tools,
@@ -171,7 +171,7 @@ class AnthropicEmulator(ChatEmulator):
         )
         stream = bool(body.get("stream"))
         self.log_request(
-            job,
+            generation,
             request,
             prompt.messages,
             tools=tuple(tool.name for tool in prompt.tools),
@@ -180,27 +180,28 @@ class AnthropicEmulator(ChatEmulator):
         )
         headers["request-id"] = self.new_id("req_", "request")
         # The allowance of output tokens is charged at admission and settled with the answer.
-        self.bucket("otpm", key, model).give(body["max_tokens"] - job.output_tokens())
+        self.bucket("otpm", key, model).give(body["max_tokens"] - generation.output_tokens())
         message = {
-            "id": job.id,
+            "id": generation.id,
             "type": "message",
             "role": "assistant",
             "model": body["model"],
             "content": [],
             "stop_reason": None,
             "stop_sequence": None,
-            "usage": self._usage(job, _START_TOKENS),
+            "usage": self._usage(generation, _START_TOKENS),
         }
-        calls = [self.new_id("toolu_", "call") for _ in job.answer.tool_calls]
-        billed, reason = self._billed(job), self.finish_reason(job)
+        calls = [self.new_id("toolu_", "call") for _ in generation.answer.tool_calls]
+        reason = self.finish_reason(generation)
+        billed = generation.output_tokens() + generation.thought_tokens
         if stream:
-            wire = streamed(job, message, calls, reason, billed)
-            return await self.stream(request, job, wire, headers)
-        await self.play(job)
+            wire = streamed(generation, message, calls, reason, billed)
+            return await self.stream(request, generation, wire, headers)
+        await self.play(generation)
         message |= {
-            "content": content(job, calls),
+            "content": content(generation, calls),
             "stop_reason": reason,
-            "usage": self._usage(job, billed),
+            "usage": self._usage(generation, billed),
         }
         return web.json_response(message, headers=headers)
 
@@ -247,14 +248,10 @@ class AnthropicEmulator(ChatEmulator):
 
     # -- answers --------------------------------------------------------------------------------
 
-    def _billed(self, job: Job) -> int:
-        thought = job.thinking_s * float(self.profile.value("models", job.model, "tokens_per_s"))
-        return job.output_tokens() + round(thought)
-
-    def _usage(self, job: Job, output_tokens: int) -> dict[str, Any]:
-        cache = job.cache
+    def _usage(self, generation: Generation, output_tokens: int) -> dict[str, Any]:
+        cache = generation.cache
         return {
-            "input_tokens": job.prompt_tokens - cache.read - cache.written,
+            "input_tokens": generation.prompt_tokens - cache.read - cache.written,
             "cache_creation_input_tokens": cache.written,
             "cache_read_input_tokens": cache.read,
             "cache_creation": {

@@ -13,8 +13,8 @@ from labkit.providers.contexts import Context, ContextSocket
 from labkit.providers.outbox import encode
 from labkit.providers.server import RequestError
 from labkit.providers.tts import Speech, TTSEmulator
-from labkit.providers.voice import TimedWord
 from labkit.world.events import Refused
+from labkit.world.speech import Word
 
 
 class CartesiaContext(Context):
@@ -37,7 +37,7 @@ class CartesiaContext(Context):
         data = base64.b64encode(audio).decode()
         await self._send("chunk", data=data, step_time=round(step_s * 1000, 3))
 
-    async def send_words(self, words: tuple[TimedWord, ...]) -> None:
+    async def send_words(self, words: tuple[Word, ...]) -> None:
         stamps = {
             "words": [w.text for w in words],
             "start": [w.start_s for w in words],

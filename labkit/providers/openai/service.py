@@ -15,7 +15,7 @@ from aiohttp import web
 
 from labkit.providers.block_cache import BreakpointCache, BreakpointRules
 from labkit.providers.embeddings import Embedder, encoded
-from labkit.providers.jobs import Job
+from labkit.providers.generation import Generation
 from labkit.providers.llm import ChatEmulator, read_object
 from labkit.providers.openai.requests import KEEPS_S, Prompt, check, parse
 from labkit.providers.openai.responses import streamed, usage_of, whole
@@ -59,11 +59,11 @@ class OpenAIEmulator(ChatEmulator):
         self.prefixes.reset()
         self.breakpoints.reset()
 
-    def finish_reason(self, job: Job) -> str:
+    def finish_reason(self, generation: Generation) -> str:
         """``length``, ``tool_calls`` or ``stop``."""
-        if job.cut:
+        if generation.cut:
             return "length"
-        return "tool_calls" if job.answer.tool_calls else "stop"
+        return "tool_calls" if generation.answer.tool_calls else "stop"
 
     # -- errors ---------------------------------------------------------------------------------
 
@@ -135,7 +135,7 @@ class OpenAIEmulator(ChatEmulator):
         cache = self._cached(key, model, body, prompt)
         tier = self._tier(model, body)
         fast = tier in ("priority", "fast")
-        job = self.job(
+        generation = self.generation(
             model=model,
             messages=prompt.messages,
             tools=prompt.tools,
@@ -150,32 +150,33 @@ class OpenAIEmulator(ChatEmulator):
         )
         stream = bool(body.get("stream"))
         self.log_request(
-            job,
+            generation,
             request,
             prompt.messages,
             tools=tuple(tool.name for tool in prompt.tools),
             stream=stream,
             service_tier=tier,
         )
-        headers["openai-processing-ms"] = str(round(job.wait_s * 1000))
+        headers["openai-processing-ms"] = str(round(generation.wait_s * 1000))
         headers["x-request-id"] = self.new_id("req_", "request")
         chunk = {
-            "id": job.id,
+            "id": generation.id,
             "object": "chat.completion.chunk" if stream else "chat.completion",
             "created": int(time.time()),
             "model": self.figure(model, "snapshot", body["model"]),
             "service_tier": tier,
             "system_fingerprint": "fp_emulated",
         }
-        calls = [self.new_id("call_", "call") for _ in job.answer.tool_calls]
-        thought = job.thinking_s * float(self.figure(model, "tokens_per_s"))
-        usage = usage_of(job, round(thought))
+        calls = [self.new_id("call_", "call") for _ in generation.answer.tool_calls]
+        usage, reason = usage_of(generation), self.finish_reason(generation)
         if stream:
             with_usage = bool((body.get("stream_options") or {}).get("include_usage"))
-            wire = streamed(job, chunk, calls, self.finish_reason(job), usage, with_usage)
-            return await self.stream(request, job, wire, headers)
-        await self.play(job)
-        whole_body = whole(job, chunk, calls, self.finish_reason(job), usage)
+            wire = streamed(
+                generation, chunk, calls, self.finish_reason(generation), usage, with_usage
+            )
+            return await self.stream(request, generation, wire, headers)
+        await self.play(generation)
+        whole_body = whole(generation, chunk, calls, reason, usage)
         return web.json_response(whole_body, headers=headers)
 
     def _tier(self, model: str, body: dict[str, Any]) -> str:
