@@ -27,7 +27,6 @@ class Slots:
 
     def __init__(self) -> None:
         self._open: Counter[str] = Counter()
-        self._epoch = 0
 
     def take(self, key: str, limit: int) -> Callable[[], None] | None:
         """Takes one slot.
@@ -40,15 +39,15 @@ class Slots:
             A function that gives the slot back (calling it twice is harmless), or ``None`` if all
             are taken.
         """
-        if self._open[key] >= limit:
+        taken = self._open
+        if taken[key] >= limit:
             return None
-        self._open[key] += 1
-        epoch, held = self._epoch, True
+        taken[key] += 1
+        held = True
 
         def release() -> None:
             nonlocal held
-            if held and epoch == self._epoch:
-                self._open[key] -= 1
+            taken[key] -= held
             held = False
 
         return release
@@ -59,8 +58,7 @@ class Slots:
 
     def reset(self) -> None:
         """Forgets everything; slots taken before are no longer counted when given back."""
-        self._open.clear()
-        self._epoch += 1
+        self._open = Counter()
 
 
 class RequestError(Exception):

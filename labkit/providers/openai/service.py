@@ -171,9 +171,7 @@ class OpenAIEmulator(ChatEmulator):
         usage, reason = usage_of(generation), self.finish_reason(generation)
         if stream:
             with_usage = bool((body.get("stream_options") or {}).get("include_usage"))
-            wire = streamed(
-                generation, chunk, calls, self.finish_reason(generation), usage, with_usage
-            )
+            wire = streamed(generation, chunk, calls, reason, usage, with_usage)
             return await self.stream(request, generation, wire, headers)
         await self.play(generation)
         whole_body = whole(generation, chunk, calls, reason, usage)
