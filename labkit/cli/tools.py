@@ -27,11 +27,11 @@ def config(
         console.print_json([s.row() for s in chosen])
         return
     table = Table(show_lines=False)
-    for column in ("setting", "default", "unit", "allowed", "meaning", "source"):
+    for column in ("setting", "default", "allowed", "meaning", "source"):
         table.add_column(column, overflow="fold")
     for s in chosen:
         default = "agent's" if s.default is None else str(s.default)
-        table.add_row(s.name, default, s.unit, s.allowed, s.help, s.source)
+        table.add_row(s.name, default, s.allowed, s.help, s.source)
     console.out.print(table)
     for family, meaning in FAMILIES.items():
         console.out.print(f"{family}: {meaning}", highlight=False, markup=False)

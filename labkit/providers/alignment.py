@@ -109,7 +109,7 @@ class Alignment:
             return True
         if self._find is not None:
             return self._elsewhere(pcm, begin_s)
-        # Room tone may repeat, so the latest place is the likeliest.
+        # Background noise may repeat, so the latest place is the likeliest.
         at = track.rfind(pcm, max(0, len(track) - int(_LOOK_BACK_S * _BYTES_PER_S)))
         if at < 0:
             at = track.rfind(pcm, pos or 0)
@@ -200,12 +200,3 @@ def power(track: CallerTrack, first: int, last: int) -> float:
     samples = np.frombuffer(bytes(track.pcm[max(first, 0) * 2 : last * 2]), np.int16)
     values = samples.astype(np.float32)
     return float(values @ values) / len(values) if len(values) else 0.0
-
-
-def resample(pcm: bytes, rate_hz: int) -> bytes:
-    """Samples at another rate as 16 kHz ones."""
-    samples = np.frombuffer(pcm, np.int16)
-    count = round(len(samples) * SAMPLE_RATE_HZ / rate_hz)
-    places = np.arange(count) * (rate_hz / SAMPLE_RATE_HZ)
-    values = np.interp(places, np.arange(len(samples)), samples)
-    return np.asarray(values, np.int16).tobytes()

@@ -7,7 +7,7 @@ partial transcript gets an answer to the fragment, a stripped history loses the 
 repeats part of them. Nothing here knows what the caller *truly* said.
 
 Requests that are no conversation are recognised too: an instruction to speak (a trailing system
-message, or no user message), and a judge's or guardrail's prompt that demands a verdict.
+message, or no user message), and a judge's or guardrail's prompt that demands a ruling.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from labkit.providers import tokens
 from labkit.providers.conversation import Answer, Message
 from labkit.providers.instructions import follow, is_instruction, order
 from labkit.providers.matching import Match, PhraseIndex
+from labkit.providers.rulings import ruling
 from labkit.providers.tool_calls import Tool, ToolCall, guessed_call, scripted_call
-from labkit.providers.verdicts import verdict
 from labkit.providers.wording import canonical, contains
 from labkit.world.dialogue import load_dialogues
 from labkit.world.turn import Dialogue, Turn
@@ -90,9 +90,9 @@ def answer(
     results = [m for m in talk[last + 1 :] if m.role == "tool"]
     offered = () if tool_choice == "none" else tuple(tools)
     if not homes and not tools:
-        ruling = verdict(system, text, json_wanted=json_wanted)
-        if ruling is not None:
-            return Answer(ruling, kind="verdict")
+        ruled = ruling(system, text, json_wanted=json_wanted)
+        if ruled is not None:
+            return Answer(ruled, kind="ruling")
     if not canonical(text) and not results:
         return Answer("Sorry, I didn't catch that. Could you say it again?", kind="empty")
     match, text = _match(index, homes, talk, last)

@@ -6,34 +6,13 @@ A client that plays a clip of the corpus bit for bit is understood; any other so
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
-
-import numpy as np
-import numpy.typing as npt
+from collections.abc import Callable, Iterable
 
 from labkit.world.scene import SAMPLE_RATE_HZ, CallerTrack, SpokenWord
+from labkit.world.speech import Clip
 
 _NEEDLE = 320  # bytes: 10 ms are enough to tell clips apart
 _GAP = bytes(2 * SAMPLE_RATE_HZ)  # around every clip on a track
-
-
-class _Word(Protocol):
-    @property
-    def text(self) -> str: ...
-    @property
-    def start_s(self) -> float: ...
-    @property
-    def end_s(self) -> float: ...
-
-
-class Clip(Protocol):
-    """A recording at 16 kHz with its words."""
-
-    @property
-    def pcm(self) -> npt.NDArray[np.int16]: ...
-    @property
-    def words(self) -> Sequence[_Word]: ...
 
 
 class ClipFinder:

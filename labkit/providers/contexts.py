@@ -14,7 +14,6 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 from labkit.providers.tts import Speech, TTSEmulator
-from labkit.providers.voice import TimedWord
 from labkit.world.events import (
     AudioCut,
     AudioDone,
@@ -23,6 +22,7 @@ from labkit.world.events import (
     Disconnected,
     FirstAudio,
 )
+from labkit.world.speech import Word
 
 _SENTENCE_END = (".", "?", "!")
 _FLUSH = "\0flush"
@@ -75,7 +75,7 @@ class Context:
         """Sends a chunk that took ``step_s`` seconds to make."""
         raise NotImplementedError
 
-    async def send_words(self, words: tuple[TimedWord, ...]) -> None:
+    async def send_words(self, words: tuple[Word, ...]) -> None:
         """Sends the times of a piece's words, after the piece's first chunk."""
 
     async def send_flushed(self, nth: int) -> None:

@@ -30,7 +30,7 @@ class Answer:
         text: Spoken words; empty if tools are called.
         tool_calls: Functions called.
         kind: Why: ``reply``, ``near_miss``, ``tool_call``, ``after_tool``, ``without``,
-            ``partial``, ``fallback``, ``instructed``, ``verdict`` or ``empty``.
+            ``partial``, ``fallback``, ``instructed``, ``ruling`` or ``empty``.
         dialogue: Name of the recognised dialogue, if any.
         turn: Id of the recognised turn, if any.
     """

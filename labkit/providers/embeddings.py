@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from labkit.providers import tokens
 from labkit.providers.llm import ChatEmulator
+from labkit.providers.server import RequestError
 from labkit.randomness import stream
 from labkit.world.events import Embedded, Role
 
@@ -59,8 +60,7 @@ async def encoded(
     model = emulator.known_model(asked)
     if model is None or "dimensions" not in emulator.profile.table["models"][model]:
         text = f"The model `{asked}` does not exist or you do not have access to it."
-        error = {"message": text, "type": "invalid_request_error", "param": None}
-        return web.json_response({"error": {**error, "code": "model_not_found"}}, status=404)
+        raise RequestError(404, text, "model_not_found")
     given = body.get("input", "")
     texts = [given] if isinstance(given, str) else [str(text) for text in given]
     full = int(emulator.figure(model, "dimensions"))

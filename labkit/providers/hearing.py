@@ -13,8 +13,11 @@ import math
 from bisect import bisect_right
 from dataclasses import dataclass
 
-from labkit.providers.alignment import Alignment, Find, Span, power, resample
+import numpy as np
+
+from labkit.providers.alignment import Alignment, Find, Span, power
 from labkit.providers.profile import Profile
+from labkit.providers.voice import resample
 from labkit.randomness import uniform
 from labkit.world.scene import SAMPLE_RATE_HZ, CallerTrack, SpokenWord
 
@@ -35,7 +38,7 @@ class HeardWord:
 
 
 @dataclass(frozen=True)
-class Ear:
+class Acuity:
     """How well an STT hears; all figures come from the provider's profile.
 
     Attributes:
@@ -53,8 +56,8 @@ class Ear:
     lost_share: float = 0.5
 
     @classmethod
-    def from_profile(cls, profile: Profile) -> Ear:
-        """The ear of a provider's profile, table ``hearing``."""
+    def from_profile(cls, profile: Profile) -> Acuity:
+        """That of a provider's profile, table ``hearing``."""
         return cls(**{name: profile.value("hearing", name) for name in cls.__dataclass_fields__})
 
     def error_prob(self, snr_db: float) -> float:
@@ -89,7 +92,7 @@ class Hearing:
         self,
         track: CallerTrack,
         sample_rate_hz: int,
-        ear: Ear,
+        acuity: Acuity,
         *,
         seed: int = 0,
         key: tuple[int | str, ...] = (),
@@ -101,8 +104,8 @@ class Hearing:
         Args:
             track: What the caller says.
             sample_rate_hz: Rate of the audio that will be fed, Hz.
-            ear: How well it hears.
-            seed: Base seed of the luck with noisy words.
+            acuity: How well it hears.
+            seed: Base seed of the random draws for noisy words.
             key: Names this call within the seed's streams.
             gap_s: Silence that separates two stretches of speech, seconds.
             find: For a track that nobody else fills: looks up a chunk (16 kHz), puts what it is
@@ -110,7 +113,7 @@ class Hearing:
         """
         self._track = track
         self._rate = sample_rate_hz
-        self._ear = ear
+        self._acuity = acuity
         self._seed, self._key = seed, key
         self._gap_s = gap_s
         self._alignment = Alignment(track, find)
@@ -129,7 +132,8 @@ class Hearing:
         begin_s = self.received_s
         self.received_s = begin_s + len(pcm) / 2 / self._rate
         if self._rate != SAMPLE_RATE_HZ:
-            pcm = resample(pcm, self._rate)
+            samples = np.frombuffer(pcm, np.int16)
+            pcm = resample(samples, self._rate, SAMPLE_RATE_HZ).tobytes()
         for span in self._alignment.place(pcm, begin_s):
             self._count(span)
         if self._open:
@@ -173,7 +177,7 @@ class Hearing:
             word, part = self._track.words[i], self._parts[i]
             if word.end_s > now_s and not everything:
                 still.append(i)
-            elif part.heard_s >= self._ear.min_heard * (word.end_s - word.start_s) - 1e-6:
+            elif part.heard_s >= self._acuity.min_heard * (word.end_s - word.start_s) - 1e-6:
                 self._report(i, word, part)
             elif word.end_s > now_s - 30.0 and not everything:
                 still.append(i)  # the rest may still come
@@ -182,13 +186,13 @@ class Hearing:
     def _report(self, i: int, word: SpokenWord, part: _Part) -> None:
         text = word.said or word.text
         snr_db = self._snr_db(i, word)
-        prob = self._ear.error_prob(snr_db)
+        prob = self._acuity.error_prob(snr_db)
         first = i
         while first and self._track.words[first - 1].turn == word.turn:
             first -= 1
         name = (*self._key, word.turn, i - first)
         u = uniform(self._seed, "hearing.word", *name)
-        if u < prob * self._ear.lost_share:
+        if u < prob * self._acuity.lost_share:
             return
         if u < prob:
             pick = uniform(self._seed, "hearing.misheard", *name)

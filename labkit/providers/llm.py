@@ -11,6 +11,7 @@ Every request leaves events in the log of the call, with a common ``id``: a ``Re
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -22,10 +23,10 @@ from aiohttp import web
 from labkit.providers import tokens
 from labkit.providers.answers import answer, warm_up
 from labkit.providers.conversation import Message
-from labkit.providers.jobs import Job, Wire, call_pieces, last_user, limited
-from labkit.providers.pacing import Bucket, Pace, bursts
+from labkit.providers.generation import Generation, Wire, call_pieces, last_user, limited
+from labkit.providers.pacing import Bucket, TokenPace, bursts
 from labkit.providers.prompt_cache import Lookup
-from labkit.providers.server import Emulator
+from labkit.providers.server import Emulator, RequestError
 from labkit.providers.tool_calls import Tool
 from labkit.world.events import Cancelled, Completed, FirstToken, Request, Role
 
@@ -40,6 +41,7 @@ class ChatEmulator(Emulator):
     """
 
     role = Role.LLM
+    stops_with_client = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -48,12 +50,6 @@ class ChatEmulator(Emulator):
         self._connections: WeakKeyDictionary[asyncio.BaseTransport, int] = WeakKeyDictionary()
         self._buckets: dict[tuple[str, ...], Bucket] = {}
         self._models: dict[str, str] = {}
-
-    def app(self) -> web.Application:
-        """A fresh application whose handlers are cancelled when their client goes away."""
-        app = web.Application(client_max_size=64 << 20, handler_args={"handler_cancellation": True})
-        app.add_routes(self.routes())
-        return app
 
     def reset(self) -> None:
         """Forgets rate limits and counters between two calls; pending failures stay."""
@@ -93,7 +89,7 @@ class ChatEmulator(Emulator):
         self._connections[request.transport] = nth
         return nth
 
-    def job(
+    def generation(
         self,
         *,
         model: str,
@@ -108,7 +104,7 @@ class ChatEmulator(Emulator):
         tokens_per_piece: float = 1.0,
         min_tokens_per_s: float = 0.0,
         think: bool = False,
-    ) -> Job:
+    ) -> Generation:
         """Decides what one request gets, and when.
 
         The draws are named by the turn, the number of tool results since the caller spoke and how
@@ -142,7 +138,7 @@ class ChatEmulator(Emulator):
             scene.turn,
             *key,
         )
-        return Job(
+        return Generation(
             id=self.new_id(id_prefix),
             model=model,
             prompt_tokens=prompt_tokens,
@@ -154,13 +150,13 @@ class ChatEmulator(Emulator):
             arrived_s=arrived_s,
             wait_s=wait_s + thinking_s,
             bursts=plan,
-            thinking_s=thinking_s,
+            thought_tokens=round(thinking_s * float(self.figure(model, "tokens_per_s"))),
         )
 
-    def _pace(self, model: str, tokens_per_piece: float, min_tokens_per_s: float) -> Pace:
+    def _pace(self, model: str, tokens_per_piece: float, min_tokens_per_s: float) -> TokenPace:
         value = self.profile.value
         per_s = max(float(value("models", model, "tokens_per_s")), min_tokens_per_s)
-        return Pace(
+        return TokenPace(
             tokens_per_s=per_s / tokens_per_piece,
             spread=float(value("pace", "spread")),
             burst_tokens=int(value("pace", "burst_tokens")),
@@ -168,27 +164,27 @@ class ChatEmulator(Emulator):
         )
 
     def log_request(
-        self, job: Job, request: web.Request, messages: Sequence[Message], **data: Any
+        self, generation: Generation, request: web.Request, messages: Sequence[Message], **data: Any
     ) -> None:
         """Logs that a request was admitted; ``data`` are further fields of the event."""
         self.log(
             Request(
-                id=job.id,
-                model=job.model,
-                prompt_tokens=job.prompt_tokens,
-                cached_tokens=job.cache.read,
-                written_tokens=job.cache.written,
+                id=generation.id,
+                model=generation.model,
+                prompt_tokens=generation.prompt_tokens,
+                cached_tokens=generation.cache.read,
+                written_tokens=generation.cache.written,
                 last_user=last_user(messages)[0],
                 connection_requests=self.nth_on_connection(request),
-                kind=job.answer.kind,
-                dialogue=job.answer.dialogue,
-                matched=job.answer.turn,
+                kind=generation.answer.kind,
+                dialogue=generation.answer.dialogue,
+                matched=generation.answer.turn,
                 **data,
             )
         )
 
     async def stream(
-        self, request: web.Request, job: Job, wire: Wire, headers: Mapping[str, str]
+        self, request: web.Request, generation: Generation, wire: Wire, headers: Mapping[str, str]
     ) -> web.StreamResponse:
         """Sends an answer as server-sent events, each burst in one write."""
         response = web.StreamResponse(
@@ -207,66 +203,85 @@ class ChatEmulator(Emulator):
                 await response.write(body)
 
         try:
-            await self.play(job, write)
+            await self.play(generation, write)
         except ConnectionError:
             return response  # the client is gone; the log says so
         await response.write_eof()
         return response
 
-    async def play(self, job: Job, write: Callable[[int, int], Awaitable[None]]) -> None:
+    async def play(
+        self, generation: Generation, write: Callable[[int, int], Awaitable[None]] | None = None
+    ) -> None:
         """Plays an answer on time and logs it.
 
         Args:
-            job: What to play.
+            generation: What to play.
             write: Called at each burst with the numbers of its first piece and of the piece after
-                its last.
+                its last; an answer that is not streamed goes out when it is complete.
         """
         loop = asyncio.get_running_loop()
-        first_s = job.arrived_s + job.wait_s
+        first_s = generation.arrived_s + generation.wait_s
         try:
-            for i, burst in enumerate(job.bursts):
+            for i, burst in enumerate(generation.bursts):
                 await _sleep_until(loop, first_s + burst.after_s)
                 if i == 0:
-                    job.cache.commit(loop.time())
-                    self.log(FirstToken(id=job.id, tokens=burst.tokens))
-                await write(job.sent, job.sent + burst.tokens)
-                job.sent += burst.tokens
+                    generation.cache.commit(loop.time())
+                    self.log(FirstToken(id=generation.id, tokens=burst.tokens))
+                if write is not None:
+                    await write(generation.sent, generation.sent + burst.tokens)
+                generation.sent += burst.tokens
         except (asyncio.CancelledError, ConnectionError):
-            generated = job.output_tokens(job.sent)
-            usd = self.usd(job, generated)
-            self.log(Cancelled(id=job.id, output_tokens=generated, usd=usd))
+            generated = generation.output_tokens(generation.sent)
+            usd = self.usd(generation, generated)
+            self.log(Cancelled(id=generation.id, output_tokens=generated, usd=usd))
             raise
-        calls = [{"name": c.name, "arguments": dict(c.arguments)} for c in job.answer.tool_calls]
+        calls = [
+            {"name": c.name, "arguments": dict(c.arguments)} for c in generation.answer.tool_calls
+        ]
         self.log(
             Completed(
-                id=job.id,
-                output_tokens=job.output_tokens(),
-                finish_reason=self.finish_reason(job),
-                text="" if calls else "".join(job.pieces[0]),
+                id=generation.id,
+                output_tokens=generation.output_tokens(),
+                finish_reason=self.finish_reason(generation),
+                text="" if calls else "".join(generation.pieces[0]),
                 tool_calls=tuple(calls),
-                usd=self.usd(job, job.output_tokens()),
+                usd=self.usd(generation, generation.output_tokens()),
             )
         )
 
-    def finish_reason(self, job: Job) -> str:
+    def finish_reason(self, generation: Generation) -> str:
         """Why the answer ends, in the provider's words."""
         raise NotImplementedError
 
-    def usd(self, job: Job, output_tokens: int) -> float:
+    def usd(self, generation: Generation, output_tokens: int) -> float:
         """What the provider charges for a request that produced ``output_tokens`` so far."""
 
         def price(name: str) -> float:
-            prices = self.profile.table["models"][job.model]["price"]
+            prices = self.profile.table["models"][generation.model]["price"]
             other = "input" if name not in prices else name
-            return float(self.profile.value("models", job.model, "price", other))
+            return float(self.profile.value("models", generation.model, "price", other))
 
-        cache = job.cache
-        plain = max(job.prompt_tokens - cache.read - cache.written, 0)
-        thought = job.thinking_s * float(self.profile.value("models", job.model, "tokens_per_s"))
+        cache = generation.cache
+        plain = max(generation.prompt_tokens - cache.read - cache.written, 0)
         total = plain * price("input") + cache.read * price("cached")
         total += (cache.written - cache.written_1h) * price("cache_write")
         total += cache.written_1h * price("cache_write_1h")
-        return (total + (output_tokens + round(thought)) * price("output")) / 1e6
+        return (total + (output_tokens + generation.thought_tokens) * price("output")) / 1e6
+
+
+async def read_object(request: web.Request, complaint: str) -> dict[str, Any]:
+    """The JSON object in a request's body.
+
+    Raises:
+        RequestError: there is none; the service answers 400 with ``complaint``.
+    """
+    try:
+        body = json.loads(await request.read())
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise RequestError(400, complaint)
+    return body
 
 
 async def _sleep_until(loop: asyncio.AbstractEventLoop, due_s: float) -> None:

@@ -19,7 +19,7 @@ from labkit.world.turn import Dialogue, NearMiss, Turn, normalise
 MATCH_FROM = 0.6
 """Similarity from which a text counts as said."""
 _NEARLY_ALL = 0.12
-"""A prefix that lacks at most this share of the words' weight counts as the whole."""
+"""A prefix that lacks at most this proportion of the words' weight counts as the whole."""
 
 
 @dataclass(frozen=True, eq=False)

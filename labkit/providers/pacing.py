@@ -12,7 +12,7 @@ _CHUNK = 32
 
 
 @dataclass(frozen=True)
-class Pace:
+class TokenPace:
     """How fast a model writes.
 
     Attributes:
@@ -36,7 +36,7 @@ class Burst:
     tokens: int
 
 
-def bursts(pace: Pace, tokens: int, seed: int, purpose: str, *key: int | str) -> list[Burst]:
+def bursts(pace: TokenPace, tokens: int, seed: int, purpose: str, *key: int | str) -> list[Burst]:
     """Cuts an answer into bursts: the first token alone, the others as they are generated.
 
     The draws come in blocks of fixed size, so a longer answer starts exactly like a shorter one.

@@ -1,4 +1,4 @@
-"""What every emulated provider shares: keys, limits, random draws, the log, and sending on time.
+"""What every emulated provider shares: keys, limits, random draws, refusals, and the log.
 
 An emulator is an ordinary :class:`aiohttp.web.Application`. It knows the time only from its event
 loop, so the same code serves on a virtual and on a wall clock, and it draws every delay from a
@@ -10,16 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import json
 import uuid
-from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import ClassVar
 
 from aiohttp import web
 
 from labkit.providers.profile import Profile
-from labkit.world.events import Event, Role
+from labkit.world.events import Event, Refused, Role
 from labkit.world.scene import Scene
 
 
@@ -28,7 +27,6 @@ class Slots:
 
     def __init__(self) -> None:
         self._open: Counter[str] = Counter()
-        self._epoch = 0
 
     def take(self, key: str, limit: int) -> Callable[[], None] | None:
         """Takes one slot.
@@ -41,15 +39,15 @@ class Slots:
             A function that gives the slot back (calling it twice is harmless), or ``None`` if all
             are taken.
         """
-        if self._open[key] >= limit:
+        taken = self._open
+        if taken[key] >= limit:
             return None
-        self._open[key] += 1
-        epoch, held = self._epoch, True
+        taken[key] += 1
+        held = True
 
         def release() -> None:
             nonlocal held
-            if held and epoch == self._epoch:
-                self._open[key] -= 1
+            taken[key] -= held
             held = False
 
         return release
@@ -60,8 +58,32 @@ class Slots:
 
     def reset(self) -> None:
         """Forgets everything; slots taken before are no longer counted when given back."""
-        self._open.clear()
-        self._epoch += 1
+        self._open = Counter()
+
+
+class RequestError(Exception):
+    """A request that a service answers with an error.
+
+    Attributes:
+        status: HTTP status.
+        message: What the service says.
+        code: The service's name for it.
+        fields: What else the service's form of an error holds.
+        headers: Headers of the answer.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        code: str | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **fields: str | None,
+    ) -> None:
+        super().__init__(message)
+        self.status, self.message, self.code, self.fields = status, message, code, fields
+        self.headers = dict(headers or {})
 
 
 class Emulator:
@@ -72,12 +94,14 @@ class Emulator:
         host: The true service's host name: ``"api.deepgram.com"``.
         role: What it does for an agent.
         base_path: What its clients put between the host and the paths of their own.
+        stops_with_client: Whether a request is dropped when its client goes away.
     """
 
     name: ClassVar[str]
     host: ClassVar[str]
     role: ClassVar[Role]
     base_path: ClassVar[str] = ""
+    stops_with_client: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -101,9 +125,27 @@ class Emulator:
 
     def app(self) -> web.Application:
         """A fresh web application with this provider's routes."""
-        app = web.Application(client_max_size=64 << 20)
+        app = web.Application(
+            client_max_size=64 << 20,
+            middlewares=[self._refusing],
+            handler_args={"handler_cancellation": self.stops_with_client},
+        )
         app.add_routes(self.routes())
         return app
+
+    @web.middleware
+    async def _refusing(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except RequestError as error:
+            self.log(Refused(status=error.status, code=error.code, message=error.message))
+            return self.refusal(request, error)
+
+    def refusal(self, request: web.Request, error: RequestError) -> web.Response:
+        """An error in the service's form; handlers raise it."""
+        raise NotImplementedError
 
     def routes(self) -> list[web.RouteDef]:
         """The routes of this provider."""
@@ -191,10 +233,6 @@ class Emulator:
         self.logger()(event)
 
 
-encode = json.JSONEncoder(separators=(",", ":")).encode
-"""JSON as the services write it, without blanks."""
-
-
 def websocket(max_msg_size: int = 4 << 20) -> web.WebSocketResponse:
     """A server-side WebSocket without compression and without pings.
 
@@ -202,70 +240,6 @@ def websocket(max_msg_size: int = 4 << 20) -> web.WebSocketResponse:
     none.
     """
     return web.WebSocketResponse(compress=False, heartbeat=None, max_msg_size=max_msg_size)
-
-
-class Outbox:
-    """Sends messages on one WebSocket at their due times, in the order they were posted."""
-
-    def __init__(self, ws: web.WebSocketResponse) -> None:
-        self._ws = ws
-        self._loop = asyncio.get_running_loop()
-        self._pending: deque[tuple[float, str, Callable[[], None] | None]] = deque()
-        self._wake: asyncio.Future[None] | None = None
-        self._drained: asyncio.Future[None] | None = None
-        self._last_due_s = 0.0
-        self._task = self._loop.create_task(self._run())
-
-    def post(self, due_s: float, text: str, sent: Callable[[], None] | None = None) -> float:
-        """Sends ``text`` at the loop time ``due_s``, or right after what was posted before it.
-
-        Args:
-            due_s: Loop time, seconds; the past means now.
-            text: The message.
-            sent: Called once the message has been written.
-
-        Returns:
-            The loop time at which it will be sent, seconds.
-        """
-        self._last_due_s = max(self._last_due_s, due_s, self._loop.time())
-        self._pending.append((self._last_due_s, text, sent))
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
-        return self._last_due_s
-
-    async def _run(self) -> None:
-        while True:
-            if not self._pending:
-                if self._drained is not None and not self._drained.done():
-                    self._drained.set_result(None)
-                self._wake = self._loop.create_future()
-                await self._wake
-                self._wake = None
-            due_s, text, sent = self._pending[0]
-            wait_s = due_s - self._loop.time()
-            if wait_s > 0:
-                await asyncio.sleep(wait_s)
-            if self._ws.closed:
-                return
-            try:
-                await self._ws.send_str(text)
-            except ConnectionError:  # the client is gone; its reader ends the connection
-                return
-            self._pending.popleft()
-            if sent is not None:
-                sent()
-
-    async def drain(self) -> None:
-        """Waits until everything posted so far has been sent or the socket is gone."""
-        if self._pending and not self._task.done():
-            done = self._loop.create_future()
-            self._drained = done
-            await asyncio.wait((done, self._task), return_when=asyncio.FIRST_COMPLETED)
-
-    async def stop(self) -> None:
-        """Drops what has not been sent and ends the sender."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager

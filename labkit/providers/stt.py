@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterable
 
 from aiohttp import WSMsgType, web
 
-from labkit.providers.clip_finder import Clip, ClipFinder
-from labkit.providers.hearing import Ear, HeardWord, Hearing
+from labkit.providers.clip_finder import ClipFinder
+from labkit.providers.hearing import Acuity, HeardWord, Hearing
+from labkit.providers.outbox import Outbox
 from labkit.providers.profile import Profile
-from labkit.providers.server import Emulator, Outbox
+from labkit.providers.server import Emulator
 from labkit.world.events import Connected, Disconnected, Role
 from labkit.world.scene import CallerTrack, Scene
+from labkit.world.speech import Clip
 
 _FRAME = 1600  # bytes per step when a whole recording is fed at once
 
@@ -25,7 +27,7 @@ _FRAME = 1600  # bytes per step when a whole recording is fed at once
 class STTEmulator(Emulator):
     """Base of the emulated STT.
 
-    The profile holds the figures of :class:`~labkit.providers.hearing.Ear` under ``hearing``,
+    The profile holds the figures of :class:`~labkit.providers.hearing.Acuity` under ``hearing``,
     ``endpointing.min_gap_s``, and ``usd_per_minute`` of every model.
     """
 
@@ -57,7 +59,7 @@ class STTEmulator(Emulator):
         return Hearing(
             scene.track if self._finder is None else CallerTrack(),
             sample_rate_hz,
-            Ear.from_profile(self.profile),
+            Acuity.from_profile(self.profile),
             seed=scene.seed,
             key=(scene.call,),
             gap_s=self.profile.value("endpointing", "min_gap_s"),

@@ -19,7 +19,6 @@ import quicktok
 _START, _END, _SEPARATOR = 200264, 200265, 200266
 REPLY_PRIMING = 3
 """Tokens the service adds after the last message to prime the reply (OpenAI cookbook, 2024)."""
-_IMAGE_TOKENS = 85
 
 
 @lru_cache(maxsize=1)
@@ -101,8 +100,3 @@ def message_segment(role: str, parts: list[str]) -> bytes:
     """
     head = array("I", [_START]).tobytes() + ids(role) + array("I", [_SEPARATOR]).tobytes()
     return head + b"".join(ids(part) for part in parts) + array("I", [_END]).tobytes()
-
-
-def image_segment(source: str) -> bytes:
-    """A low-detail image: 85 tokens that depend on the image's address or data."""
-    return (ids(source[-64:]) * _IMAGE_TOKENS)[: _IMAGE_TOKENS * 4]

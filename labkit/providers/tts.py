@@ -17,9 +17,10 @@ from aiohttp import web
 
 from labkit.providers.profile import Profile
 from labkit.providers.server import Emulator
-from labkit.providers.voice import Pcm, TimedWord, Voice
+from labkit.providers.voice import Voice
 from labkit.world.events import AudioDone, FirstAudio, Role, Text
 from labkit.world.scene import Scene
+from labkit.world.speech import Pcm, Word
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Pace:
+class SpeechPace:
     """How an utterance is paced; seconds, and ``factor`` in seconds per second of audio."""
 
     first_audio_s: Callable[[int], float]
@@ -64,11 +65,11 @@ class Pace:
 class Speech:
     """The sound of an utterance, made piece by piece."""
 
-    def __init__(self, voice: Voice, options: Options, pace: Pace) -> None:
+    def __init__(self, voice: Voice, options: Options, pace: SpeechPace) -> None:
         self.voice, self.options, self.pace = voice, options, pace
         self.samples = 0
 
-    def add(self, text: str) -> tuple[Pcm, tuple[TimedWord, ...]]:
+    def add(self, text: str) -> tuple[Pcm, tuple[Word, ...]]:
         """The samples of the next piece, silence before it included, and its words.
 
         The words count from the start of the utterance, seconds.
@@ -81,7 +82,7 @@ class Speech:
         pcm = np.concatenate((silence, sound.pcm))
         self.samples += len(pcm)
         return pcm, tuple(
-            TimedWord(w.text, round(w.start_s + shift_s, 3), round(w.end_s + shift_s, 3))
+            Word(w.text, round(w.start_s + shift_s, 3), round(w.end_s + shift_s, 3))
             for w in sound.words
         )
 
@@ -134,7 +135,7 @@ class TTSEmulator(Emulator):
             key = (purpose, nth, piece)
             return self.draw("models", options.model, "first_audio", purpose="first_audio", key=key)
 
-        pace = Pace(
+        pace = SpeechPace(
             first_audio_s=first_audio_s,
             factor=float(self.profile.value("models", options.model, "real_time_factor")),
             chunk_s=float(self.profile.value("audio", "chunk_s")),

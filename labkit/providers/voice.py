@@ -1,4 +1,4 @@
-"""The agent's voice: sound for any text.
+"""Sound for any text: what an emulated TTS says.
 
 Sentences of the speech corpus sound as recorded there. Any other text becomes a hum with the
 rhythm of speech: a buzz at a speaker's pitch with one swell per syllable, at an ordinary speaking
@@ -10,17 +10,14 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-Pcm = npt.NDArray[np.int16]
+from labkit.world.speech import AGENT_RATE_HZ, AgentClip, Pcm, SpeechCorpus, Word
 
-CORPUS_RATE_HZ = 24_000
 _CHARACTERS_PER_S = 15.0  # ordinary English reading speed, spaces included
 _PEAK = 9000  # int16 steps, about -11 dBFS
 _PAUSES_S = {",": 0.12, ";": 0.15, ":": 0.15, ".": 0.25, "?": 0.25, "!": 0.25}
@@ -29,57 +26,29 @@ _VOWELS = re.compile(r"[aeiouy]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class TimedWord:
-    """A word in a sound; times in seconds from its first sample."""
-
-    text: str
-    start_s: float
-    end_s: float
-
-
-@dataclass(frozen=True)
 class Sound:
     """Mono 16-bit samples with their words."""
 
     pcm: Pcm
     rate_hz: int
-    words: tuple[TimedWord, ...]
+    words: tuple[Word, ...]
 
     @property
     def duration_s(self) -> float:
         return len(self.pcm) / self.rate_hz
 
 
-class _Word(Protocol):
-    @property
-    def text(self) -> str: ...
-    @property
-    def start_s(self) -> float: ...
-    @property
-    def end_s(self) -> float: ...
-
-
-class _Clip(Protocol):
-    @property
-    def pcm(self) -> Pcm: ...
-    @property
-    def words(self) -> Sequence[_Word]: ...
-
-
-AgentSentence = Callable[[str], "_Clip | None"]
+AgentSentence = Callable[[str], AgentClip | None]
 
 
 @lru_cache(maxsize=1)
-def _corpus() -> AgentSentence:
-    from labkit.world.speech import SpeechCorpus  # heavy, and not needed to hum
-
-    lookup: AgentSentence = SpeechCorpus.load().agent_speech
-    return lookup
+def _corpus() -> SpeechCorpus:
+    return SpeechCorpus.load()
 
 
-def corpus_sentence(text: str) -> _Clip | None:
+def corpus_sentence(text: str) -> AgentClip | None:
     """The speech corpus' recording of what an agent says, if it has all of it."""
-    return _corpus()(text)
+    return _corpus().agent_speech(text)
 
 
 class Voice:
@@ -103,14 +72,14 @@ class Voice:
         clip = self._agent_sentence(text)
         if clip is None:
             return hum(text, rate_hz)
-        tokens, end_s = text.split(), len(clip.pcm) / CORPUS_RATE_HZ
+        tokens, end_s = text.split(), len(clip.pcm) / AGENT_RATE_HZ
         if len(tokens) == len(clip.words):
             spans = [(w.start_s, w.end_s) for w in clip.words]
         else:  # the recording counts its words differently, as with "24" or "don't"
             each_s = end_s / len(tokens)
             spans = [(i * each_s, (i + 1) * each_s) for i in range(len(tokens))]
-        words = tuple(TimedWord(t, a, b) for t, (a, b) in zip(tokens, spans, strict=True))
-        return Sound(resample(np.asarray(clip.pcm), CORPUS_RATE_HZ, rate_hz), rate_hz, words)
+        words = tuple(Word(t, a, b) for t, (a, b) in zip(tokens, spans, strict=True))
+        return Sound(resample(np.asarray(clip.pcm), AGENT_RATE_HZ, rate_hz), rate_hz, words)
 
 
 def resample(pcm: Pcm, from_hz: int, to_hz: int) -> Pcm:
@@ -124,7 +93,7 @@ def resample(pcm: Pcm, from_hz: int, to_hz: int) -> Pcm:
 
 def hum(text: str, rate_hz: int) -> Sound:
     """A sound with the rhythm of ``text``."""
-    words: list[TimedWord] = []
+    words: list[Word] = []
     swells: list[tuple[float, float]] = []  # start and length of every syllable, seconds
     at_s = 0.0
     for text_word in text.split():
@@ -134,7 +103,7 @@ def hum(text: str, rate_hz: int) -> Sound:
         swells += [
             (at_s + i * spoken_s / syllables, spoken_s / syllables) for i in range(syllables)
         ]
-        words.append(TimedWord(text_word, round(at_s, 3), round(at_s + spoken_s, 3)))
+        words.append(Word(text_word, round(at_s, 3), round(at_s + spoken_s, 3)))
         at_s += length_s + _PAUSES_S.get(text_word[-1], 0.0)
     end_s = words[-1].end_s if words else 0.0
     count = math.ceil(end_s * rate_hz)

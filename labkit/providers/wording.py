@@ -1,6 +1,6 @@
 """Texts in a form in which a transcript and a script can be compared.
 
-A recogniser may write "4571" for "four five seven one", drop a comma or keep an "um"; none of that
+An STT may write "4571" for "four five seven one", drop a comma or keep an "um"; none of that
 changes what was said.
 """
 

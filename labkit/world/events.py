@@ -46,7 +46,7 @@ class Event:
     """
 
     t_s: float = 0.0
-    role: Role = Role.GATEWAY
+    role: Role | None = None
     provider: str = ""
     one_way_s: float = 0.0
     usd: float = 0.0

@@ -53,7 +53,7 @@ def test_a_plain_turn_has_no_harm():
     assert {name: row[name] for name in others} == dict.fromkeys(others, 0)
 
 
-def test_a_cut_in_at_a_pause_talks_over_only_what_is_spoken():
+def test_a_premature_reply_in_a_pause_overlaps_only_what_is_spoken():
     # the pause is 2.0 to 2.6; the agent speaks from 2.4 to 3.0, so 0.4 s of it over the caller
     paused = turn(pauses=((2.0, 2.6),))
     (row,) = found([paused], [reply(2.4, 3.0), reply(5.0, 7.0)])
@@ -62,13 +62,13 @@ def test_a_cut_in_at_a_pause_talks_over_only_what_is_spoken():
     assert not row["unanswered"]
 
 
-def test_agent_speech_from_before_the_turn_is_no_cut_in():
+def test_agent_speech_from_before_the_turn_is_no_premature_reply():
     (row,) = found([turn()], [reply(0.5, 1.5), reply(5.0, 7.0)])
     assert row["n_premature_replies"] == 0
     assert row["overlap_s"] == pytest.approx(0.5)
 
 
-def test_a_decision_before_the_end_is_a_cut_off_even_if_nothing_is_heard_of_it():
+def test_a_decision_before_the_end_is_a_false_endpoint_even_if_nothing_is_heard_of_it():
     session = [
         message("I want to go", 2.5, stopped_s=2.1, delay_s=0.3),
         message("to Boston.", 4.6, stopped_s=4.1, delay_s=0.4),

@@ -102,6 +102,21 @@ def test_the_stages_of_a_plain_turn():
     assert found["residual_s"] == pytest.approx(0, abs=1e-9)
 
 
+def test_the_way_to_the_llm_that_answered_counts():
+    both = record()
+    asked = [e for e in both.providers if e.role is Role.LLM]
+    # another LLM was asked as well, said something else, and is ten times as far away
+    far = [
+        replace(e, id="other", provider="other", one_way_s=0.15, t_s=e.t_s + 0.01)
+        for e in asked[:2]
+    ]
+    end = replace(asked[2], id="other", provider="other", text="No idea.", t_s=2.79)
+    both.providers = [*both.providers, *far, end]
+    found = row(both)
+    assert found["llm_network_s"] == pytest.approx(2 * ONE_WAY)
+    assert (found["llm_calls"], found["llm_wasted_tokens"]) == (2, 5)
+
+
 def test_work_hidden_by_preemption_counts_for_nothing():
     early = record()
     # the LLM was asked at 2.20, when the final came
@@ -150,7 +165,7 @@ def test_a_cold_socket_is_the_networks_time():
     assert found["residual_s"] == pytest.approx(0, abs=1e-9)
 
 
-def test_speaking_before_the_caller_has_finished_is_a_cut_in():
+def test_speaking_before_the_caller_has_finished_is_premature():
     early = record()
     early.turns[0].stopped_s = 3.5
     found = row(early)

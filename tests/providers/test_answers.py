@@ -172,7 +172,7 @@ def test_added_context_does_not_keep_the_model_from_answering() -> None:
     assert answer(talk).turn == "thanks"
 
 
-def test_judges_and_guardrails_get_a_benign_verdict() -> None:
+def test_judges_and_guardrails_get_a_benign_ruling() -> None:
     guard = Message("system", "You are a guardrail. Answer with exactly one word: OK or BLOCK.")
     assert hear("Tell me a secret.", system=guard).text == "OK"
     judge = Message("system", 'Return JSON like {"score": 1-5, "flagged": false}.')

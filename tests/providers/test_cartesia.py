@@ -17,7 +17,7 @@ from stage import Stream, opened
 from labkit.providers.cartesia.service import CartesiaEmulator
 from labkit.providers.profile import Profile
 from labkit.providers.server import listening
-from labkit.providers.voice import TimedWord, Voice, hum
+from labkit.providers.voice import Voice, hum
 from labkit.world.events import (
     AudioCut,
     AudioDone,
@@ -28,6 +28,7 @@ from labkit.world.events import (
     Text,
 )
 from labkit.world.scene import Scene
+from labkit.world.speech import Word
 
 E = TypeVar("E", bound=Event)
 
@@ -201,7 +202,7 @@ def test_first_audio_and_leading_silence_have_the_profile_s_quantiles(
         assert min(drawn) >= delay.min_s
 
 
-def test_the_same_call_has_the_same_luck_whatever_the_model(
+def test_the_same_call_sees_the_same_draws_whatever_the_model(
     run: Run, cartesia: CartesiaEmulator, profiles: dict[str, Profile]
 ) -> None:
     def ranks() -> list[float]:
@@ -389,12 +390,12 @@ def test_hum_is_speech_like_and_always_the_same() -> None:
 @dataclass
 class Clip:
     pcm: Any
-    words: list[TimedWord]
+    words: list[Word]
 
 
 def test_corpus_sentences_sound_as_recorded() -> None:
     ramp = np.arange(-6000, 6000, dtype=np.int16)
-    clip = Clip(ramp, [TimedWord("nine", 0.0, 0.2), TimedWord("thirty", 0.2, 0.5)])
+    clip = Clip(ramp, [Word("nine", 0.0, 0.2), Word("thirty", 0.2, 0.5)])
     asked = []
 
     def look_up(text: str) -> Clip | None:

@@ -10,7 +10,7 @@ import pytest
 from llm_stage import openai_stage, rows, say
 
 from labkit.providers.openai.service import OpenAIEmulator
-from labkit.providers.pacing import Pace, bursts
+from labkit.providers.pacing import TokenPace, bursts
 from labkit.providers.profile import Profile
 from labkit.world.events import FirstToken, Request
 from labkit.world.scene import Scene
@@ -47,7 +47,7 @@ def test_first_tokens_match_the_published_quantiles(
 
 
 def test_bursts_average_to_the_models_rate() -> None:
-    pace = Pace(tokens_per_s=60.0, spread=0.15, burst_tokens=6, jitter=0.5)
+    pace = TokenPace(tokens_per_s=60.0, spread=0.15, burst_tokens=6, jitter=0.5)
     plans = [bursts(pace, 400, seed, "pace") for seed in range(200)]
     assert all(sum(burst.tokens for burst in plan) == 400 for plan in plans)
     spent_s = statistics.mean(plan[-1].after_s for plan in plans)
@@ -58,7 +58,7 @@ def test_bursts_average_to_the_models_rate() -> None:
     assert long[: len(short) - 1] == short[:-1]
 
 
-def test_luck_is_named_by_the_turn_and_not_by_order_or_model(run: Run, profile: Profile) -> None:
+def test_a_draw_is_named_by_the_turn_and_not_by_order_or_model(run: Run, profile: Profile) -> None:
     async def waits(*models: str) -> list[float]:
         async with openai_stage(profile) as stage, stage.client() as client:
             for model in models:
@@ -72,7 +72,7 @@ def test_luck_is_named_by_the_turn_and_not_by_order_or_model(run: Run, profile: 
         (alone,) = await waits("gpt-4o")
         twice = await waits("gpt-4o", "gpt-4o")
         assert twice[0] == pytest.approx(alone, abs=1e-9)
-        assert twice[1] != pytest.approx(alone, abs=1e-3)  # a second try has luck of its own
+        assert twice[1] != pytest.approx(alone, abs=1e-3)  # a second try has draws of its own
         (other,) = await waits("gpt-4.1")
         delays = [profile.delay("models", m, "first_token") for m in ("gpt-4o", "gpt-4.1")]
         grid = [q / 1000 for q in range(1, 1000)]
@@ -80,6 +80,6 @@ def test_luck_is_named_by_the_turn_and_not_by_order_or_model(run: Run, profile: 
             min(grid, key=lambda q, d=d, t=t: abs(d.quantile(q) + 30 / 24000 - t))  # type: ignore[misc]
             for d, t in zip(delays, (alone, other), strict=True)
         ]
-        assert found[0] == pytest.approx(found[1], abs=0.01)  # one luck, two distributions
+        assert found[0] == pytest.approx(found[1], abs=0.01)  # the same draws, two distributions
 
     run(main())

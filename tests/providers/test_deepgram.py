@@ -119,7 +119,7 @@ def test_finals_wait_for_the_profile_s_delay(
     assert np.quantile(waits, 0.95) == pytest.approx(delay.p95_s, rel=0.25)
 
 
-def test_the_same_call_has_the_same_luck(
+def test_the_same_call_sees_the_same_draws(
     run: Run, deepgram: DeepgramEmulator, hello: Scene
 ) -> None:
     first = play(run, deepgram, frames(hello.track.pcm))

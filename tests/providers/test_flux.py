@@ -189,7 +189,7 @@ def turn_end(profiles: dict[str, Profile]) -> TurnEnd:
     return TurnEnd(profiles["deepgram"], MODEL)
 
 
-def luck(n: int, purpose: str) -> np.ndarray[Any, Any]:
+def draws(n: int, purpose: str) -> np.ndarray[Any, Any]:
     return np.array([uniform(0, purpose, i) for i in range(n)])
 
 
@@ -199,10 +199,10 @@ def test_end_of_turn_delay_meets_the_published_figures(
     """About 260 ms in the median and 1.5 s at P95; eager 150 ms (350 ms at P95) sooner."""
     n = 4000
     event = profiles["deepgram"].delay("models", MODEL, "event")
-    lags = np.array([event.quantile(u) for u in luck(n, "lag")])
+    lags = np.array([event.quantile(u) for u in draws(n, "lag")])
     delay = turn_end.delay("done.")
     waits = np.array([delay.quantile((i + 0.5) / n) for i in range(n)])
-    framing = luck(n, "frame") * 0.05
+    framing = draws(n, "frame") * 0.05
     ends = np.array([turn_end.crossing_s(0.7, w) for w in waits]) + framing + lags
     assert np.median(ends) == pytest.approx(0.26, abs=0.02)
     assert np.quantile(ends, 0.95) == pytest.approx(1.5, abs=0.1)
@@ -216,7 +216,7 @@ def test_false_ends_at_hesitations_meet_the_benchmark(turn_end: TurnEnd) -> None
     n = 4000
     pauses = Delay(median_s=0.6, p95_s=2.0)
     cut = 0
-    for mix, wait, pause in zip(luck(n, "mix"), luck(n, "w"), luck(n, "p"), strict=True):
+    for mix, wait, pause in zip(draws(n, "mix"), draws(n, "w"), draws(n, "p"), strict=True):
         last = "then." if mix < 0.08 else "booking" if mix < 0.43 else "the"
         cut += turn_end.delay(last).quantile(wait) < pauses.quantile(pause)
     assert cut / n == pytest.approx(0.129, abs=0.015)

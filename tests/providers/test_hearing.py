@@ -7,7 +7,7 @@ import pytest
 from stage import HELLO, frames, make_track
 
 from labkit.providers.clip_finder import ClipFinder
-from labkit.providers.hearing import Ear, HeardWord, Hearing
+from labkit.providers.hearing import Acuity, HeardWord, Hearing
 from labkit.providers.profile import Profile
 from labkit.world.scene import Scene, SpokenWord
 
@@ -15,7 +15,7 @@ TEXT = [w[0] for w in HELLO]
 
 
 def listen(scene: Scene, chunks: list[bytes], rate_hz: int = 16_000, **kw: object) -> Hearing:
-    hearing = Hearing(scene.track, rate_hz, kw.pop("ear", Ear()), **kw)  # type: ignore[arg-type]
+    hearing = Hearing(scene.track, rate_hz, kw.pop("acuity", Acuity()), **kw)  # type: ignore[arg-type]
     for chunk in chunks:
         hearing.feed(chunk)
     return hearing
@@ -153,10 +153,10 @@ def test_noise_on_the_caller_s_side_counts_too() -> None:
     assert 2 <= wrong[1] <= 40
 
 
-def test_luck_depends_on_the_word_not_on_the_way(hello: Scene) -> None:
-    ear = Ear(clean_error=0.5)
-    whole = listen(hello, frames(hello.track.pcm), seed=5, ear=ear).take()
-    late = listen(hello, frames(hello.track.pcm, 0.08)[6:], seed=5, ear=ear).take()
+def test_a_draw_depends_on_the_word_not_on_the_way(hello: Scene) -> None:
+    acuity = Acuity(clean_error=0.5)
+    whole = listen(hello, frames(hello.track.pcm), seed=5, acuity=acuity).take()
+    late = listen(hello, frames(hello.track.pcm, 0.08)[6:], seed=5, acuity=acuity).take()
     assert texts(whole) == texts(late)
     assert len(whole) > 0
     assert texts(whole) != TEXT
@@ -170,9 +170,9 @@ def test_finish_judges_a_word_cut_short(hello: Scene) -> None:
 
 
 def test_the_ear_of_the_profile(profiles: dict[str, Profile]) -> None:
-    ear = Ear.from_profile(profiles["deepgram"])
-    assert ear.error_prob(-ear.half_lost_db) == pytest.approx(0.5)
-    assert ear.error_prob(40) < 1e-5
+    acuity = Acuity.from_profile(profiles["deepgram"])
+    assert acuity.error_prob(-acuity.half_lost_db) == pytest.approx(0.5)
+    assert acuity.error_prob(40) < 1e-5
 
 
 @dataclass

@@ -120,7 +120,7 @@ def test_a_cached_prefix_saves_exactly_its_prefill(run: Run, profile: Profile) -
         async with openai_stage(profile) as stage, stage.llm("gpt-4.1") as model:
             chat = context(("system", LONG), ("user", POLICY))
             cold = await listen(model, chat)
-            stage.scene.call += 1  # other luck, the same cache
+            stage.scene.call += 1  # other draws, the same cache
             key = (0, 0)
             warm = await listen(model, chat)
             assert cold.usage

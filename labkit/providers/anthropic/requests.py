@@ -10,6 +10,7 @@ from typing import Any
 from labkit.providers import tokens
 from labkit.providers.block_cache import Block, BlockCache
 from labkit.providers.conversation import Message
+from labkit.providers.server import RequestError
 from labkit.providers.tool_calls import Tool
 
 _PARAMETERS_TEXT = (
@@ -25,8 +26,9 @@ _MESSAGE_TOKENS = 4
 _IMAGE_TOKENS = 1600
 
 
-class RequestError(Exception):
-    """A request the service refuses with status 400 ``invalid_request_error``."""
+def refused(message: str) -> RequestError:
+    """A request the service refuses with status 400."""
+    return RequestError(400, message)
 
 
 @dataclass(frozen=True)
@@ -62,19 +64,19 @@ def parse(body: dict[str, Any], weigh: Callable[[str], int], tool_prompt: int) -
     """
     for name in body:
         if name not in PARAMETERS:
-            raise RequestError(f"{name}: Extra inputs are not permitted")
+            raise refused(f"{name}: Extra inputs are not permitted")
     limit = body.get("max_tokens")
     if limit is None:
-        raise RequestError("max_tokens: Field required")
+        raise refused("max_tokens: Field required")
     if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
-        raise RequestError("max_tokens: Input should be greater than or equal to 1")
+        raise refused("max_tokens: Input should be greater than or equal to 1")
     messages = body.get("messages")
     if messages is None:
-        raise RequestError("messages: Field required")
+        raise refused("messages: Field required")
     if not isinstance(messages, list):
-        raise RequestError("messages: Input should be a valid list")
+        raise refused("messages: Input should be a valid list")
     if not messages:
-        raise RequestError("messages: at least one message is required")
+        raise refused("messages: at least one message is required")
     tools = body.get("tools") or []
     blocks = [*_tool_blocks(tools, weigh, tool_prompt), *_system_blocks(body.get("system"), weigh)]
     shared = [Message("system", text) for text in _system_texts(body.get("system"))]
@@ -83,7 +85,7 @@ def parse(body: dict[str, Any], weigh: Callable[[str], int], tool_prompt: int) -
     settings = json.dumps([body.get("tool_choice"), body.get("thinking")], sort_keys=True)
     for i, message in enumerate(messages):
         if not isinstance(message, dict) or message.get("role") not in ("user", "assistant"):
-            raise RequestError(f"messages.{i}.role: Input should be 'user' or 'assistant'")
+            raise refused(f"messages.{i}.role: Input should be 'user' or 'assistant'")
         for message_block, part in _message_blocks(message, i, weigh):
             shared += part
             if settings:
@@ -108,11 +110,11 @@ def parse(body: dict[str, Any], weigh: Callable[[str], int], tool_prompt: int) -
 def _check_marks(blocks: list[Block]) -> None:
     marks = [block.mark_ttl_s for block in blocks if block.mark_ttl_s is not None]
     if len(marks) > BlockCache.max_marks:
-        raise RequestError(
+        raise refused(
             f"A maximum of 4 blocks with cache_control may be provided. Found {len(marks)}."
         )
     if marks != sorted(marks, reverse=True):
-        raise RequestError(
+        raise refused(
             "a ttl='1h' cache_control block must not come after a ttl='5m' cache_control block. "
             "Note that blocks are processed in the following order: tools, system, messages."
         )
@@ -124,7 +126,7 @@ def _ttl(block: dict[str, Any], where: str) -> float | None:
         return None
     ttl = control.get("ttl", "5m")
     if control.get("type") != "ephemeral" or ttl not in _TTLS:
-        raise RequestError(f"{where}.cache_control: Input should be 'ephemeral' with ttl 5m or 1h")
+        raise refused(f"{where}.cache_control: Input should be 'ephemeral' with ttl 5m or 1h")
     return _TTLS[ttl]
 
 
@@ -133,7 +135,7 @@ def _tool_blocks(
 ) -> Iterator[Block]:
     for i, tool in enumerate(tools):
         if not isinstance(tool, dict) or not tool.get("name"):
-            raise RequestError(f"tools.{i}.name: Field required")
+            raise refused(f"tools.{i}.name: Field required")
         shape = {k: v for k, v in tool.items() if k != "cache_control"}
         text = json.dumps(shape, sort_keys=True)
         extra = tool_prompt if i == 0 else 0
@@ -152,7 +154,7 @@ def _system_blocks(system: Any, weigh: Callable[[str], int]) -> Iterator[Block]:
         text = str(block.get("text", ""))
         ttl_s = _ttl(block, f"system.{i}")
         if ttl_s is not None and not text:
-            raise RequestError(f"system.{i}: cache_control cannot be set for empty text blocks")
+            raise refused(f"system.{i}: cache_control cannot be set for empty text blocks")
         yield Block(b"system\0" + text.encode(), weigh(text), ttl_s)
 
 
@@ -162,7 +164,7 @@ def _message_blocks(
     """The content blocks of a message with what they say."""
     role, content = message["role"], message.get("content")
     if content is None:
-        raise RequestError(f"messages.{i}.content: Field required")
+        raise refused(f"messages.{i}.content: Field required")
     parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
     overhead = _MESSAGE_TOKENS
     for j, part in enumerate(parts):
@@ -173,7 +175,7 @@ def _message_blocks(
         if kind == "text":
             text = str(part.get("text", ""))
             if not text:
-                raise RequestError("messages: text content blocks must be non-empty")
+                raise refused("messages: text content blocks must be non-empty")
             said = [Message(role, text)]
         elif kind == "tool_use":
             text = f"{part.get('name')} {json.dumps(part.get('input'), sort_keys=True)}"
@@ -182,7 +184,7 @@ def _message_blocks(
             text = inner if isinstance(inner, str) else _joined(inner)
             said = [Message("tool", text, failed=bool(part.get("is_error")))]
         elif kind not in ("image", "document", "thinking", "redacted_thinking"):
-            raise RequestError(f"{where}: Input tag '{kind}' found using 'type' is not expected")
+            raise refused(f"{where}: Input tag '{kind}' found using 'type' is not expected")
         weight = _IMAGE_TOKENS if kind in ("image", "document") else weigh(text)
         raw = text if text else json.dumps(part, sort_keys=True)
         content_bytes = f"{role}\0{kind}\0{raw}".encode()

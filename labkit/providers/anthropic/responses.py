@@ -6,26 +6,26 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from labkit.providers.jobs import Job, Wire
+from labkit.providers.generation import Generation, Wire
 
 
-def content(job: Job, call_ids: Sequence[str]) -> list[dict[str, Any]]:
+def content(generation: Generation, call_ids: Sequence[str]) -> list[dict[str, Any]]:
     """The answer's content blocks, whole."""
-    if not job.answer.tool_calls:
-        return [{"type": "text", "text": "".join(job.pieces[0])}]
+    if not generation.answer.tool_calls:
+        return [{"type": "text", "text": "".join(generation.pieces[0])}]
     return [
         {
             "type": "tool_use",
             "id": call_id,
             "name": call.name,
-            "input": {} if job.cut else dict(call.arguments),
+            "input": {} if generation.cut else dict(call.arguments),
         }
-        for call, call_id in zip(job.answer.tool_calls, call_ids, strict=True)
+        for call, call_id in zip(generation.answer.tool_calls, call_ids, strict=True)
     ]
 
 
 def streamed(
-    job: Job,
+    generation: Generation,
     message: dict[str, Any],
     call_ids: Sequence[str],
     stop_reason: str,
@@ -34,13 +34,13 @@ def streamed(
     """The answer as server-sent events, about one token each.
 
     Args:
-        job: What is answered.
+        generation: What is answered.
         message: The message as it starts, without content.
         call_ids: Ids of the tool calls.
         stop_reason: Why the answer ends.
         output_tokens: What the provider bills in the end.
     """
-    calls = job.answer.tool_calls
+    calls = generation.answer.tool_calls
     starts: list[dict[str, Any]] = [
         {"type": "tool_use", "id": call_id, "name": call.name, "input": {}}
         for call, call_id in zip(calls, call_ids, strict=True)
@@ -49,7 +49,7 @@ def streamed(
     begin = _event("message_start", message=message)
     pieces: list[bytes] = []
     opening = b""
-    for index, (start, texts) in enumerate(zip(starts, job.pieces, strict=True)):
+    for index, (start, texts) in enumerate(zip(starts, generation.pieces, strict=True)):
         opening += _event("content_block_start", index=index, content_block=start)
         if index == 0:
             begin, opening = begin + opening + _event("ping"), b""

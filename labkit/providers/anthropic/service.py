@@ -7,21 +7,20 @@ guides (2025 and 2026); speed and prices come from ``data/providers/anthropic.to
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
 
-from labkit.providers.anthropic.requests import Prompt, RequestError, parse, scaled
+from labkit.providers.anthropic.requests import Prompt, parse, scaled
 from labkit.providers.anthropic.responses import content, streamed
 from labkit.providers.block_cache import BlockCache
-from labkit.providers.jobs import Job
-from labkit.providers.llm import ChatEmulator
+from labkit.providers.generation import Generation
+from labkit.providers.llm import ChatEmulator, read_object
 from labkit.providers.pacing import Bucket
+from labkit.providers.server import RequestError
 from labkit.randomness import uniform
-from labkit.world.events import Refused
 
 _START_TOKENS = 2
 """What message_start reports as output so far; the true service puts a small number there."""
@@ -64,51 +63,45 @@ class AnthropicEmulator(ChatEmulator):
         super().reset()
         self.cache.reset()
 
-    def finish_reason(self, job: Job) -> str:
+    def finish_reason(self, generation: Generation) -> str:
         """``max_tokens``, ``tool_use`` or ``end_turn``."""
-        if job.cut:
+        if generation.cut:
             return "max_tokens"
-        return "tool_use" if job.answer.tool_calls else "end_turn"
+        return "tool_use" if generation.answer.tool_calls else "end_turn"
 
     # -- errors ---------------------------------------------------------------------------------
 
-    def _error(
-        self, status: int, message: str, headers: dict[str, str] | None = None
-    ) -> web.Response:
-        kind = _KINDS.get(status, "api_error")
-        self.log(Refused(status=status, code=kind, message=message))
+    def refusal(self, request: web.Request, error: RequestError) -> web.Response:
         request_id = self.new_id("req_", "error")
-        body = {
-            "type": "error",
-            "error": {"type": kind, "message": message},
-            "request_id": request_id,
-        }
-        return web.json_response(
-            body, status=status, headers={"request-id": request_id, **(headers or {})}
-        )
+        kind = _KINDS.get(error.status, "api_error")
+        body = {"type": "error", "error": {"type": kind, "message": error.message}}
+        headers = {"request-id": request_id} | error.headers
+        body |= {"request_id": request_id}
+        return web.json_response(body, status=error.status, headers=headers)
 
-    def _refusal(self, request: web.Request) -> web.Response | None:
-        """What the service answers before it reads the body, if it refuses."""
-        key = request.headers.get("x-api-key", "")
-        if not key and request.headers.get("Authorization", "").startswith("Bearer "):
-            key = request.headers["Authorization"][7:]
+    def _key(self, request: web.Request) -> str:
+        """The caller's API key.
+
+        Raises:
+            RequestError: what the service answers before it reads the body, if it refuses.
+        """
+        bearer = request.headers.get("Authorization", "")
+        key = request.headers.get("x-api-key") or (bearer[7:] if bearer[:7] == "Bearer " else "")
         if not key:
-            return self._error(401, "x-api-key header is required")
+            raise RequestError(401, "x-api-key header is required")
         if not self.authorized(key):
-            return self._error(401, "invalid x-api-key")
+            raise RequestError(401, "invalid x-api-key")
         if "anthropic-version" not in request.headers:
-            return self._error(400, "anthropic-version: header is required")
+            raise RequestError(400, "anthropic-version: header is required")
         if self.failures:
             status = self.failures.popleft()
-            return self._error(status, "Overloaded" if status == 529 else "Internal server error")
-        return None
+            raise RequestError(status, "Overloaded" if status == 529 else "Internal server error")
+        return key
 
     # -- models ---------------------------------------------------------------------------------
 
     async def _list_models(self, request: web.Request) -> web.Response:
-        refused = self._refusal(request)
-        if refused is not None:
-            return refused
+        self._key(request)
         self.nth_on_connection(request)
         names = self.profile.names("models")
         shown = names[: int(request.query.get("limit", "20"))]
@@ -123,7 +116,7 @@ class AnthropicEmulator(ChatEmulator):
     async def _one_model(self, request: web.Request) -> web.Response:
         name = request.match_info["model"]
         if self.known_model(name) is None:
-            return self._error(404, f"model: {name}")
+            raise RequestError(404, f"model: {name}")
         return web.json_response(self._model(name))
 
     @staticmethod
@@ -136,51 +129,34 @@ class AnthropicEmulator(ChatEmulator):
 
     async def _read(
         self, request: web.Request, *, counting: bool = False
-    ) -> tuple[dict[str, Any], str, Prompt] | web.Response:
-        refused = self._refusal(request)
-        if refused is not None:
-            return refused
-        try:
-            body = json.loads(await request.read())
-            if not isinstance(body, dict):
-                raise ValueError
-        except ValueError:
-            return self._error(400, "The request body is not valid JSON")
+    ) -> tuple[str, dict[str, Any], str, Prompt]:
+        """Key, body, model and prompt of a request."""
+        key = self._key(request)
+        body = await read_object(request, "The request body is not valid JSON")
         if not body.get("model"):
-            return self._error(400, "model: Field required")
+            raise RequestError(400, "model: Field required")
         model = self.known_model(str(body["model"]))
         if model is None:
-            return self._error(404, f"model: {body['model']}")
+            raise RequestError(404, f"model: {body['model']}")
         checked = {"max_tokens": 1, **body} if counting else body
-        try:
-            tool_prompt = int(self.profile.value("tokens", "tool_prompt"))
-            return body, model, parse(checked, self._weigh, tool_prompt)
-        except RequestError as e:
-            return self._error(400, str(e))
+        tool_prompt = int(self.profile.value("tokens", "tool_prompt"))
+        return key, body, model, parse(checked, self._weigh, tool_prompt)
 
     async def _count(self, request: web.Request) -> web.Response:
-        read = await self._read(request, counting=True)
-        if isinstance(read, web.Response):
-            return read
-        return web.json_response({"input_tokens": read[2].token_count})
+        *_, prompt = await self._read(request, counting=True)
+        return web.json_response({"input_tokens": prompt.token_count})
 
     async def _messages(self, request: web.Request) -> web.StreamResponse:
-        read = await self._read(request)
-        if isinstance(read, web.Response):
-            return read
-        body, model, prompt = read
-        key = request.headers.get("x-api-key") or request.headers["Authorization"]
+        key, body, model, prompt = await self._read(request)
         if self._overloaded():
-            return self._error(529, "Overloaded")
+            raise RequestError(529, "Overloaded")
         now_s = asyncio.get_running_loop().time()
         least = int(self.profile.value("models", model, "min_cache_tokens"))
         cache = self.cache.lookup(f"{key}\0{model}", prompt.blocks, now_s, least)
         uncached = prompt.token_count - cache.read
-        headers, refused = self._admit(key, model, uncached, body["max_tokens"], now_s)
-        if refused is not None:
-            return refused
+        headers = self._admit(key, model, uncached, body["max_tokens"], now_s)
         choice = body.get("tool_choice") or {}
-        job = self.job(
+        generation = self.generation(
             model=model,
             messages=prompt.messages,
             tools=prompt.tools,
@@ -194,7 +170,7 @@ class AnthropicEmulator(ChatEmulator):
         )
         stream = bool(body.get("stream"))
         self.log_request(
-            job,
+            generation,
             request,
             prompt.messages,
             tools=tuple(tool.name for tool in prompt.tools),
@@ -203,27 +179,28 @@ class AnthropicEmulator(ChatEmulator):
         )
         headers["request-id"] = self.new_id("req_", "request")
         # The allowance of output tokens is charged at admission and settled with the answer.
-        self.bucket("otpm", key, model).give(body["max_tokens"] - job.output_tokens())
+        self.bucket("otpm", key, model).give(body["max_tokens"] - generation.output_tokens())
         message = {
-            "id": job.id,
+            "id": generation.id,
             "type": "message",
             "role": "assistant",
             "model": body["model"],
             "content": [],
             "stop_reason": None,
             "stop_sequence": None,
-            "usage": self._usage(job, _START_TOKENS),
+            "usage": self._usage(generation, _START_TOKENS),
         }
-        calls = [self.new_id("toolu_", "call") for _ in job.answer.tool_calls]
-        billed, reason = self._billed(job), self.finish_reason(job)
+        calls = [self.new_id("toolu_", "call") for _ in generation.answer.tool_calls]
+        reason = self.finish_reason(generation)
+        billed = generation.output_tokens() + generation.thought_tokens
         if stream:
-            wire = streamed(job, message, calls, reason, billed)
-            return await self.stream(request, job, wire, headers)
-        await self.play(job, _unsent)
+            wire = streamed(generation, message, calls, reason, billed)
+            return await self.stream(request, generation, wire, headers)
+        await self.play(generation)
         message |= {
-            "content": content(job, calls),
+            "content": content(generation, calls),
             "stop_reason": reason,
-            "usage": self._usage(job, billed),
+            "usage": self._usage(generation, billed),
         }
         return web.json_response(message, headers=headers)
 
@@ -236,8 +213,12 @@ class AnthropicEmulator(ChatEmulator):
 
     def _admit(
         self, key: str, model: str, uncached: int, max_tokens: int, now_s: float
-    ) -> tuple[dict[str, str], web.Response | None]:
-        """Takes a request from the minute's allowances; cached tokens are not counted."""
+    ) -> dict[str, str]:
+        """Takes a request from the minute's allowances; cached tokens are not counted.
+
+        Raises:
+            RequestError: one of them is short.
+        """
         headers: dict[str, str] = {}
         short: tuple[str, Bucket, float] | None = None
         for kind, name, amount in (
@@ -255,25 +236,21 @@ class AnthropicEmulator(ChatEmulator):
             if wait_s > 0:
                 short = (name, bucket, wait_s)
         if short is None:
-            return headers, None
+            return headers
         name, bucket, wait_s = short
         headers["retry-after"] = str(max(1, round(wait_s)))
         text = (
             "This request would exceed your organization's rate limit of "
             f"{int(bucket.per_minute):,} {name.replace('-', ' ')} per minute (model: {model})."
         )
-        return headers, self._error(429, text, headers)
+        raise RequestError(429, text, headers=headers)
 
     # -- answers --------------------------------------------------------------------------------
 
-    def _billed(self, job: Job) -> int:
-        thought = job.thinking_s * float(self.profile.value("models", job.model, "tokens_per_s"))
-        return job.output_tokens() + round(thought)
-
-    def _usage(self, job: Job, output_tokens: int) -> dict[str, Any]:
-        cache = job.cache
+    def _usage(self, generation: Generation, output_tokens: int) -> dict[str, Any]:
+        cache = generation.cache
         return {
-            "input_tokens": job.prompt_tokens - cache.read - cache.written,
+            "input_tokens": generation.prompt_tokens - cache.read - cache.written,
             "cache_creation_input_tokens": cache.written,
             "cache_read_input_tokens": cache.read,
             "cache_creation": {
@@ -283,10 +260,6 @@ class AnthropicEmulator(ChatEmulator):
             "output_tokens": output_tokens,
             "service_tier": "standard",
         }
-
-
-async def _unsent(start: int, end: int) -> None:
-    """Writes nothing: an answer that is not streamed goes out when it is complete."""
 
 
 def _tool_choice(choice: dict[str, Any]) -> str:

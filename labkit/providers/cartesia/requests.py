@@ -7,21 +7,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from labkit.providers.profile import Profile
+from labkit.providers.server import RequestError
 from labkit.providers.tts import Options
 
 _RATES_HZ = (8000, 16000, 22050, 24000, 44100, 48000)
 
 
-class RequestError(Exception):
+def refused(status: int, code: str, title: str, message: str) -> RequestError:
     """A request the service answers with an error."""
+    return RequestError(status, message, code, title=title)
 
-    def __init__(self, status: int, code: str, title: str, message: str) -> None:
-        super().__init__(f"{title}: {message}")
-        self.status, self.code, self.title, self.message = status, code, title, message
 
-    def body(self) -> dict[str, Any]:
-        """The fields of the error object."""
-        return {"error_code": self.code, "title": self.title, "message": self.message}
+def error_body(error: RequestError) -> dict[str, Any]:
+    """The fields of the service's error object."""
+    return {"error_code": error.code, **error.fields, "message": error.message}
 
 
 def parse(message: Mapping[str, Any], profile: Profile, *, streaming: bool) -> Options:
@@ -50,7 +49,7 @@ def parse(message: Mapping[str, Any], profile: Profile, *, streaming: bool) -> O
 
 
 def _invalid(field: str, why: str) -> RequestError:
-    return RequestError(400, f"invalid_{field}", f"Invalid {field}", f"{field}: {why}.")
+    return refused(400, f"invalid_{field}", f"Invalid {field}", f"{field}: {why}.")
 
 
 def _known_model(model: str, profile: Profile) -> str:
@@ -58,7 +57,7 @@ def _known_model(model: str, profile: Profile) -> str:
     for name in sorted(known, key=len, reverse=True):  # dated snapshots follow their model
         if model == name or model.startswith(name + "-"):
             return name
-    raise RequestError(
+    raise refused(
         400,
         "model_not_found",
         "Invalid model",
@@ -76,7 +75,7 @@ def _check_voice(voice: object) -> None:
             return
         except ValueError:
             pass
-    raise RequestError(
+    raise refused(
         400,
         "voice_not_found",
         "Invalid voice",
@@ -86,7 +85,7 @@ def _check_voice(voice: object) -> None:
 
 def too_many() -> RequestError:
     """More at once than the plan allows."""
-    return RequestError(
+    return refused(
         429,
         "concurrency_limited",
         "Too many concurrent requests",

@@ -7,10 +7,10 @@ import re
 
 from aiohttp import web
 
-from labkit.providers.cartesia.requests import RequestError, parse, too_many
+from labkit.providers.cartesia.requests import error_body, parse, refused, too_many
 from labkit.providers.cartesia.stream import CartesiaSocket
+from labkit.providers.server import RequestError
 from labkit.providers.tts import TTSEmulator
-from labkit.world.events import Refused
 
 _STRUCTURED_SINCE = "2026-03-01"  # older API versions get errors as plain text
 _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -28,15 +28,13 @@ class CartesiaEmulator(TTSEmulator):
             web.post("/tts/bytes", self._bytes),
         ]
 
-    def refuse(self, request: web.Request, error: RequestError) -> web.Response:
-        """An error in the form of the API version asked for."""
-        self.log(Refused(status=error.status, code=error.code))
+    def refusal(self, request: web.Request, error: RequestError) -> web.Response:
         request_id = self.identifier("request")
         headers = {"X-Request-Id": request_id}
         if _version(request) < _STRUCTURED_SINCE:
-            text = f"{error.title}: {error.message}"
+            text = f"{error.fields['title']}: {error.message}"
             return web.Response(text=text, status=error.status, headers=headers)
-        body = error.body() | {"request_id": request_id}
+        body = error_body(error) | {"request_id": request_id}
         return web.json_response(body, status=error.status, headers=headers)
 
     def _check(self, request: web.Request) -> str:
@@ -49,11 +47,9 @@ class CartesiaEmulator(TTSEmulator):
         key = request.headers.get("X-API-Key") or bearer or request.query.get("api_key", "")
         key = key or request.query.get("access_token") or ""
         if not self.authorized(key):
-            raise RequestError(
-                401, "unauthorized", "Unauthorized", "The API key is missing or invalid."
-            )
+            raise refused(401, "unauthorized", "Unauthorized", "The API key is missing or invalid.")
         if not _VERSION.fullmatch(_version(request)):
-            raise RequestError(
+            raise refused(
                 400,
                 "version_invalid",
                 "Invalid Cartesia version",
@@ -64,23 +60,18 @@ class CartesiaEmulator(TTSEmulator):
 
     async def _bytes(self, request: web.Request) -> web.StreamResponse:
         """One recording per request."""
+        key = self._check(request)
         try:
-            key = self._check(request)
-            try:
-                message = json.loads(await request.read())
-            except ValueError:
-                raise RequestError(
-                    400, "invalid_json", "Invalid JSON", "The body is not JSON."
-                ) from None
-            options = parse(message, self.profile, streaming=False)
-            text = str(message.get("transcript") or "")
-            if not text.strip():
-                raise RequestError(400, "transcript_empty", "Invalid transcript", "It is empty.")
-            release = self.slots.take(key, self.profile.value("limits", "contexts"))
-            if release is None:
-                raise too_many()
-        except RequestError as error:
-            return self.refuse(request, error)
+            message = json.loads(await request.read())
+        except ValueError:
+            raise refused(400, "invalid_json", "Invalid JSON", "The body is not JSON.") from None
+        options = parse(message, self.profile, streaming=False)
+        text = str(message.get("transcript") or "")
+        if not text.strip():
+            raise refused(400, "transcript_empty", "Invalid transcript", "It is empty.")
+        release = self.slots.take(key, self.profile.value("limits", "contexts"))
+        if release is None:
+            raise too_many()
         try:
             headers = {"X-Request-Id": self.identifier("request")}
             return await self.speak(request, options, text, headers)
@@ -88,15 +79,11 @@ class CartesiaEmulator(TTSEmulator):
             release()
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
-        try:
-            key = self._check(request)
-            limit = self.profile.value
-            most = limit("limits", "contexts") * limit("limits", "sockets_per_context")
-            release = self.slots.take(key + " sockets", most)
-            if release is None:
-                raise too_many()
-        except RequestError as error:
-            return self.refuse(request, error)
+        key, limit = self._check(request), self.profile.value
+        most = limit("limits", "contexts") * limit("limits", "sockets_per_context")
+        release = self.slots.take(key + " sockets", most)
+        if release is None:
+            raise too_many()
         try:
             ws, _ = await self.upgrade(request, "X-Request-Id")
             if ws.prepared:

@@ -8,12 +8,13 @@ from typing import Any
 
 from aiohttp import web
 
-from labkit.providers.cartesia.requests import RequestError, parse, too_many
+from labkit.providers.cartesia.requests import error_body, parse, refused, too_many
 from labkit.providers.contexts import Context, ContextSocket
-from labkit.providers.server import encode
+from labkit.providers.outbox import encode
+from labkit.providers.server import RequestError
 from labkit.providers.tts import Speech, TTSEmulator
-from labkit.providers.voice import TimedWord
 from labkit.world.events import Refused
+from labkit.world.speech import Word
 
 
 class CartesiaContext(Context):
@@ -36,7 +37,7 @@ class CartesiaContext(Context):
         data = base64.b64encode(audio).decode()
         await self._send("chunk", data=data, step_time=round(step_s * 1000, 3))
 
-    async def send_words(self, words: tuple[TimedWord, ...]) -> None:
+    async def send_words(self, words: tuple[Word, ...]) -> None:
         stamps = {
             "words": [w.text for w in words],
             "start": [w.start_s for w in words],
@@ -69,14 +70,14 @@ class CartesiaSocket(ContextSocket):
                 message = json.loads(text)
                 context_id = message.get("context_id")
             except (ValueError, AttributeError):
-                raise RequestError(
+                raise refused(
                     400, "invalid_json", "Invalid JSON", "The message is not a JSON object."
                 ) from None
             self._dispatch(message, context_id)
         except RequestError as error:
-            self.service.log(Refused(status=error.status, code=error.code))
+            self.service.log(Refused(status=error.status, code=error.code, message=error.message))
             body = {"type": "error", "done": True, "status_code": error.status}
-            body |= error.body() | {"request_id": self.service.identifier("message")}
+            body |= error_body(error) | {"request_id": self.service.identifier("message")}
             if context_id is not None:
                 body["context_id"] = context_id
             await self.ws.send_str(json.dumps(body))
@@ -92,7 +93,7 @@ class CartesiaSocket(ContextSocket):
         if context is not None and context.expired:
             del self.contexts[context.id]
             if profile.value("contexts", "after_expiry") == "error":
-                raise RequestError(
+                raise refused(
                     400,
                     "context_expired",
                     "Invalid context",

@@ -18,8 +18,8 @@ from aiohttp import web
 from labkit.providers.deepgram.requests import FILLERS, BadQuery, FluxQuery
 from labkit.providers.deepgram.responses import bare
 from labkit.providers.hearing import HeardWord, Hearing
+from labkit.providers.outbox import encode
 from labkit.providers.profile import Profile
-from labkit.providers.server import encode
 from labkit.providers.stt import Listening, STTEmulator
 from labkit.randomness import Delay
 from labkit.world.events import (
@@ -253,7 +253,7 @@ class FluxListening(Listening):
             asked.change(message.get("thresholds", {}))
         except BadQuery as e:
             self._post(
-                {"type": "ConfigureFailure", "code": "INVALID_CONFIG", "description": str(e)}
+                {"type": "ConfigureFailure", "code": "INVALID_CONFIG", "description": e.reason}
             )
             return
         if "keyterms" in message:

@@ -22,7 +22,7 @@ from labkit.providers.deepgram.responses import (
     transcript,
 )
 from labkit.providers.hearing import HeardWord, Hearing
-from labkit.providers.server import encode
+from labkit.providers.outbox import encode
 from labkit.providers.stt import Listening, STTEmulator
 from labkit.randomness import uniform
 from labkit.world.events import Interim, Transcript

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from labkit.providers.server import RequestError
+
 # Encodings the true service takes; only the first can be decoded here.
 _ENCODINGS = (
     *("linear16", "linear32", "flac", "alaw", "mulaw", "amr-nb", "amr-wb"),
@@ -13,8 +15,13 @@ _ENCODINGS = (
 FILLERS = frozenset(("uh", "um", "mhmm", "mm-mm", "uh-uh", "uh-huh", "nuh-uh"))
 
 
-class BadQuery(ValueError):
-    """A query the service answers with 400."""
+class BadQuery(RequestError):
+    """A query, or a change to it, that the service does not take; ``reason`` says why."""
+
+    def __init__(self, reason: str) -> None:
+        message = f"Failed to deserialize query parameters: {reason}"
+        super().__init__(400, message, "INVALID_QUERY_PARAMETER")
+        self.reason = reason
 
 
 def _boolean(query: Mapping[str, str], name: str, default: bool) -> bool:

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from labkit.providers.deepgram.flux import FluxListening
 from labkit.providers.deepgram.nova import NovaListening
-from labkit.providers.deepgram.requests import BadQuery, FluxQuery, ListenQuery
+from labkit.providers.deepgram.requests import FluxQuery, ListenQuery
 from labkit.providers.deepgram.responses import (
     alternative,
     first_channel,
@@ -21,8 +21,9 @@ from labkit.providers.deepgram.responses import (
     summary,
     transcript,
 )
+from labkit.providers.server import RequestError
 from labkit.providers.stt import Listening, STTEmulator
-from labkit.world.events import Refused, Transcript
+from labkit.world.events import Transcript
 
 
 class DeepgramEmulator(STTEmulator):
@@ -41,48 +42,71 @@ class DeepgramEmulator(STTEmulator):
 
     # -- answers before a socket is open -----------------------------------------------------
 
-    def refuse(self, status: int, code: str, message: str) -> web.Response:
-        """An error in the service's form."""
+    def refusal(self, request: web.Request, error: RequestError) -> web.Response:
         request_id = self.identifier("request")
-        self.log(Refused(status=status, code=code, message=message))
         return web.json_response(
-            {"err_code": code, "err_msg": message, "request_id": request_id},
-            status=status,
-            headers={"dg-request-id": request_id, "dg-error": message},
+            {"err_code": error.code, "err_msg": error.message, "request_id": request_id},
+            status=error.status,
+            headers={"dg-request-id": request_id, "dg-error": error.message},
         )
 
     def _key(self, request: web.Request) -> str:
-        """The API key; browsers send it as a WebSocket subprotocol."""
-        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() in ("token", "bearer"):
-            return key.strip()
-        protocols = request.headers.get("Sec-WebSocket-Protocol", "").split(",")
-        return protocols[1].strip() if protocols[0].strip() == "token" and protocols[1:] else ""
+        """The API key; browsers send it as a WebSocket subprotocol.
 
-    def _check(self, request: web.Request, model: str, flux: bool) -> web.Response | None:
-        if not self.authorized(self._key(request)):
-            return self.refuse(401, "INVALID_AUTH", "Invalid credentials.")
+        Raises:
+            RequestError: it is not accepted.
+        """
+        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() not in ("token", "bearer"):
+            protocols = request.headers.get("Sec-WebSocket-Protocol", "").split(",")
+            key = protocols[1] if protocols[0].strip() == "token" and protocols[1:] else ""
+        if not self.authorized(key.strip()):
+            raise RequestError(401, "Invalid credentials.", "INVALID_AUTH")
+        return key.strip()
+
+    def _take(self, key: str, limit: str, model: str, *, flux: bool = False) -> Callable[[], None]:
+        """Takes one of the places that a key has under a limit, for a model; gives it back when
+        called.
+
+        Raises:
+            RequestError: there is no such model, or no place.
+        """
         known = [m for m in self.profile.names("models") if m.startswith("flux") == flux]
         if model not in known:
             message = f"Bad Request: No such model/language/tier combination found ({model})."
-            return self.refuse(400, "Bad Request", message)
-        return None
+            raise RequestError(400, message, "Bad Request")
+        release = self.slots.take(f"{key} {limit}", self.profile.value("limits", limit))
+        if release is None:
+            raise RequestError(
+                429, "Too many requests. Please try again later", "TOO_MANY_REQUESTS"
+            )
+        return release
+
+    async def _listen(self, request: web.Request) -> web.StreamResponse:
+        key, asked = self._key(request), ListenQuery.parse(request.query)
+        model = general(asked.model)
+        return await self._open(
+            request,
+            self._take(key, "streaming", model),
+            lambda ws, id_: NovaListening(self, ws, id_, model, asked),
+        )
+
+    async def _flux(self, request: web.Request) -> web.StreamResponse:
+        key = self._key(request)
+        asked = FluxQuery.parse(request.query, request.query.getall("keyterm", []))
+        return await self._open(
+            request,
+            self._take(key, "streaming", asked.model, flux=True),
+            lambda ws, id_: FluxListening(self, ws, id_, asked),
+        )
 
     async def _open(
         self,
         request: web.Request,
-        model: str,
+        release: Callable[[], None],
         listening: Callable[[web.WebSocketResponse, str], Listening],
     ) -> web.StreamResponse:
-        """Checks, upgrades and serves one socket."""
-        refused = self._check(request, model, flux=request.path.startswith("/v2"))
-        if refused is not None:
-            return refused
-        release = self.slots.take(self._key(request), self.profile.value("limits", "streaming"))
-        if release is None:
-            return self.refuse(
-                429, "TOO_MANY_REQUESTS", "Too many requests. Please try again later"
-            )
+        """Upgrades and serves one socket."""
         try:
             ws, request_id = await self.upgrade(request, "dg-request-id")
             if ws.prepared:
@@ -91,49 +115,12 @@ class DeepgramEmulator(STTEmulator):
         finally:
             release()
 
-    async def _listen(self, request: web.Request) -> web.StreamResponse:
-        try:
-            asked = ListenQuery.parse(request.query)
-        except BadQuery as e:
-            return self._bad_query(request, e)
-        model = general(asked.model)
-        return await self._open(
-            request, model, lambda ws, id_: NovaListening(self, ws, id_, model, asked)
-        )
-
-    async def _flux(self, request: web.Request) -> web.StreamResponse:
-        try:
-            asked = FluxQuery.parse(request.query, request.query.getall("keyterm", []))
-        except BadQuery as e:
-            return self._bad_query(request, e)
-        return await self._open(
-            request, asked.model, lambda ws, id_: FluxListening(self, ws, id_, asked)
-        )
-
-    def _bad_query(self, request: web.Request, error: BadQuery) -> web.Response:
-        if not self.authorized(self._key(request)):
-            return self.refuse(401, "INVALID_AUTH", "Invalid credentials.")
-        message = f"Failed to deserialize query parameters: {error}"
-        return self.refuse(400, "INVALID_QUERY_PARAMETER", message)
-
     # -- a whole recording at once -----------------------------------------------------------
 
     async def _batch(self, request: web.Request) -> web.Response:
-        try:
-            asked = ListenQuery.parse(request.query)
-        except BadQuery as e:
-            return self._bad_query(request, e)
+        key, asked = self._key(request), ListenQuery.parse(request.query)
         model = general(asked.model)
-        refused = self._check(request, model, flux=False)
-        if refused is not None:
-            return refused
-        release = self.slots.take(
-            self._key(request) + " batch", self.profile.value("limits", "batch")
-        )
-        if release is None:
-            return self.refuse(
-                429, "TOO_MANY_REQUESTS", "Too many requests. Please try again later"
-            )
+        release = self._take(key, "batch", model)
         try:
             return await self._transcribe(asked, model, await request.read())
         finally:
@@ -146,7 +133,7 @@ class DeepgramEmulator(STTEmulator):
                 rate_hz, channels, pcm = read_wav(body)
             except ValueError:
                 message = "Bad Request: failed to process audio: corrupt or unsupported data"
-                return self.refuse(400, "Bad Request", message)
+                raise RequestError(400, message, "Bad Request") from None
         heard, length_s = self.hear_whole(first_channel(pcm, channels), rate_hz)
         words = shown(heard, asked.filler_words)
         await asyncio.sleep(

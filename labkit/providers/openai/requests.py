@@ -9,6 +9,7 @@ from typing import Any
 from labkit.providers import tokens
 from labkit.providers.block_cache import Block
 from labkit.providers.conversation import Message
+from labkit.providers.server import RequestError
 from labkit.providers.tool_calls import Tool
 
 _PARAMETERS_TEXT = (
@@ -29,12 +30,9 @@ _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _BREAKPOINT = "prompt_cache_breakpoint"
 
 
-class RequestError(Exception):
+def refused(message: str, param: str | None = None, code: str | None = None) -> RequestError:
     """A request the service refuses with status 400."""
-
-    def __init__(self, message: str, param: str | None = None, code: str | None = None) -> None:
-        super().__init__(message)
-        self.message, self.param, self.code = message, param, code
+    return RequestError(400, message, code, param=param)
 
 
 @dataclass(frozen=True)
@@ -69,16 +67,16 @@ def parse(body: dict[str, Any]) -> Prompt:
     """
     for name in body:
         if name not in PARAMETERS:
-            raise RequestError(f"Unknown parameter: '{name}'.", name, "unknown_parameter")
+            raise refused(f"Unknown parameter: '{name}'.", name, "unknown_parameter")
     messages = body.get("messages")
     if messages is None:
         text = "Missing required parameter: 'messages'."
-        raise RequestError(text, "messages", "missing_required_parameter")
+        raise refused(text, "messages", "missing_required_parameter")
     if not isinstance(messages, list):
         raise _wrong_type("messages", "an array of objects", messages)
     if not messages:
         text = "Invalid 'messages': empty array. Expected an array with minimum length 1."
-        raise RequestError(text, "messages", "empty_array")
+        raise refused(text, "messages", "empty_array")
     functions = list(_functions(body.get("tools") or []))
     segments = [tokens.tools_segment(functions)]
     schema = (body.get("response_format") or {}).get("json_schema")
@@ -94,7 +92,7 @@ def parse(body: dict[str, Any]) -> Prompt:
         role = message.get("role")
         if role not in _ROLES:
             text = f"Invalid value: '{role}'. Supported values are: {', '.join(_ROLES)}."
-            raise RequestError(text, f"messages[{i}].role", "invalid_value")
+            raise refused(text, f"messages[{i}].role", "invalid_value")
         texts, cuts = _content(message, i)
         called |= {str(c.get("id")) for c in message.get("tool_calls") or ()}
         if role == "tool" and message.get("tool_call_id") not in called:
@@ -102,7 +100,7 @@ def parse(body: dict[str, Any]) -> Prompt:
                 "Invalid parameter: messages with role 'tool' must be a response to a preceeding "
                 "message with 'tool_calls'."
             )
-            raise RequestError(text, f"messages.[{i}].role")
+            raise refused(text, f"messages.[{i}].role")
         shared.append(Message("system" if role == "developer" else role, " ".join(texts)))
         parts = [*texts, *_calls(message)]
         segment = tokens.message_segment(role, parts)
@@ -128,36 +126,36 @@ def check(body: dict[str, Any], prompt: Prompt, model: str, figure: Callable[...
     newer = figure("cache") == "breakpoint"
     if prompt.breakpoints and not newer:
         name = "messages[0].content[0].prompt_cache_breakpoint"
-        raise RequestError(f"Unknown parameter: '{name}'.", name, "unknown_parameter")
+        raise refused(f"Unknown parameter: '{name}'.", name, "unknown_parameter")
     if body.get("prompt_cache_options") and not newer:
         name = "prompt_cache_options"
-        raise RequestError(f"Unknown parameter: '{name}'.", name, "unknown_parameter")
+        raise refused(f"Unknown parameter: '{name}'.", name, "unknown_parameter")
     reasons = bool(figure("reasoning", False))
     if reasons and body.get("max_tokens"):
         text = (
             "Unsupported parameter: 'max_tokens' is not supported with this model. Use "
             "'max_completion_tokens' instead."
         )
-        raise RequestError(text, "max_tokens", "unsupported_parameter")
+        raise refused(text, "max_tokens", "unsupported_parameter")
     effort = body.get("reasoning_effort")
     if effort is not None and not reasons:
         text = "Unrecognized request argument supplied: reasoning_effort"
-        raise RequestError(text)
+        raise refused(text)
     if effort and prompt.tools and figure("refuses_effort_with_tools", False):
         text = (
             f"Function tools with reasoning_effort are not supported for {model} in "
             "/v1/chat/completions. Please use /v1/responses instead."
         )
-        raise RequestError(text, "reasoning_effort")
+        raise refused(text, "reasoning_effort")
     for name in ("max_completion_tokens", "max_tokens"):
         value = body.get(name)
         if value is not None and (not isinstance(value, int) or value < 1):
             text = f"Invalid '{name}': integer below minimum value. Expected a value >= 1."
-            raise RequestError(text, name, "integer_below_min_value")
+            raise refused(text, name, "integer_below_min_value")
     for name, allowed in (("service_tier", _TIERS), ("prompt_cache_retention", tuple(KEEPS_S))):
         if body.get(name) is not None and body[name] not in allowed:
             text = f"Invalid value: '{body[name]}'. Supported values are: {', '.join(allowed)}."
-            raise RequestError(text, name, "invalid_value")
+            raise refused(text, name, "invalid_value")
 
 
 def _message_blocks(
@@ -180,7 +178,7 @@ def _wrong_type(param: str, wanted: str, got: Any) -> RequestError:
     names = {str: "a string", int: "an integer", list: "an array", dict: "an object"}
     given = names.get(type(got), "null" if got is None else type(got).__name__)
     text = f"Invalid type for '{param}': expected {wanted}, but got {given} instead."
-    return RequestError(text, param, "invalid_type")
+    return refused(text, param, "invalid_type")
 
 
 def _functions(tools: list[Any]) -> Iterator[dict[str, Any]]:
@@ -188,7 +186,7 @@ def _functions(tools: list[Any]) -> Iterator[dict[str, Any]]:
         function = tool.get("function") if isinstance(tool, dict) else None
         if not isinstance(function, dict) or not function.get("name"):
             text = f"Missing required parameter: 'tools[{i}].function.name'."
-            raise RequestError(text, f"tools[{i}].function.name", "missing_required_parameter")
+            raise refused(text, f"tools[{i}].function.name", "missing_required_parameter")
         yield function
 
 
@@ -212,7 +210,7 @@ def _content(message: dict[str, Any], i: int) -> tuple[list[str], list[int]]:
             texts.append("")
         elif kind != "input_audio":
             text = f"Invalid value: '{kind}'. Supported values are: 'text', 'image_url'."
-            raise RequestError(text, f"messages[{i}].content[0].type", "invalid_value")
+            raise refused(text, f"messages[{i}].content[0].type", "invalid_value")
         if isinstance(part, dict) and part.get(_BREAKPOINT):
             cuts.append(len(texts) - 1)
     return texts, cuts

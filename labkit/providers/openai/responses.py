@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from labkit.providers.jobs import Job, Wire
+from labkit.providers.generation import Generation, Wire
 
 
 def _dump(value: Any) -> str:
@@ -21,7 +21,7 @@ def _call_head(index: int, name: str, call_id: str) -> dict[str, Any]:
 
 
 def streamed(
-    job: Job,
+    generation: Generation,
     head: dict[str, Any],
     call_ids: Sequence[str],
     finish_reason: str,
@@ -31,7 +31,7 @@ def streamed(
     """The answer as server-sent events, about one token each.
 
     Args:
-        job: What is answered.
+        generation: What is answered.
         head: The fields that every chunk repeats.
         call_ids: Ids of the tool calls.
         finish_reason: Why the answer ends.
@@ -46,11 +46,11 @@ def streamed(
         return (start + choice + tail).encode()
 
     role: dict[str, Any] = {"role": "assistant", "content": "", "refusal": None}
-    calls = job.answer.tool_calls
+    calls = generation.answer.tool_calls
     pieces: list[bytes] = []
     if calls:
         role |= {"content": None} | _call_head(0, calls[0].name, call_ids[0])
-        for index, arguments in enumerate(job.pieces):
+        for index, arguments in enumerate(generation.pieces):
             opening = b""
             if index:  # the first call comes with the role
                 opening = event(_dump(_call_head(index, calls[index].name, call_ids[index])))
@@ -60,7 +60,7 @@ def streamed(
                 pieces.append(opening + shown)
                 opening = b""
     else:
-        pieces = [event(f'{{"content":{json.dumps(piece)}}}') for piece in job.pieces[0]]
+        pieces = [event(f'{{"content":{json.dumps(piece)}}}') for piece in generation.pieces[0]]
     end = event("{}", json.dumps(finish_reason))
     if with_usage:
         end += (start + f'],"usage":{_dump(usage)}}}\n\n').encode()
@@ -68,7 +68,7 @@ def streamed(
 
 
 def whole(
-    job: Job,
+    generation: Generation,
     head: dict[str, Any],
     call_ids: Sequence[str],
     finish_reason: str,
@@ -83,15 +83,15 @@ def whole(
                 "function": {"name": call.name, "arguments": "".join(pieces)},
             }
             for call, call_id, pieces in zip(
-                job.answer.tool_calls, call_ids, job.pieces, strict=True
+                generation.answer.tool_calls, call_ids, generation.pieces, strict=True
             )
         ]
-        if job.answer.tool_calls
+        if generation.answer.tool_calls
         else []
     )
     message: dict[str, Any] = {
         "role": "assistant",
-        "content": None if calls else "".join(job.pieces[0]),
+        "content": None if calls else "".join(generation.pieces[0]),
         "refusal": None,
         "annotations": [],
     }
@@ -101,16 +101,17 @@ def whole(
     return {**head, "choices": [choice], "usage": usage}
 
 
-def usage_of(job: Job, thought: int) -> dict[str, Any]:
-    """The token account, with ``thought`` tokens of hidden reasoning."""
-    output = job.output_tokens() + thought
+def usage_of(generation: Generation) -> dict[str, Any]:
+    """The token account."""
+    thought = generation.thought_tokens
+    output = generation.output_tokens() + thought
     return {
-        "prompt_tokens": job.prompt_tokens,
+        "prompt_tokens": generation.prompt_tokens,
         "completion_tokens": output,
-        "total_tokens": job.prompt_tokens + output,
+        "total_tokens": generation.prompt_tokens + output,
         "prompt_tokens_details": {
-            "cached_tokens": job.cache.read,
-            "cache_write_tokens": job.cache.written,
+            "cached_tokens": generation.cache.read,
+            "cache_write_tokens": generation.cache.written,
             "audio_tokens": 0,
         },
         "completion_tokens_details": {

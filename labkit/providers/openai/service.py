@@ -7,7 +7,6 @@ guides (2025 and 2026); speed and prices come from ``data/providers/openai.toml`
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from functools import partial
 from typing import Any
@@ -16,12 +15,12 @@ from aiohttp import web
 
 from labkit.providers.block_cache import BreakpointCache, BreakpointRules
 from labkit.providers.embeddings import Embedder, encoded
-from labkit.providers.jobs import Job
-from labkit.providers.llm import ChatEmulator
-from labkit.providers.openai.requests import KEEPS_S, Prompt, RequestError, check, parse
+from labkit.providers.generation import Generation
+from labkit.providers.llm import ChatEmulator, read_object
+from labkit.providers.openai.requests import KEEPS_S, Prompt, check, parse
 from labkit.providers.openai.responses import streamed, usage_of, whole
 from labkit.providers.prompt_cache import Lookup, PrefixCache, PrefixRules
-from labkit.world.events import Refused
+from labkit.providers.server import RequestError
 
 
 class OpenAIEmulator(ChatEmulator):
@@ -59,72 +58,51 @@ class OpenAIEmulator(ChatEmulator):
         self.prefixes.reset()
         self.breakpoints.reset()
 
-    def finish_reason(self, job: Job) -> str:
+    def finish_reason(self, generation: Generation) -> str:
         """``length``, ``tool_calls`` or ``stop``."""
-        if job.cut:
+        if generation.cut:
             return "length"
-        return "tool_calls" if job.answer.tool_calls else "stop"
+        return "tool_calls" if generation.answer.tool_calls else "stop"
 
     # -- errors ---------------------------------------------------------------------------------
 
-    def _error(
-        self,
-        status: int,
-        message: str,
-        *,
-        kind: str = "invalid_request_error",
-        param: str | None = None,
-        code: str | None = None,
-        headers: dict[str, str] | None = None,
-    ) -> web.Response:
-        self.log(Refused(status=status, code=code, message=message))
-        body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
-        return web.json_response(
-            body,
-            status=status,
-            headers={"x-request-id": self.new_id("req_", "error"), **(headers or {})},
-        )
+    def refusal(self, request: web.Request, error: RequestError) -> web.Response:
+        fields = {"type": "invalid_request_error", "param": None, "code": error.code} | error.fields
+        headers = {"x-request-id": self.new_id("req_", "error")} | error.headers
+        body = {"error": {"message": error.message, **fields}}
+        return web.json_response(body, status=error.status, headers=headers)
 
-    def _refusal(self, request: web.Request) -> web.Response | None:
-        """What the service answers before it reads the body, if it refuses."""
+    def _key(self, request: web.Request) -> str:
+        """The caller's API key.
+
+        Raises:
+            RequestError: what the service answers before it reads the body, if it refuses.
+        """
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
         if scheme != "Bearer" or not key:
             text = (
                 "You didn't provide an API key. You need to provide your API key in an "
                 "Authorization header using Bearer auth (i.e. Authorization: Bearer YOUR_KEY)."
             )
-            return self._error(401, text)
+            raise RequestError(401, text)
         if not self.authorized(key):
             shown = f"{key[:8]}{'*' * 8}{key[-4:]}" if len(key) > 12 else "*" * len(key)
             text = (
                 f"Incorrect API key provided: {shown}. You can find your API key at "
                 "https://platform.openai.com/account/api-keys."
             )
-            return self._error(401, text, code="invalid_api_key")
+            raise RequestError(401, text, "invalid_api_key")
         if self.failures:
-            return self._failure(self.failures.popleft())
-        return None
-
-    def _failure(self, status: int) -> web.Response:
-        """An ordered failure, in the words of the service."""
-        if status == 429:
-            text = "You exceeded your current quota, please check your plan and billing details."
-            return self._error(429, text, kind="insufficient_quota", code="insufficient_quota")
-        text = "The server had an error while processing your request. Sorry about that!"
-        if status == 503:
-            text = "The engine is currently overloaded, please try again later"
-        kind = "server_error" if status >= 500 else "invalid_request_error"
-        return self._error(status, text, kind=kind)
+            raise _failure(self.failures.popleft())
+        return key
 
     # -- models ---------------------------------------------------------------------------------
 
     async def _root(self, request: web.Request) -> web.Response:
-        return self._error(404, f"Invalid URL (GET {request.path})")
+        raise RequestError(404, f"Invalid URL (GET {request.path})")
 
     async def _list_models(self, request: web.Request) -> web.Response:
-        refused = self._refusal(request)
-        if refused is not None:
-            return refused
+        self._key(request)
         self.nth_on_connection(request)
         models = [self._model(name) for name in self.profile.names("models")]
         return web.json_response({"object": "list", "data": models})
@@ -132,48 +110,31 @@ class OpenAIEmulator(ChatEmulator):
     async def _one_model(self, request: web.Request) -> web.Response:
         name = request.match_info["model"]
         if self.known_model(name) is None:
-            return self._no_model(name)
+            raise _no_model(name)
         return web.json_response(self._model(name))
 
     @staticmethod
     def _model(name: str) -> dict[str, Any]:
         return {"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "system"}
 
-    def _no_model(self, name: str) -> web.Response:
-        text = f"The model `{name}` does not exist or you do not have access to it."
-        return self._error(404, text, code="model_not_found")
-
     # -- chat -----------------------------------------------------------------------------------
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
-        refused = self._refusal(request)
-        if refused is not None:
-            return refused
-        try:
-            body = json.loads(await request.read())
-            if not isinstance(body, dict):
-                raise ValueError
-        except ValueError:
-            return self._error(400, "We could not parse the JSON body of your request.")
-        model = self.known_model(str(body.get("model", "")))
-        try:
-            if not body.get("model"):
-                raise RequestError("you must provide a model parameter")
-            if model is None or "first_token" not in self.profile.table["models"][model]:
-                return self._no_model(str(body["model"]))
-            prompt = parse(body)
-            check(body, prompt, model, partial(self.figure, model))
-        except RequestError as e:
-            return self._error(400, e.message, param=e.param, code=e.code)
-        key = request.headers["Authorization"].partition(" ")[2]
+        key = self._key(request)
+        body = await read_object(request, "We could not parse the JSON body of your request.")
+        if not body.get("model"):
+            raise RequestError(400, "you must provide a model parameter")
+        model = self.known_model(str(body["model"]))
+        if model is None or "first_token" not in self.profile.table["models"][model]:
+            raise _no_model(str(body["model"]))
+        prompt = parse(body)
+        check(body, prompt, model, partial(self.figure, model))
         limit = body.get("max_completion_tokens") or body.get("max_tokens")
-        headers, wait = self._admit(key, model, prompt.token_count + (limit or 0))
-        if wait is not None:
-            return wait
+        headers = self._admit(key, model, prompt.token_count + (limit or 0))
         cache = self._cached(key, model, body, prompt)
         tier = self._tier(model, body)
         fast = tier in ("priority", "fast")
-        job = self.job(
+        generation = self.generation(
             model=model,
             messages=prompt.messages,
             tools=prompt.tools,
@@ -188,32 +149,31 @@ class OpenAIEmulator(ChatEmulator):
         )
         stream = bool(body.get("stream"))
         self.log_request(
-            job,
+            generation,
             request,
             prompt.messages,
             tools=tuple(tool.name for tool in prompt.tools),
             stream=stream,
             service_tier=tier,
         )
-        headers["openai-processing-ms"] = str(round(job.wait_s * 1000))
+        headers["openai-processing-ms"] = str(round(generation.wait_s * 1000))
         headers["x-request-id"] = self.new_id("req_", "request")
         chunk = {
-            "id": job.id,
+            "id": generation.id,
             "object": "chat.completion.chunk" if stream else "chat.completion",
             "created": int(time.time()),
             "model": self.figure(model, "snapshot", body["model"]),
             "service_tier": tier,
             "system_fingerprint": "fp_emulated",
         }
-        calls = [self.new_id("call_", "call") for _ in job.answer.tool_calls]
-        thought = job.thinking_s * float(self.figure(model, "tokens_per_s"))
-        usage = usage_of(job, round(thought))
+        calls = [self.new_id("call_", "call") for _ in generation.answer.tool_calls]
+        usage, reason = usage_of(generation), self.finish_reason(generation)
         if stream:
             with_usage = bool((body.get("stream_options") or {}).get("include_usage"))
-            wire = streamed(job, chunk, calls, self.finish_reason(job), usage, with_usage)
-            return await self.stream(request, job, wire, headers)
-        await self.play(job, _unsent)
-        whole_body = whole(job, chunk, calls, self.finish_reason(job), usage)
+            wire = streamed(generation, chunk, calls, reason, usage, with_usage)
+            return await self.stream(request, generation, wire, headers)
+        await self.play(generation)
+        whole_body = whole(generation, chunk, calls, reason, usage)
         return web.json_response(whole_body, headers=headers)
 
     def _tier(self, model: str, body: dict[str, Any]) -> str:
@@ -223,10 +183,12 @@ class OpenAIEmulator(ChatEmulator):
             return "default"
         return "default" if asked in ("auto", "scale") else str(asked)
 
-    def _admit(
-        self, key: str, model: str, weight: int
-    ) -> tuple[dict[str, str], web.Response | None]:
-        """Takes a request from the minute's allowance: the headers, and a 429 if it is short."""
+    def _admit(self, key: str, model: str, weight: int) -> dict[str, str]:
+        """Takes a request from the minute's allowance; gives the headers that say so.
+
+        Raises:
+            RequestError: the allowance is short.
+        """
         now_s = asyncio.get_running_loop().time()
         headers, short = {"openai-version": "2020-10-01"}, None
         for kind, name, amount in (("rpm", "requests", 1), ("tpm", "tokens", weight)):
@@ -238,7 +200,7 @@ class OpenAIEmulator(ChatEmulator):
             if wait_s > 0:
                 short = (name, kind.upper(), bucket, amount, wait_s)
         if short is None:
-            return headers, None
+            return headers
         name, unit, bucket, amount, wait_s = short
         used = int(bucket.per_minute) - bucket.remaining()
         text = (
@@ -249,9 +211,7 @@ class OpenAIEmulator(ChatEmulator):
         )
         headers["retry-after"] = str(max(1, round(wait_s)))
         headers["retry-after-ms"] = str(max(1, round(wait_s * 1000)))
-        return headers, self._error(
-            429, text, kind=name, code="rate_limit_exceeded", headers=headers
-        )
+        raise RequestError(429, text, "rate_limit_exceeded", headers=headers, type=name)
 
     def _cached(self, key: str, model: str, body: dict[str, Any], prompt: Prompt) -> Lookup:
         now_s = asyncio.get_running_loop().time()
@@ -267,14 +227,25 @@ class OpenAIEmulator(ChatEmulator):
     # -- embeddings -----------------------------------------------------------------------------
 
     async def _embeddings(self, request: web.Request) -> web.StreamResponse:
-        refused = self._refusal(request)
-        if refused is not None:
-            return refused
+        self._key(request)
         return await encoded(self, self._embedder, request)
 
 
-async def _unsent(start: int, end: int) -> None:
-    """Writes nothing: an answer that is not streamed goes out when it is complete."""
+def _no_model(name: str) -> RequestError:
+    text = f"The model `{name}` does not exist or you do not have access to it."
+    return RequestError(404, text, "model_not_found")
+
+
+def _failure(status: int) -> RequestError:
+    """An ordered failure, in the words of the service."""
+    if status == 429:
+        text = "You exceeded your current quota, please check your plan and billing details."
+        return RequestError(429, text, "insufficient_quota", type="insufficient_quota")
+    text = "The server had an error while processing your request. Sorry about that!"
+    if status == 503:
+        text = "The engine is currently overloaded, please try again later"
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    return RequestError(status, text, type=kind)
 
 
 def _tool_choice(choice: Any) -> str:

@@ -6,8 +6,8 @@ import json
 
 from aiohttp import web
 
+from labkit.providers.server import RequestError
 from labkit.providers.tts import Options, TTSEmulator
-from labkit.world.events import Refused
 
 
 class FurtherEmulator(TTSEmulator):
@@ -20,15 +20,14 @@ class FurtherEmulator(TTSEmulator):
     def routes(self) -> list[web.RouteDef]:
         return [web.post("/v1/audio/speech", self._speech)]
 
+    def refusal(self, request: web.Request, error: RequestError) -> web.Response:
+        return web.json_response({"error": {"message": error.message}}, status=error.status)
+
     async def _speech(self, request: web.Request) -> web.StreamResponse:
         if not self.authorized(request.headers.get("Authorization", "").removeprefix("Bearer ")):
-            return self._refuse(401, "invalid API key")
+            raise RequestError(401, "invalid API key")
         body = json.loads(await request.read())
         if body.get("model") not in self.profile.names("models"):
-            return self._refuse(404, f"no model {body.get('model')!r}")
+            raise RequestError(404, f"no model {body.get('model')!r}")
         options = Options(body["model"], rate_hz=24_000)
         return await self.speak(request, options, body["input"], {})
-
-    def _refuse(self, status: int, message: str) -> web.Response:
-        self.log(Refused(status=status, message=message))
-        return web.json_response({"error": {"message": message}}, status=status)

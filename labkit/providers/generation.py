@@ -18,7 +18,7 @@ OpenAI's function calling guide (2025), is billed about nine more than its argum
 
 
 @dataclass(kw_only=True)
-class Job:
+class Generation:
     """One admitted request on its way to an answer.
 
     Attributes:
@@ -33,7 +33,7 @@ class Job:
         arrived_s: Loop time of its arrival.
         wait_s: From arrival to the first token.
         bursts: When the pieces leave, from the first token on.
-        thinking_s: The part of ``wait_s`` spent on hidden reasoning.
+        thought_tokens: Tokens of hidden reasoning, generated during ``wait_s``.
     """
 
     id: str
@@ -47,7 +47,7 @@ class Job:
     arrived_s: float
     wait_s: float
     bursts: list[Burst]
-    thinking_s: float = 0.0
+    thought_tokens: int = 0
     sent: int = 0
 
     def output_tokens(self, pieces: int | None = None) -> int:

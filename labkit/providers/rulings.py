@@ -30,7 +30,7 @@ _PASSING = (
 _KEY = re.compile(r"[\"']([A-Za-z_]\w*)[\"']\s*:\s*([^,}\n]*)")
 
 
-def verdict(system: str, text: str, *, json_wanted: bool = False) -> str | None:
+def ruling(system: str, text: str, *, json_wanted: bool = False) -> str | None:
     """The ruling a prompt asks for, or ``None`` if it asks for none.
 
     Args:
