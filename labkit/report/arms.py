@@ -41,7 +41,7 @@ def frontier_points(
     groups: Mapping[str, str] | None = None,
     labels: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
-    """The numbers of :func:`frontier`: latency and harm of each arm with 95% intervals over calls.
+    """The numbers of :func:`frontier`: latency and harm of each arm with 95% CI over calls.
 
     Args:
         arms: Runs or turns tables by name, in the order in which points of a group are joined.

@@ -16,7 +16,7 @@ _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 
 
 def distribution_points(turns: pd.DataFrame, column: str = "response_latency_s") -> pd.DataFrame:
-    """The numbers of a distribution: quantiles of a column with 95% intervals over calls.
+    """The numbers of a distribution: quantiles of a column with 95% CI over calls.
 
     Returns:
         One row per quantile from 1% to 99%: ``quantile``, ``value_s``, ``low_s``, ``high_s``.

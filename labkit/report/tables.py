@@ -14,7 +14,7 @@ from labkit.engine.tables import Results
 from labkit.evidence import statistics
 from labkit.evidence.paired import waits
 from labkit.evidence.summary import OUTCOMES
-from labkit.evidence.units import ms, ms_ci, percent_ci, with_ci
+from labkit.evidence.units import ms, ms_ci, percent, percent_ci, with_ci
 
 
 def titled(table: pd.DataFrame, title: str = "arm") -> pd.DataFrame:
@@ -53,6 +53,25 @@ def outcomes(turns: pd.DataFrame) -> pd.DataFrame:
     ):
         rows[f"{name} per turn"] = with_ci(statistics.mean(cents, column), form)
     return titled(pd.DataFrame({"value, 95% CI": rows}), "outcome")
+
+
+def sdk_gap(means: pd.DataFrame) -> pd.DataFrame:
+    """What the SDK's ``e2e_latency`` leaves out, part by part: mean ms, 95% CI, %, owner.
+
+    Args:
+        means: What :func:`labkit.report.sdk_gap.difference_means` returned; the whole comes last.
+    """
+    whole = float(means["mean_s"].iloc[-1])
+    table = pd.DataFrame(
+        {
+            "owner": means["owner"],
+            "mean (ms)": (means["mean_s"] * 1000).round(1),
+            "95% CI": [f"{1000 * low:,.1f} to {1000 * high:,.1f}" for low, high
+                       in zip(means["low_s"], means["high_s"], strict=True)],
+            "% of the gap": [percent(float(v) / whole) for v in means["mean_s"]],
+        }
+    )  # fmt: skip
+    return titled(table.set_index(means["name"]), "what the SDK leaves out")
 
 
 def saving_by_wait(saved: pd.DataFrame, delay_s: float) -> pd.DataFrame:
