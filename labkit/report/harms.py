@@ -110,7 +110,7 @@ def harm_bars(changes: pd.DataFrame, *, limit: float | None = None) -> Figure:
 
     Args:
         changes: What :func:`harm_changes` returned.
-        limit: Largest increase accepted, a share of turns; drawn where the harm is a share.
+        limit: Largest increase accepted, a proportion of turns; drawn where the harm is one.
 
     Returns:
         The figure. Bars start at no change; right is worse; lines are 95% CI over calls.

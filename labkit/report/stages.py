@@ -18,7 +18,7 @@ def stage_means(turns: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per stage that took any time: ``stage``, ``owner``, ``mean_s``, ``low_s``,
-        ``high_s``, ``share`` of the mean response latency.
+        ``high_s``, ``share`` (proportion) of the mean response latency.
     """
     answered = turns[turns["residual_s"].notna()]
     whole = float(answered["response_latency_s"].mean())

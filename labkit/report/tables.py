@@ -26,7 +26,7 @@ def latency(turns: pd.DataFrame) -> pd.DataFrame:
     """Quantiles of the response latency and of the SDK's ``e2e_latency``, ms with 95% CI."""
     both = turns[turns["sdk_e2e_latency_s"].notna()]
     column = "response_latency_s"
-    wanted = {"response latency (mouth-to-ear)": (turns, column)}
+    wanted = {"mouth-to-ear response latency": (turns, column)}
     if len(both) < turns[column].notna().sum():
         wanted["the same, on turns with an e2e_latency"] = (both, column)
     wanted["the SDK's e2e_latency"] = (both, "sdk_e2e_latency_s")

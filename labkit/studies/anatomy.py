@@ -199,7 +199,7 @@ def heard_against_sdk(
     ax.set_ylim(0, edge)
     ax.grid(True, axis="both")
     ms_axis(ax, "the SDK's e2e_latency")
-    ms_axis(ax, "response latency (mouth-to-ear)", axis="y")
+    ms_axis(ax, "mouth-to-ear response latency", axis="y")
     return Chart(ax, split)
 
 
