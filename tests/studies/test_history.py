@@ -10,7 +10,7 @@ import pytest
 from labkit.engine.experiment import Arm, Experiment
 from labkit.engine.sweep import sweep
 from labkit.engine.tables import Results
-from labkit.studies import history, prefix_cache
+from labkit.studies import history
 
 KINDS = ("stable", "note", "note_in_hook", "truncated", "summarised")
 TURNS = 11
@@ -25,7 +25,7 @@ def results() -> Results:
 
 @pytest.fixture(scope="module")
 def arms(results: Results) -> dict[str, pd.DataFrame]:
-    turns = history.with_context(prefix_cache.with_cache(results.turns))
+    turns = history.read(results.turns)
     return {kind: turns[turns["arm"] == kind].set_index("turn") for kind in KINDS}
 
 
