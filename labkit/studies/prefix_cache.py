@@ -167,7 +167,7 @@ def savings(
     """What a cache saves at each length of the prompt: means, paired by call.
 
     Args:
-        turns: Turns of all arms and lengths, from :func:`labkit.evidence.prompt_cache.with_cache`.
+        turns: Turns of all arms and lengths, as ``with_cache`` returns them.
         pairs: By name, the arm without the cache and the arm with it.
         x: The swept column.
 
@@ -197,7 +197,7 @@ def expiry(
     Turns with one request are taken, since the first of several warms the cache for the others.
 
     Args:
-        turns: Turns at several lifetimes of an entry, from :func:`labkit.evidence.prompt_cache.with_cache`.
+        turns: Turns at several lifetimes of an entry, as ``with_cache`` returns them.
         lifetime: Column of the lifetime, seconds.
         edges: Bounds of the classes of gap over lifetime.
 
