@@ -75,24 +75,9 @@ _HOMES = {
 }
 """Where each public name lives; a name that ends its home's path is that module itself."""
 
-_EARLIER = {
-    "anchors": "labkit.evidence.anchors",
-    "fate": "labkit.report.reading",
-    "paired": "labkit.evidence.paired",
-    "reading": "labkit.report.reading",
-    **{
-        name: f"labkit.studies.{name}"
-        for name in (
-            "answer_cache", "history", "preemption", "prefix_cache", "regions", "routing",
-            "stacking", "stacks", "turn_taking", "warmup",
-        )
-    },
-}  # fmt: skip
-"""Names that notebooks used before each imported its own study; they go when none does."""
-
 
 def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name) or _EARLIER.get(name)
+    home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'labkit' has no attribute {name!r}")
     module = importlib.import_module(home)

@@ -25,7 +25,7 @@ class Anchor:
         low_s: Lower end of the published range or interval; the value where there is none.
         high_s: Upper end.
         value_s: The value; None where only a range was published.
-        share: The share of turns or pauses that goes with it; None where there is none.
+        share: The proportion of turns or pauses that goes with it; None where there is none.
         source: Who published it where.
         date: When, as precisely as known.
         note: What it was measured on.

@@ -15,7 +15,7 @@ HARMED = ("premature", "missed", "failed")
 
 
 def harmed(turns: pd.DataFrame) -> pd.Series:
-    """Whether the caller was cut in on, or got no reply at all."""
+    """Whether the reply was premature, or missing."""
     return turns["outcome"].isin(HARMED)
 
 
@@ -32,15 +32,15 @@ def compare(
     Args:
         baseline: What is compared with.
         arms: The others, by name; the baseline itself among them is left out.
-        harm: A numeric or boolean column of the turns whose mean is the harm; cut-ins and turns
-            without a reply if none is named. NaN is left out.
+        harm: A numeric or boolean column of the turns whose mean is the harm; premature and missing
+            replies if none is named. NaN is left out.
         q: The quantile on whose saving the verdict rests; None for the mean.
         rules: What is worth having; see :class:`labkit.evidence.verdict.Rules`.
 
     Returns:
-        One row per arm: latencies, savings and harm with intervals (seconds and shares), and the
+        One row per arm: latencies, savings and harm with 95% CI (seconds and proportions), and the
         verdict; an arm whose calls all failed before the first turn is rejected with its error.
-        ``harm`` and its interval are the increase over the baseline; ``harm_rate`` and
+        ``harm`` and its CI are the increase over the baseline; ``harm_rate`` and
         ``baseline_harm_rate`` the levels.
     """
     base = _turns(baseline)

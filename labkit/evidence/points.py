@@ -26,8 +26,8 @@ def by_point(results: Results, axes: Sequence[str]) -> pd.DataFrame:
 
     Returns:
         One row per arm and place, in the order they were run: ``arm``, the swept settings,
-        ``n_calls``, ``failed_calls``, ``n_turns``, ``p50_s``, ``p95_s`` and ``harm`` (share of
-        turns cut in on or not answered), each with its 95% interval (``…_low``, ``…_high``), and
+        ``n_calls``, ``failed_calls``, ``n_turns``, ``p50_s``, ``p95_s`` and ``harm`` (proportion
+        of turns with a premature or no reply), each with its 95% CI (``…_low``, ``…_high``), and
         ``error``, the first one.
     """
     heads = ["arm", *axes]

@@ -1,8 +1,8 @@
-"""Estimates with intervals. Turns of one call are not independent, so calls are resampled.
+"""Estimates with confidence intervals (CI). Turns of one call are not independent; calls are drawn.
 
 Every function takes the turns table (or a part of it) and draws whole calls with replacement. A
-comparison draws the same calls on both sides, because all arms hear the same callers and meet the
-same luck: most of the noise cancels.
+comparison draws the same calls on both sides, because all arms hear the same callers and see the
+same random draws (common random numbers): most of the noise cancels.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure and its interval.
+    """An estimate and its confidence interval (CI).
 
     Attributes:
         value: The figure; NaN where nothing could be estimated.
@@ -141,7 +141,7 @@ def rate(
     n_boot: int = N_BOOT,
     seed: int = 0,
 ) -> Estimate:
-    """The share of turns in which something happened.
+    """The proportion of turns in which something happened.
 
     A bootstrap of a rate that is 0 or 1 in the sample has no width, which would claim certainty.
     The interval is therefore never narrower than Wilson's for as many independent *turns*.
@@ -154,13 +154,13 @@ def rate(
     return Estimate(boot.value, min(boot.low, low), max(boot.high, high), boot.n, boot.n_calls)
 
 
-def wilson(share: float, n: int, level: float = LEVEL) -> tuple[float, float]:
-    """Wilson's score interval of a share among ``n`` independent trials."""
+def wilson(proportion: float, n: int, level: float = LEVEL) -> tuple[float, float]:
+    """Wilson's score interval of a proportion among ``n`` independent trials."""
     from statistics import NormalDist
 
     z = NormalDist().inv_cdf((1 + level) / 2)
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    centre = (proportion + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(proportion * (1 - proportion) / n + z * z / (4 * n * n))
     return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
@@ -221,7 +221,7 @@ def rate_difference(
     n_boot: int = N_BOOT,
     seed: int = 0,
 ) -> Estimate:
-    """Variant minus baseline of the share of turns in which something happened.
+    """Variant minus baseline of the proportion of turns in which something happened.
 
     A bootstrap of something that never differed in the sample has no width. The interval is
     therefore never narrower than what Wilson's interval allows for the turns in which it happened

@@ -17,7 +17,7 @@ OUTCOMES = ("answered", "premature", "interrupted", "missed", "failed")
 
 
 def figures(results: Results) -> dict[str, Any]:
-    """The figures of ``labkit run --json``; seconds, shares from 0 to 1, None for unknown."""
+    """The metrics of ``labkit run --json``; seconds, proportions from 0 to 1, None for unknown."""
     turns = results.turns
     answered = _replied(turns)
     quantiles = {p: statistics.quantile(answered, p / 100) for p in (50, 95, 99)}

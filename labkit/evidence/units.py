@@ -10,7 +10,7 @@ from labkit.evidence.statistics import Estimate
 SHARE = "share"
 """Kind of a harm that happens on a turn or does not; others are means of a column."""
 _NAMES = {
-    "response_latency_s": "response latency at the caller's ear",
+    "response_latency_s": "mouth-to-ear response latency",
     "sdk_e2e_latency_s": "the SDK's e2e_latency",
     "llm_wasted_tokens": "LLM tokens never spoken, per turn",
     "llm_cached_tokens": "cached prompt tokens per turn",
@@ -55,7 +55,7 @@ class Unit:
     def estimate(
         self, value: float, low: float, high: float, sign: bool = False, symbol: bool = False
     ) -> str:
-        """A value of the table with its interval in brackets; a dash for NaN."""
+        """A value of the table with its 95% CI in brackets; a dash for NaN."""
         if math.isnan(value):
             return "–"
         value, low, high = (v * self.factor for v in (value, low, high))
@@ -79,7 +79,7 @@ def unit_of(column: str) -> Unit:
 
 
 def change_unit(kind: str, name: str) -> Unit:
-    """How a change of a harm is shown: shares as percentage points, columns in their own unit.
+    """How a change of a harm is shown: proportions as percentage points, columns in their own unit.
 
     Args:
         kind: ``share``, or the column whose mean per turn it is.

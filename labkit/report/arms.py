@@ -1,4 +1,4 @@
-"""Arms beside each other: gain against harm, and paired savings with their intervals."""
+"""Arms beside each other: gain and harm, and paired savings with their CI."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def frontier_points(
     groups: Mapping[str, str] | None = None,
     labels: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
-    """The numbers of :func:`frontier`: latency and harm of each arm with 95% intervals over calls.
+    """The numbers of :func:`frontier`: latency and harm of each arm with 95% CI over calls.
 
     Args:
         arms: Runs or turns tables by name, in the order in which points of a group are joined.
@@ -74,11 +74,11 @@ def frontier(
     points: pd.DataFrame,
     ax: Axes | None = None,
     *,
-    harm_name: str = "turns cut in on or not answered",
+    harm_name: str = "turns with a premature or no reply",
     baseline: str | None = None,
     limit: float | None = None,
 ) -> Axes:
-    """Draws response latency against harm, a cross of intervals and a name at each arm.
+    """Draws response latency against harm, a cross of CIs and a name at each arm.
 
     Args:
         points: What :func:`frontier_points` returned; arms of one group are joined in their order.
@@ -116,7 +116,7 @@ def frontier(
     if any(groups):
         ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     quantile = float(points["quantile"].iloc[0])
-    ms_axis(ax, f"p{100 * quantile:g} of the response latency at the caller's ear")
+    ms_axis(ax, f"p{100 * quantile:g} of the mouth-to-ear response latency")
     unit_axis(ax, unit, "y")
     ax.grid(True, axis="both")
     ax.annotate("better", (0, 0), xycoords="axes fraction", xytext=(26, 18),
@@ -177,7 +177,7 @@ def arms_forest(
     claim: Claim | Mapping[str, Claim] | None = None,
     worth_s: float | None = None,
 ) -> Axes:
-    """Draws what each arm saves against the baseline: p50 and p95 with paired 95% intervals.
+    """Draws what each arm saves compared with the baseline: p50 and p95, paired, with 95% CI.
 
     Args:
         comparison: What ``lab.compare`` returned.
@@ -229,7 +229,7 @@ def arms_forest(
     ax.set_yticks(range(len(rows)), arms)
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(len(rows) - (0.1 if worth_s is not None else 0.45), -0.55)
-    ms_axis(ax, "response latency saved against the baseline, paired by call; 95% intervals")
+    ms_axis(ax, "response latency saved compared with the baseline, paired by call; 95% CI")
     return ax
 
 

@@ -16,7 +16,7 @@ _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 
 
 def distribution_points(turns: pd.DataFrame, column: str = "response_latency_s") -> pd.DataFrame:
-    """The numbers of a distribution: quantiles of a column with 95% intervals over calls.
+    """The numbers of a distribution: quantiles of a column with 95% CI over calls.
 
     Returns:
         One row per quantile from 1% to 99%: ``quantile``, ``value_s``, ``low_s``, ``high_s``.
@@ -37,11 +37,11 @@ def latency_distribution(
     anchors: Sequence[Anchor] = (),
     column: str = "response_latency_s",
 ) -> Axes:
-    """Draws which share of turns was answered within how many milliseconds.
+    """Draws the % of turns that were answered within how many milliseconds.
 
-    The curve runs from the fastest 1% of turns to the slowest 1%; its band is the 95% interval over
+    The curve runs from the fastest 1% of turns to the slowest 1%; its band is the 95% CI over
     calls. p50 and p95 are marked with theirs. Published figures
-    stand at the share they speak of: a hollow mark for a value, with a line where its interval was
+    stand at the quantile they speak of: a hollow mark for a value, with a line where its CI was
     published, a bar for a range.
 
     Args:
@@ -51,14 +51,14 @@ def latency_distribution(
         column: Column in seconds.
 
     Returns:
-        The axes; x is milliseconds from zero, y a share of turns.
+        The axes; x is milliseconds from zero, y a proportion of turns.
     """
     ax = axes_or_new(ax, 8.0, 4.9)
     points = distribution_points(turns, column)
-    share = points["quantile"].to_numpy()
-    ax.fill_betweenx(share, points["low_s"] * 1000, points["high_s"] * 1000, color=MAIN, alpha=0.18,
+    level = points["quantile"].to_numpy()
+    ax.fill_betweenx(level, points["low_s"] * 1000, points["high_s"] * 1000, color=MAIN, alpha=0.18,
                      linewidth=0)  # fmt: skip
-    ax.plot(points["value_s"] * 1000, share, color=MAIN)
+    ax.plot(points["value_s"] * 1000, level, color=MAIN)
     right = 1000 * float(points["value_s"].max())
     for q in (0.5, 0.95):
         found = statistics.quantile(turns, q, column)
@@ -79,8 +79,8 @@ def latency_distribution(
     ax.set_ylim(0, 1.04)
     ax.set_yticks([0, 0.25, 0.5, 0.75, 0.95, 1], ["0%", "25%", "50%", "75%", "95%", "100%"])
     ax.grid(True, axis="y")
-    ax.set_ylabel("share of turns answered by then")
-    ms_axis(ax, "response latency at the caller's ear")
+    ax.set_ylabel("turns answered by then")
+    ms_axis(ax, "mouth-to-ear response latency")
     return ax
 
 

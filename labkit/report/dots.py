@@ -71,5 +71,7 @@ def dots(
     ax.grid(True, axis="x")
     ms_axis(ax, x_name)
     legend = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
-    ax.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=4)
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    figure.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=4)
     return ax

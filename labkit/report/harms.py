@@ -63,7 +63,7 @@ def kind_of(what: What, *found: pd.Series) -> str:
 
 
 def harm_level(turns: pd.DataFrame, what: What = HARMED) -> tuple[Estimate, str]:
-    """Rate or mean of a harm per turn with its 95% interval over calls, and its kind."""
+    """Rate or mean of a harm per turn with its 95% CI over calls, and its kind."""
     found = amounts(turns, what)
     kind = kind_of(what, found)
     if kind == SHARE:
@@ -110,10 +110,10 @@ def harm_bars(changes: pd.DataFrame, *, limit: float | None = None) -> Figure:
 
     Args:
         changes: What :func:`harm_changes` returned.
-        limit: Largest increase accepted, a share of turns; drawn where the harm is a share.
+        limit: Largest increase accepted, a proportion of turns; drawn where the harm is one.
 
     Returns:
-        The figure. Bars start at no change; right is worse; lines are 95% intervals over calls.
+        The figure. Bars start at no change; right is worse; lines are 95% CI over calls.
     """
     harms = list(dict.fromkeys(changes["harm"]))
     arms = list(dict.fromkeys(changes["arm"]))

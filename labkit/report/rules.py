@@ -1,4 +1,4 @@
-"""How rules err: what they find against what they wrongly take for it."""
+"""How rules err: what they find, and what they wrongly take for it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from labkit.report.units import unit_axis
 
 
 def rule_errors(points: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Draws the share of cases a rule finds against the share of others it takes for one.
+    """Draws the % of cases that a rule finds against the % of others that it takes for one.
 
     Args:
         points: ``rule``, ``setting``, ``found``, ``wrong`` and each with ``_low`` and ``_high``;
-            shares. Settings of one rule are joined in their order.
+            proportions. Settings of one rule are joined in their order.
         ax: Where to draw; a new figure by default.
 
     Returns:
-        The axes; better is towards the lower right. Crosses are 95% intervals.
+        The axes; better is towards the lower right. Crosses are 95% CIs.
     """
     ax = axes_or_new(ax, 8.0, 4.6)
     obstacles, labels = Obstacles(), []

@@ -1,4 +1,4 @@
-"""Figures on disk: the picture, the exact numbers drawn, and where they come from.
+"""Charts on disk: the picture, the exact numbers drawn, and where they come from.
 
 A rerun that changes nothing must leave the files alone, byte for byte. So none of them holds a
 time, a duration or a commit (the commit that holds the file says that), and a picture is drawn
@@ -67,7 +67,7 @@ def save(
     Args:
         drawing: The figure, or any axes of it.
         name: ``NOTEBOOK/FIGURE``, such as ``00_anatomy_of_a_turn/waterfall``.
-        data: The numbers drawn, in seconds and shares.
+        data: The numbers drawn, in seconds and proportions.
         provenance: Where they come from: ``results.provenance``.
         to: The folder of all figures; see :func:`figures_dir`.
 

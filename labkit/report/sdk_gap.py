@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from labkit.evidence import statistics
-from labkit.evidence.anchors import Anchor
-from labkit.evidence.units import ms, ms_ci, percent
 from labkit.report.palette import (
     ACCENT,
     BASELINE,
     INK,
-    MAIN,
     OWNERS,
-    SOFT,
     axes_or_new,
     draw_ci,
     ms_axis,
 )
 from labkit.report.saving import records
-from labkit.report.tables import titled
 from labkit.report.waterfall import sdk_stopped_s
 from labkit.settings import Settings
 
@@ -101,7 +95,7 @@ def _line(settings: Mapping[str, object]) -> dict[str, float]:
 def difference_means(
     turns: pd.DataFrame, settings: Mapping[str, object] | None = None
 ) -> pd.DataFrame:
-    """Means of :func:`sdk_difference` with 95% intervals over calls.
+    """Means of :func:`sdk_difference` with 95% CI over calls.
 
     Returns:
         One row per part in the order of time, then the whole: ``part``, ``name``, ``owner``,
@@ -112,7 +106,7 @@ def difference_means(
     for part, (name, owner) in PARTS.items():
         if f"{part}_s" in split and split[f"{part}_s"].abs().max() > _SHOWN_S:
             rows.append(_mean(split, f"{part}_s", name, owner))
-    rows.append(_mean(split, "difference_s", "the SDK's figure reads low by", ""))
+    rows.append(_mean(split, "difference_s", "the SDK reads low by", ""))
     return pd.DataFrame(rows)
 
 
@@ -163,84 +157,5 @@ def difference_by_stage(
     ax.tick_params(axis="y", length=0)
     ax.invert_yaxis()
     ax.set_xlim(0, edge * 1.1)
-    ms_axis(ax, "mean over turns, 95% interval over calls")
+    ms_axis(ax, "mean over turns, 95% CI over calls")
     return ax
-
-
-def ear_against_sdk(
-    turns: pd.DataFrame,
-    ax: Axes | None = None,
-    *,
-    published_gap_s: tuple[float, float] | None = None,
-) -> Axes:
-    """Draws, turn by turn, what the caller heard against the SDK's own ``e2e_latency``.
-
-    Args:
-        turns: The turns table.
-        ax: Where to draw; a new figure by default.
-        published_gap_s: A published range of the difference, drawn as a band.
-
-    Returns:
-        The axes; both axes are milliseconds from zero.
-    """
-    split = sdk_difference(turns)
-    ax = axes_or_new(ax, 8.0, 5.0)
-    x, y = split["sdk_e2e_latency_s"] * 1000, split["response_latency_s"] * 1000
-    edge = float(max(x.max(), y.max())) * 1.06 if len(split) else 1.0
-    line = np.array([0.0, edge])
-    if published_gap_s is not None:
-        low, high = (1000 * v for v in published_gap_s)
-        ax.fill_between(line, line + low, line + high, color=BASELINE, alpha=0.3, linewidth=0)
-        ax.annotate(f"published gap {low:,.0f}–{high:,.0f} ms", (0.56 * edge, 0.56 * edge + high),
-                    ha="right", va="bottom", color=SOFT, fontsize=8.5)  # fmt: skip
-    ax.plot(line, line, color=BASELINE, linewidth=1.2)
-    ax.annotate("if they agreed", (0.72 * edge, 0.72 * edge), xytext=(8, -8), va="top",
-                textcoords="offset points", color=SOFT, fontsize=8.5)  # fmt: skip
-    ax.plot(x, y, "o", color=MAIN, markersize=4.5, alpha=0.65, markeredgewidth=0)
-    gap = statistics.quantile(split, 0.5, "difference_s")
-    ax.annotate(
-        f"median gap {gap.value * 1000:,.0f} ms\n[{gap.low * 1000:,.0f}–{gap.high * 1000:,.0f}]",
-        (0.03, 0.97), xycoords="axes fraction", va="top", color=MAIN, fontweight="bold",
-    )  # fmt: skip
-    ax.set_xlim(0, edge)
-    ax.set_ylim(0, edge)
-    ax.grid(True, axis="both")
-    ms_axis(ax, "the SDK's e2e_latency")
-    ms_axis(ax, "response latency at the caller's ear", axis="y")
-    return ax
-
-
-def difference_table(
-    turns: pd.DataFrame, settings: Mapping[str, object] | None = None
-) -> pd.DataFrame:
-    """What the SDK's figure leaves out, part by part: mean ms, interval, share, owner."""
-    means = difference_means(turns, settings)
-    whole = float(means["mean_s"].iloc[-1])
-    table = pd.DataFrame(
-        {
-            "owner": means["owner"],
-            "mean (ms)": (means["mean_s"] * 1000).round(1),
-            "95% interval": [f"{1000 * low:,.1f} – {1000 * high:,.1f}" for low, high
-                             in zip(means["low_s"], means["high_s"], strict=True)],
-            "share of the gap": [percent(float(v) / whole) for v in means["mean_s"]],
-        }
-    )  # fmt: skip
-    return titled(table.set_index(means["name"]), "what the SDK leaves out")
-
-
-def read_gap(turns: pd.DataFrame, published: Anchor) -> str:
-    """A sentence about how far the SDK's figure reads low, beside a published gap."""
-    split = sdk_difference(turns)
-    gap = statistics.quantile(split, 0.5, "difference_s")
-    answered = int(turns["residual_s"].notna().sum())
-    text = (
-        f"The SDK's `e2e_latency` reads **{ms_ci(gap)} ms** low at the median "
-        f"({gap.n} turns). Published for a hosted agent: {ms(published.low_s)}–"
-        f"{ms(published.high_s)} ms ({published.source}, {published.date})."
-    )
-    if gap.n < answered:
-        text += (
-            f" It gave no figure for {answered - gap.n} of the {answered} answered turns: those "
-            f"that it heard as more than one message."
-        )
-    return text

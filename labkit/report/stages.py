@@ -14,11 +14,11 @@ _SHOWN_S = 0.0005
 
 
 def stage_means(turns: pd.DataFrame) -> pd.DataFrame:
-    """Mean visible time of each stage over answered turns, with 95% intervals over calls.
+    """Mean visible time of each stage over answered turns, with 95% CI over calls.
 
     Returns:
         One row per stage that took any time: ``stage``, ``owner``, ``mean_s``, ``low_s``,
-        ``high_s``, ``share`` of the mean response latency.
+        ``high_s``, ``share`` (proportion) of the mean response latency.
     """
     answered = turns[turns["residual_s"].notna()]
     whole = float(answered["response_latency_s"].mean())
@@ -33,7 +33,7 @@ def stage_means(turns: pd.DataFrame) -> pd.DataFrame:
 
 
 def stage_bars(turns: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Draws the mean visible time of each stage with its 95% interval, coloured by owner.
+    """Draws the mean visible time of each stage with its 95% CI, coloured by owner.
 
     Args:
         turns: The turns table; turns without a reply are left out.
@@ -62,5 +62,5 @@ def stage_bars(turns: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.annotate(f"together {1000 * means['mean_s'].sum():,.0f} ms\nmean latency {whole:,.0f} ms",
                 (1, 0), xycoords="axes fraction", xytext=(-4, 6), textcoords="offset points",
                 ha="right", fontsize=8.5, color=SOFT)  # fmt: skip
-    ms_axis(ax, "mean time per answered turn, 95% interval over calls")
+    ms_axis(ax, "mean time per answered turn, 95% CI over calls")
     return ax

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from labkit.engine.experiment import Arm, Experiment
 from labkit.engine.sweep import sweep
 from labkit.engine.tables import Results
+from labkit.errors import UsageError
 from labkit.evidence import claims
 from labkit.evidence.checks import check
 from labkit.report import verdicts
@@ -53,6 +54,7 @@ class Study:
     ) -> None:
         self.name, self.figures_to = name, figures_to
         self._run: dict[str, Any] = {"calls": calls, "turns": turns, "seed": seed, "clock": clock}
+        self._statement = ""
         self._workers, self._min_turns, self._max_missed = workers, min_turns, max_missed
         use_style()
 
@@ -67,10 +69,7 @@ class Study:
 
     def quote(self) -> Markdown:
         """The claim and its source, as a notebook shows it."""
-        from IPython.display import Markdown
-
-        text = f"> {self.claim.claim} *{self.claim.source}*"
-        return Markdown(text)  # type: ignore[no-untyped-call]
+        return _markdown(f"> {self.claim.claim} *{self.claim.source}*")
 
     def run(
         self,
@@ -83,6 +82,8 @@ class Study:
         turns: int | None = None,
         min_turns: int | None = None,
         max_missed: float | None = None,
+        max_missed_turns: int | None = None,
+        clock: str | None = None,
     ) -> Results:
         """Runs arms, which all hear the same callers, and checks what came out.
 
@@ -95,20 +96,24 @@ class Study:
             turns: Caller turns in each call.
             min_turns: Answered turns below which nothing is concluded.
             max_missed: Turns that may go without a reply, as a proportion of all.
+            max_missed_turns: The same as a number, instead of a proportion.
+            clock: ``virtual`` or ``wall``.
 
         Raises:
             UsageError: nothing was run.
             CheckFailed: a call failed, stages do not add up, or too few turns were answered.
         """
-        own = {k: v for k, v in (("calls", calls), ("turns", turns)) if v is not None}
-        terms = {**self._run, **own}
+        own = {"calls": calls, "turns": turns, "clock": clock}
+        terms = self._run | {k: v for k, v in own.items() if v is not None}
         experiment = Experiment(arms, grid or {}, points, settings=settings or {}, **terms)
         results = sweep(experiment, workers=self._workers)
-        allowed = self._max_missed if max_missed is None else max_missed
+        if max_missed_turns is None:
+            proportion = self._max_missed if max_missed is None else max_missed
+            max_missed_turns = round(proportion * len(results.turns))
         check(
             results,
             min_turns=self._min_turns if min_turns is None else min_turns,
-            max_missed=round(allowed * len(results.turns)),
+            max_missed=max_missed_turns,
         )
         return results
 
@@ -140,4 +145,21 @@ class Study:
             harms: Other harms of the arms, as ``lab.figures.harm_changes`` gives them.
         """
         verdicts.save_verdict(rows, self.name, self.figures_to, headline=headline, harms=harms)
+        self._statement = verdicts.statement(rows, headline)
         return verdicts.table(rows)
+
+    def statement(self) -> Markdown:
+        """The sentence that speaks for the study, as a notebook shows it.
+
+        Raises:
+            UsageError: nothing has been concluded yet.
+        """
+        if not self._statement:
+            raise UsageError(f"{self.name}: conclude(rows) comes first, then statement()")
+        return _markdown(f"**{self._statement}**")
+
+
+def _markdown(text: str) -> Markdown:
+    from IPython.display import Markdown
+
+    return Markdown(text)  # type: ignore[no-untyped-call]

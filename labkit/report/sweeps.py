@@ -1,4 +1,4 @@
-"""A figure against the setting that was swept: lines with bands of their intervals."""
+"""A metric against the setting that was swept: lines with bands of their 95% CI."""
 
 from __future__ import annotations
 
@@ -75,18 +75,18 @@ def sweep_lines(
     log_x: bool = False,
     groups: Sequence[object] | None = None,
 ) -> Axes:
-    """Draws a figure against a swept setting: a line per group with a band of 95% intervals.
+    """Draws a metric against a swept setting: a line per group with a band of 95% CI.
 
     Args:
         points: What :func:`sweep_points` returned, or any table with ``x``, ``y``, ``low`` and
-            ``high`` in the units of tables (seconds, shares).
+            ``high`` in the units of tables (seconds, proportions).
         x: The swept column.
         y: The column drawn.
         by: Column with a line for each value.
         ax: Where to draw; a new figure by default.
         x_name: What the x axis is called; the column's name by default. The unit is added.
         y_name: What the y axis is called.
-        share: Whether ``y`` is a share, to be shown as per cent; an outcome is one by default.
+        share: Whether ``y`` is a proportion, to be shown as per cent; an outcome is one by default.
         default: Value of ``x`` that the SDK or the study takes by default; marked.
         log_x: Whether the x axis is logarithmic.
         groups: The lines in the order of their looks, for a legend outside these axes; by default

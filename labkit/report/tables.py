@@ -14,7 +14,7 @@ from labkit.engine.tables import Results
 from labkit.evidence import statistics
 from labkit.evidence.paired import waits
 from labkit.evidence.summary import OUTCOMES
-from labkit.evidence.units import ms, ms_ci, percent_ci, with_ci
+from labkit.evidence.units import ms, ms_ci, percent, percent_ci, with_ci
 
 
 def titled(table: pd.DataFrame, title: str = "arm") -> pd.DataFrame:
@@ -26,7 +26,7 @@ def latency(turns: pd.DataFrame) -> pd.DataFrame:
     """Quantiles of the response latency and of the SDK's ``e2e_latency``, ms with 95% CI."""
     both = turns[turns["sdk_e2e_latency_s"].notna()]
     column = "response_latency_s"
-    wanted = {"response latency (mouth-to-ear)": (turns, column)}
+    wanted = {"mouth-to-ear response latency": (turns, column)}
     if len(both) < turns[column].notna().sum():
         wanted["the same, on turns with an e2e_latency"] = (both, column)
     wanted["the SDK's e2e_latency"] = (both, "sdk_e2e_latency_s")
@@ -53,6 +53,25 @@ def outcomes(turns: pd.DataFrame) -> pd.DataFrame:
     ):
         rows[f"{name} per turn"] = with_ci(statistics.mean(cents, column), form)
     return titled(pd.DataFrame({"value, 95% CI": rows}), "outcome")
+
+
+def sdk_gap(means: pd.DataFrame) -> pd.DataFrame:
+    """What the SDK's ``e2e_latency`` leaves out, part by part: mean ms, 95% CI, %, owner.
+
+    Args:
+        means: What :func:`labkit.report.sdk_gap.difference_means` returned; the whole comes last.
+    """
+    whole = float(means["mean_s"].iloc[-1])
+    table = pd.DataFrame(
+        {
+            "owner": means["owner"],
+            "mean (ms)": (means["mean_s"] * 1000).round(1),
+            "95% CI": [f"{1000 * low:,.1f} to {1000 * high:,.1f}" for low, high
+                       in zip(means["low_s"], means["high_s"], strict=True)],
+            "% of the gap": [percent(float(v) / whole) for v in means["mean_s"]],
+        }
+    )  # fmt: skip
+    return titled(table.set_index(means["name"]), "what the SDK leaves out")
 
 
 def saving_by_wait(saved: pd.DataFrame, delay_s: float) -> pd.DataFrame:

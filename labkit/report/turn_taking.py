@@ -73,9 +73,9 @@ def proportions(turns: pd.DataFrame, by: str, x: str, *columns: str) -> pd.DataF
     rows = []
     for column in columns:
         for (group, at), part in turns.groupby([by, x], sort=True):
-            found = statistics.rate(part, part[column] > 0)
-            rows.append({"harm": column, by: group, x: at, "share": found.value, "low": found.low,
-                         "high": found.high, "n_turns": len(part)})  # fmt: skip
+            e = statistics.rate(part, part[column] > 0)
+            rows.append({"harm": column, by: group, x: at, "share": e.value, "low": e.low,
+                         "high": e.high, "n_turns": len(part)})  # fmt: skip
     return pd.DataFrame(rows)
 
 

@@ -41,7 +41,7 @@ __all__ = [
     "table",
 ]
 
-HARM = "cut in or not answered"
+HARM = "premature or no reply"
 """The harm that ``lab.compare`` weighs unless it is told otherwise."""
 
 COLUMNS = {
@@ -85,7 +85,7 @@ def rows(
         comparison: What ``lab.compare`` returned.
         claim: A claimed saving, of every arm or by arm.
         harm: What the comparison's harm is called.
-        harm_kind: ``share`` if it is a share of turns; otherwise the column of which
+        harm_kind: ``share`` if it is a proportion of turns; otherwise the column of which
             ``lab.compare`` took the mean, such as ``llm_wasted_tokens``, for its unit.
         differs: Arms in which the claimed mechanism was found not to exist, each with what was
             found instead; their outcome is ``mechanism differs``.

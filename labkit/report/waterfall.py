@@ -69,7 +69,7 @@ def sdk_stopped_s(turns: pd.DataFrame) -> pd.Series:
 
 
 def turn_waterfall(turns: pd.Series | pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Draws one turn from the caller's last sound to the reply's first sound at the caller's ear.
+    """Draws one turn from the caller's last sound to the first sound heard of the reply.
 
     Each stage is a bar that begins where the one before ended, coloured by its owner and labelled
     with its length. Below, on the same axis: what the caller heard, and the SDK's own
@@ -103,7 +103,7 @@ def turn_waterfall(turns: pd.Series | pd.DataFrame, ax: Axes | None = None) -> A
     _hidden(ax, frame, stages)
     y = len(stages) + 0.3
     _span(ax, y, 0.0, total_ms, f"{total_ms:,.0f}", INK)
-    ticks.append("silence at the caller's ear")
+    ticks.append("mouth-to-ear response latency")
     sdk = parts[parts["part"] == "sdk_e2e_latency"].iloc[0]
     rows = [*range(len(stages)), y]
     if sdk["end_s"] == sdk["end_s"]:

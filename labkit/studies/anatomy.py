@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 
 from labkit.evidence import statistics
-from labkit.evidence.anchors import Anchor
+from labkit.evidence.anchors import Anchor, load
 from labkit.evidence.paired import waited
 from labkit.evidence.statistics import Estimate
-from labkit.evidence.units import ms, ms_ci, percent
-from labkit.report.palette import ACCENT, BASELINE, INK, MAIN, axes_or_new, ms_axis
+from labkit.evidence.units import ms, ms_ci, percent, percent_ci
+from labkit.report.charts import Chart
+from labkit.report.palette import ACCENT, BASELINE, INK, MAIN, SOFT, axes_or_new, ms_axis
+from labkit.report.sdk_gap import sdk_difference
 from labkit.report.tables import titled
+
+
+def published_latencies() -> list[Anchor]:
+    """Response latencies that others have measured."""
+    return [a for a in load() if a.quantity == "response_latency"]
+
+
+def published_gap() -> Anchor:
+    """How far a dashboard's figure was found below the audio."""
+    return load("callback_dashboard_gap")[0]
 
 
 def typical_turns(turns: pd.DataFrame, delay_s: float) -> pd.DataFrame:
@@ -78,13 +90,13 @@ def read_turns(examples: pd.DataFrame) -> str:
 def read_wait(turns: pd.DataFrame, delay_s: float, probe: pd.DataFrame, probe_s: float) -> str:
     """Sentences about the slow mode, and about what became of it when its delay was changed."""
     slow, moved = waited(turns, delay_s), waited(probe, probe_s)
-    share, after = statistics.rate(turns, slow), statistics.rate(probe, moved)
+    slow_rate, after = statistics.rate(turns, slow), statistics.rate(probe, moved)
     saved = statistics.difference(probe[moved], turns[slow]) if slow.any() and moved.any() else None
     text = (
-        f"On **{percent(share.value)}** of turns (95% interval {percent(share.low)}–"
-        f"{percent(share.high)}) the agent committed exactly {ms(delay_s)} ms after the end of "
+        f"On **{percent(slow_rate.value)}** of turns (95% CI {percent(slow_rate.low)}–"
+        f"{percent(slow_rate.high)}) the agent committed exactly {ms(delay_s)} ms after the end of "
         f"speech: its median latency there is {ms(turns[slow]['response_latency_s'].median())} ms, "
-        f"against {ms(turns[~slow]['response_latency_s'].median())} ms on the others."
+        f"compared with {ms(turns[~slow]['response_latency_s'].median())} ms on the others."
     )
     if saved is None:
         return text
@@ -117,24 +129,23 @@ def commit_points(arms: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def _longest_wait(points: pd.DataFrame) -> tuple[float, Estimate, float]:
-    """The longest wait of an arm (ms), the share of turns with it, their shortest latency (ms)."""
+    """An arm's longest wait (ms), the proportion of turns with it, their shortest latency (ms)."""
     longest = float(points["sdk_end_of_turn_delay_s"].max())
     there = points["sdk_end_of_turn_delay_s"] > longest - 0.005
     shortest = float(points.loc[there, "response_latency_s"].min())
     return longest * 1000, statistics.rate(points, there), shortest * 1000
 
 
-def commit_modes(arms: Mapping[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
-    """Draws each turn's response latency against the wait before the turn was committed.
+def commit_modes(arms: Mapping[str, pd.DataFrame]) -> Chart:
+    """Each turn's response latency against the wait before the turn was committed.
 
     Args:
         arms: Turns tables by name, at most three; the first is the baseline.
-        ax: Where to draw; a new figure by default.
 
     Returns:
-        The axes; both axes are milliseconds from zero.
+        Both axes are milliseconds from zero.
     """
-    ax = axes_or_new(ax, 8.0, 4.2)
+    ax = axes_or_new(None, 8.0, 4.2)
     points = commit_points(arms)
     looks = [(BASELINE, "o"), (MAIN, "^"), (ACCENT, "s")]
     for name, (colour, marker) in zip(arms, looks, strict=False):
@@ -142,9 +153,8 @@ def commit_modes(arms: Mapping[str, pd.DataFrame], ax: Axes | None = None) -> Ax
         ax.plot(own["sdk_end_of_turn_delay_s"] * 1000, own["response_latency_s"] * 1000, marker,
                 color=colour, markersize=5.5, alpha=0.65, markeredgewidth=0,
                 label=name)  # fmt: skip
-        at, share, low_ms = _longest_wait(own)
-        text = f"{name}\n{percent(share.value)} of turns\n"
-        text += f"[{percent(share.low)}–{percent(share.high)}]"
+        at, slow, low_ms = _longest_wait(own)
+        text = f"{name}\n{percent(slow.value)} of turns\n{percent_ci(slow).partition(' ')[2]}"
         ax.annotate(text, (at, low_ms), xytext=(0, -8), textcoords="offset points", ha="center",
                     va="top", color=INK if colour == BASELINE else colour)  # fmt: skip
     ax.set_xlim(0, 1.1 * 1000 * float(points["sdk_end_of_turn_delay_s"].max()))
@@ -152,4 +162,60 @@ def commit_modes(arms: Mapping[str, pd.DataFrame], ax: Axes | None = None) -> Ax
     ax.grid(True, axis="both")
     ms_axis(ax, "wait from the SDK's end of speech to the commit")
     ms_axis(ax, "response latency", axis="y")
-    return ax
+    return Chart(ax, points)
+
+
+def heard_against_sdk(
+    turns: pd.DataFrame, settings: Mapping[str, object], published: Anchor
+) -> Chart:
+    """Turn by turn, the response latency against the SDK's own ``e2e_latency``.
+
+    Args:
+        turns: The turns table.
+        settings: Settings of the run; with them the line splits into path, codec and buffer.
+        published: A published range of the difference, drawn as a band.
+
+    Returns:
+        Both axes are milliseconds from zero.
+    """
+    split = sdk_difference(turns, settings)
+    ax = axes_or_new(None, 8.0, 5.0)
+    x, y = split["sdk_e2e_latency_s"] * 1000, split["response_latency_s"] * 1000
+    edge = float(max(x.max(), y.max())) * 1.06 if len(split) else 1.0
+    line = np.array([0.0, edge])
+    low, high = 1000 * published.low_s, 1000 * published.high_s
+    ax.fill_between(line, line + low, line + high, color=BASELINE, alpha=0.3, linewidth=0)
+    ax.annotate(f"published gap {low:,.0f}–{high:,.0f} ms", (0.56 * edge, 0.56 * edge + high),
+                ha="right", va="bottom", color=SOFT, fontsize=8.5)  # fmt: skip
+    ax.plot(line, line, color=BASELINE, linewidth=1.2)
+    ax.annotate("if they agreed", (0.72 * edge, 0.72 * edge), xytext=(8, -8), va="top",
+                textcoords="offset points", color=SOFT, fontsize=8.5)  # fmt: skip
+    ax.plot(x, y, "o", color=MAIN, markersize=4.5, alpha=0.65, markeredgewidth=0)
+    gap = statistics.quantile(split, 0.5, "difference_s")
+    text = f"median gap {ms(gap.value)} ms\n{ms_ci(gap).partition(' ')[2]}"
+    ax.annotate(text, (0.03, 0.97), xycoords="axes fraction", va="top", color=MAIN,
+                fontweight="bold")  # fmt: skip
+    ax.set_xlim(0, edge)
+    ax.set_ylim(0, edge)
+    ax.grid(True, axis="both")
+    ms_axis(ax, "the SDK's e2e_latency")
+    ms_axis(ax, "mouth-to-ear response latency", axis="y")
+    return Chart(ax, split)
+
+
+def read_gap(turns: pd.DataFrame, published: Anchor) -> str:
+    """A sentence about how far the SDK's figure reads low, beside a published gap."""
+    split = sdk_difference(turns)
+    gap = statistics.quantile(split, 0.5, "difference_s")
+    answered = int(turns["residual_s"].notna().sum())
+    text = (
+        f"The SDK's `e2e_latency` reads **{ms_ci(gap)} ms** low at the median "
+        f"({gap.n} turns). Published for a hosted agent: {ms(published.low_s)}–"
+        f"{ms(published.high_s)} ms ({published.source}, {published.date})."
+    )
+    if gap.n < answered:
+        text += (
+            f" It gave no figure for {answered - gap.n} of the {answered} answered turns: those "
+            f"that it heard as more than one message."
+        )
+    return text

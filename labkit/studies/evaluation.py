@@ -1,4 +1,4 @@
-"""Reads an evaluation experiment: loop stalls, spans that a collector got, unguarded speech.
+"""Study 07: loop stalls, spans that a collector got, and speech heard before it was checked.
 
 The agents log running totals per call: ``agent_stalled_s``, ``agent_spans`` and
 ``agent_spans_lost``; and, per turn, ``agent_unguarded_s``: how long speech had been heard when its
@@ -13,8 +13,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from labkit.engine.experiment import Arm
 from labkit.engine.tables import Results
 from labkit.evidence import statistics
+from labkit.evidence.arms import by_arm
+from labkit.evidence.compare import compare
+from labkit.evidence.units import ms_ci, percent, with_ci
+from labkit.evidence.verdict import Rules
+from labkit.report import charts
+from labkit.report.charts import Chart
+from labkit.report.harms import What
+from labkit.report.sweeps import sweep_lines, sweep_points
+from labkit.report.tables import titled
 
 _ATTRIBUTES = {
     "gen_ai.span.kind": "mapped kind",
@@ -23,6 +33,81 @@ _ATTRIBUTES = {
     "output.value": "mapped output",
 }
 _SHOWN = 60
+
+
+PREEMPTION = "preemptive.enabled"
+COLLECTOR = "providers.collector.traces.accept"
+_HARMS: dict[str, What] = {
+    "response latency": "response_latency_s",
+    "event loop stalled": "stalled_s",
+    "premature or no reply": ("premature", "missed", "failed"),
+    "LLM tokens never spoken": "llm_wasted_tokens",
+}
+
+
+def arms(collector_s: float) -> dict[str, Arm]:
+    """No judge, one in the turn, one after it; and two ways to export spans.
+
+    Args:
+        collector_s: How long the collector takes to accept spans, seconds.
+    """
+    slow = {COLLECTOR: collector_s}
+    return {
+        "no judge": Arm("vanilla"),
+        "inline judge": Arm("reply_evaluation", {"agent.judge": "inline"}),
+        "background judge": Arm("reply_evaluation", {"agent.judge": "background"}),
+        "spans, batch": Arm("reply_evaluation", {"agent.spans": "batch", **slow}),
+        "spans, simple": Arm("reply_evaluation", {"agent.spans": "simple", **slow}),
+    }
+
+
+def some(collector_s: float, *names: str) -> dict[str, Arm]:
+    """These of the arms."""
+    known = arms(collector_s)
+    return {name: known[name] for name in names}
+
+
+def guards() -> dict[str, Arm]:
+    """Guardrails at different places, and none."""
+    kinds = ("whole", "sentence", "early", "parallel")
+    guarded = {kind: Arm("output_guardrail", {"agent.guardrail": kind}) for kind in kinds}
+    return {"no guardrail": Arm("vanilla"), **guarded}
+
+
+def guards_compared(turns: pd.DataFrame, rules: Rules) -> pd.DataFrame:
+    """What each guardrail saves against checking the whole reply; the harm is unguarded speech."""
+    arms = by_arm(turns)
+    others = {name: arms[name] for name in ("sentence", "early", "parallel")}
+    return compare(arms["whole"], others, harm="unguarded", rules=rules)
+
+
+def compared(turns: pd.DataFrame, rules: Rules) -> pd.DataFrame:
+    """What is saved against a judge that is awaited in the turn.
+
+    Args:
+        turns: What :func:`counted` returned.
+        rules: What is worth having.
+    """
+    arms = by_arm(turns)
+    names = ("background judge", "spans, batch", "no judge")
+    return compare(arms["inline judge"], {name: arms[name] for name in names}, q=0.5, rules=rules)
+
+
+def harms(turns: pd.DataFrame) -> Chart:
+    """What each arm adds to an agent that never judged anything."""
+    arms = by_arm(turns)
+    return charts.harms(arms.pop("no judge"), arms, _HARMS)
+
+
+def against_collector(turns: pd.DataFrame) -> Chart:
+    """Response latency against the time that the collector takes."""
+    points = sweep_points(turns, COLLECTOR, by="arm")
+    points = points.assign(collector_s=points[COLLECTOR])
+    drawing = sweep_lines(
+        points, "collector_s", "response_latency_s", "arm", x_name="time the collector takes",
+        y_name="median response latency",
+    )  # fmt: skip
+    return Chart(drawing, points)
 
 
 def counted(turns: pd.DataFrame) -> pd.DataFrame:
@@ -53,15 +138,14 @@ def counted(turns: pd.DataFrame) -> pd.DataFrame:
 
 
 def delivery(results: Results, by: str) -> pd.DataFrame:
-    """What became of the spans, by a column: per call, and the share that never arrived."""
+    """What became of the spans, by a column: per call, and the % that never arrived."""
     last = results.turns.groupby(["arm", by, "call"], sort=False, dropna=False).last()
     rows = []
     for (arm, value), part in last.groupby(level=["arm", by], sort=False, dropna=False):
         spans, lost = part["agent_spans"].sum(), part["agent_spans_lost"].sum()
         rows.append({"arm": arm, by: value, "spans per call": round(spans / len(part), 1),
-                     "lost": int(lost), "share lost": f"{lost / spans:.0%}"})  # fmt: skip
-    table = pd.DataFrame(rows).set_index("arm")
-    return table.rename_axis(None).rename_axis("arm", axis="columns")
+                     "lost": int(lost), "% lost": percent(lost / spans, 0)})  # fmt: skip
+    return titled(pd.DataFrame(rows).set_index("arm"))
 
 
 def nested(results: Results, call: int = 0, under: str = "agent_session") -> pd.DataFrame:
@@ -98,8 +182,7 @@ def nested(results: Results, call: int = 0, under: str = "agent_session") -> pd.
             add(child, depth + 1)
 
     add(top, 0)
-    table = pd.DataFrame(rows).fillna("").set_index("span")
-    return table.rename_axis(None).rename_axis("span", axis="columns")
+    return titled(pd.DataFrame(rows).fillna("").set_index("span"), "span")
 
 
 def _row(span: dict[str, Any], depth: int, from_ns: int) -> dict[str, Any]:
@@ -116,25 +199,17 @@ def _row(span: dict[str, Any], depth: int, from_ns: int) -> dict[str, Any]:
 
 
 def levels(turns: pd.DataFrame) -> pd.DataFrame:
-    """Latency, stalls and unguarded words by arm: medians and means with 95% intervals, ms."""
+    """Latency, stalls and unguarded words by arm: medians and means with 95% CI, ms."""
     rows = {}
-    for arm in dict.fromkeys(turns["arm"]):
-        part = turns[turns["arm"] == arm]
-        p50, p95 = (statistics.quantile(part, q) for q in (0.5, 0.95))
-        stalled = statistics.mean(part, "stalled_s")
-        words = statistics.mean(part, "unguarded_words")
+    for arm, part in by_arm(turns).items():
         rows[arm] = {
-            "p50 (ms)": _ms(p50),
-            "p95 (ms)": _ms(p95),
-            "loop stalled per turn (ms)": _ms(stalled),
-            "unguarded words per turn": f"{words.value:.2f} [{words.low:.2f}–{words.high:.2f}]",
+            "p50 (ms)": ms_ci(statistics.quantile(part, 0.5)),
+            "p95 (ms)": ms_ci(statistics.quantile(part, 0.95)),
+            "loop stalled per turn (ms)": ms_ci(statistics.mean(part, "stalled_s")),
+            "unguarded words per turn": with_ci(statistics.mean(part, "unguarded_words")),
             "turns": len(part),
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("arm", axis="columns")
-
-
-def _ms(e: statistics.Estimate) -> str:
-    return f"{1000 * e.value:,.0f} [{1000 * e.low:,.0f}–{1000 * e.high:,.0f}]"
 
 
 def cost_by(turns: pd.DataFrame, by: str, baseline: str) -> pd.DataFrame:
@@ -145,5 +220,5 @@ def cost_by(turns: pd.DataFrame, by: str, baseline: str) -> pd.DataFrame:
         for arm in dict.fromkeys(part["arm"]):
             if arm != baseline:
                 added = statistics.difference(base, part[part["arm"] == arm], q=None)
-                rows[f"{by}={value}"] = {f"added by the {arm} (ms)": _ms(added)}
+                rows[f"{by}={value}"] = {f"added by the {arm} (ms)": ms_ci(added)}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("mean", axis="columns")

@@ -10,13 +10,13 @@ import pandas as pd
 from labkit.engine.experiment import Arm
 from labkit.evidence import statistics
 from labkit.evidence.compare import compare
+from labkit.evidence.prompt_cache import with_cache
 from labkit.evidence.units import ms_ci, percent_ci
 from labkit.evidence.verdict import Rules
 from labkit.report import charts
 from labkit.report.charts import Chart, swept
 from labkit.report.sweeps import sweep_lines
 from labkit.report.tables import titled
-from labkit.studies.prefix_cache import with_cache
 from labkit.world.dialogue import load_dialogues
 
 STABLE, NOTED = "stable", "note before it"

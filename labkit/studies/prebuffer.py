@@ -1,17 +1,73 @@
-"""Reads a study of first words: what is lost while the agent greets, and before it has joined."""
+"""Study 06: which first words are lost while the agent greets, and before it has joined."""
 
 from __future__ import annotations
 
 import pandas as pd
 
+from labkit.engine.experiment import Arm
+from labkit.engine.tables import Results
 from labkit.evidence import statistics
+from labkit.evidence.compare import compare
+from labkit.evidence.units import percent_ci, with_ci
+from labkit.evidence.verdict import Rules
+from labkit.report import charts
+from labkit.report.charts import Chart
+from labkit.report.tables import titled
 
 AEC = "aec_warmup_s"
+ECHO = "caller.echo_db"
 BARGE_IN = "caller.barge_in_after_s"
+DEAF = "it runs no echo canceller: the session is deaf for that long from its first speech on"
 HANDSHAKE = "join.handshake_s"
 START = "caller.start_after_s"
 _DEFAULT_S = 3.0
 """``aec_warmup_duration`` where livekit-agents is told nothing."""
+
+
+def arms(published_s: float) -> dict[str, Arm]:
+    """The echo canceller's warm-up off, and as long as published, seconds."""
+    return {
+        "warm-up off": Arm("greeting", {AEC: 0.0}),
+        "as published": Arm("greeting", {AEC: published_s}),
+    }
+
+
+def compared(polite: Results, rules: Rules) -> pd.DataFrame:
+    """The published warm-up against none, at the 95th percentile."""
+    runs = polite.arms
+    published = {"as published": runs["as published"]}
+    return compare(runs["warm-up off"], published, q=0.95, rules=rules)
+
+
+def barge_in_chart(turns: pd.DataFrame) -> Chart:
+    """Words that reach the agent against the moment of the barge-in, by warm-up."""
+    return charts.swept(
+        turns, BARGE_IN, "kept_frac", "warm-up", q=None,
+        x_name="caller begins to talk, after the greeting's first sound",
+        y_name="words that reach the agent",
+    )  # fmt: skip
+
+
+def echo_chart(turns: pd.DataFrame) -> Chart:
+    """Greetings that stop for their own echo against its level, by warm-up."""
+    return charts.swept(
+        turns, ECHO, "paused", "warm-up", share=True,
+        x_name="echo in the caller's microphone, relative to the agent's voice (dB)",
+        y_name="greetings that the agent's own echo stopped",
+    )  # fmt: skip
+
+
+def join_chart(turns: pd.DataFrame, column: str, name: str) -> Chart:
+    """A column against the handshake, with and without a buffer, by the caller's start.
+
+    Args:
+        turns: What :func:`labelled` returned.
+        column: ``kept_frac`` or ``transcript_after_tap_s``.
+        name: What it is called.
+    """
+    return charts.swept(
+        turns, HANDSHAKE, column, "buffer", panel="start", q=None, x_name="handshake", y_name=name,
+    )  # fmt: skip
 
 
 def labelled(turns: pd.DataFrame) -> pd.DataFrame:
@@ -23,7 +79,7 @@ def labelled(turns: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The same rows plus ``warm-up`` (the echo canceller's, in words), ``buffer`` (whether the
         app recorded before the agent had joined), ``start`` (when the caller begins to talk, in
-        words), ``kept_frac`` (share of the turn's words that reached a user message), ``lost``
+        words), ``kept_frac`` (proportion of the turn's words in a user message), ``lost``
         (whether none did), ``transcript_after_tap_s`` (the final transcript, from the moment the
         caller asked for the agent) and ``paused`` (whether the agent stopped its speech for
         nothing).
@@ -42,14 +98,9 @@ def labelled(turns: pd.DataFrame) -> pd.DataFrame:
     if START in out:
         out["start"] = [f"the caller talks after {v:g} s" for v in out[START]]
     out["transcript_after_tap_s"] = out["at_transcript_s"]
-    told = out["agent_paused"] if "agent_paused" in out else pd.Series(0.0, out.index)
-    out["paused"] = told.fillna(0) > 0
+    paused = out.get("agent_paused", pd.Series(0.0, out.index))
+    out["paused"] = paused.fillna(0) > 0
     return out
-
-
-def first_turns(turns: pd.DataFrame) -> pd.DataFrame:
-    """The first turn of each call."""
-    return turns[turns["turn"] == 0].reset_index(drop=True)
 
 
 def barge_in_table(turns: pd.DataFrame) -> pd.DataFrame:
@@ -61,16 +112,15 @@ def barge_in_table(turns: pd.DataFrame) -> pd.DataFrame:
         rows.append({
             "warm-up": name,
             "talks over after (s)": after_s,
-            "first words lost": f"{first.value:.1f} [{first.low:.1f}–{first.high:.1f}]",
-            "barge-ins missed": f"{gone.value:.0%} [{gone.low:.0%}–{gone.high:.0%}]",
+            "first words lost": with_ci(first, ".1f"),
+            "barge-ins missed": percent_ci(gone, 0),
             "turns": len(part),
         })  # fmt: skip
-    table = pd.DataFrame(rows).set_index("warm-up")
-    return table.rename_axis(None).rename_axis("warm-up", axis="columns")
+    return titled(pd.DataFrame(rows).set_index("warm-up"), "warm-up")
 
 
 def join_table(turns: pd.DataFrame) -> pd.DataFrame:
-    """Words lost before the agent had joined, by buffer, start and handshake, with intervals."""
+    """Words lost before the agent had joined, by buffer, start and handshake, with 95% CI."""
     rows = []
     for (name, start, handshake_s), part in turns.groupby(["buffer", "start", HANDSHAKE]):
         first = statistics.mean(part, "leading_deletions")
@@ -79,13 +129,12 @@ def join_table(turns: pd.DataFrame) -> pd.DataFrame:
             "buffer": name,
             "start": start,
             "handshake (s)": handshake_s,
-            "first words lost": f"{first.value:.1f} [{first.low:.1f}–{first.high:.1f}]",
-            "transcript after the tap (s)": f"{heard.value:.2f} [{heard.low:.2f}–{heard.high:.2f}]",
+            "first words lost": with_ci(first, ".1f"),
+            "transcript after the tap (s)": with_ci(heard),
             "answered": int(part["outcome"].isin(["answered", "interrupted"]).sum()),
             "turns": len(part),
         })  # fmt: skip
-    table = pd.DataFrame(rows).set_index("buffer")
-    return table.rename_axis(None).rename_axis("buffer", axis="columns")
+    return titled(pd.DataFrame(rows).set_index("buffer"), "buffer")
 
 
 def harms_of_barging_in(turns: pd.DataFrame, warm_up_s: float) -> pd.DataFrame:

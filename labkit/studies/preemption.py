@@ -1,4 +1,4 @@
-"""Preemptive generation: what it saves, what the timing model says it could, and what it wastes."""
+"""Study 01: what preemptive generation saves, what it could by the timing model, what it wastes."""
 
 from __future__ import annotations
 
@@ -7,20 +7,136 @@ from typing import Any
 
 import pandas as pd
 
+from labkit.engine.experiment import Arm
+from labkit.engine.tables import Results
 from labkit.evidence import overlap, paired, statistics
+from labkit.evidence.arms import by_arm
+from labkit.evidence.compare import compare
 from labkit.evidence.paired import waits
-from labkit.evidence.units import ms, percent
-from labkit.report.tables import same as same  # notebook 08, until it uses lab.tables
+from labkit.evidence.units import ms, percent, percent_ci
+from labkit.evidence.verdict import Rules
+from labkit.report import charts, tables, verdicts
+from labkit.report.charts import Chart, trade_off
+from labkit.report.harms import What
+from labkit.report.panels import sweep_panels
 from labkit.report.tables import titled
 
 PREDICTED = ", predicted"
 """Ends the name of a predicted arm."""
 
+PERSONA = "caller.persona"
+FINAL = "providers.deepgram.models.nova-3.final"
+"""The STT's delay of the final transcript."""
+
+DIFFERS = {"as published": "it is the default under a deprecated name, and starts on finals"}
+
+_MODES = {"default": "llm", "default, TTS too": "tts"}
+_HARMS: dict[str, What] = {
+    "calls thrown away": "wasted",
+    "tokens unspoken": "llm_wasted_tokens",
+    "TTS characters": "tts_characters",
+    "LLM reconnections": "llm_cold",
+    "TTS reconnections": "tts_cold",
+}
 _STARTS = {
     "agent_interims_before_final": "interims before the first final",
     "agent_calls_before_final": "LLM calls before the first final",
     "agent_calls_after_final": "LLM calls after it",
 }
+
+
+def arms(eager_threshold: float) -> dict[str, str | Arm]:
+    """The arms: without, with and with more preemption, on two kinds of STT.
+
+    Args:
+        eager_threshold: Confidence from which Flux announces the end of a turn.
+    """
+    eager = {"agent.variant": "done_right", "stt.eager_eot_threshold": eager_threshold}
+    return {
+        "off": "vanilla@preemptive.enabled=false",
+        "default": "vanilla",
+        "as published": "preemptive_generation@agent.variant=as_published",
+        "default, TTS too": "vanilla@preemptive.tts=true",
+        "Flux, off": "vanilla@stt.provider=deepgram-flux,preemptive.enabled=false",
+        "Flux, eager": Arm("preemptive_generation", eager),
+    }
+
+
+def swept(eager_threshold: float) -> dict[str, str | Arm]:
+    """The arms that are run at each delay of the final transcript."""
+    return {n: arm for n, arm in arms(eager_threshold).items() if n in ("off", *_MODES)}
+
+
+def compared(main: Results, rules: Rules) -> pd.DataFrame:
+    """Each arm against the one without preemption on the same STT."""
+    runs = main.arms
+    nova = {name: run for name, run in runs.items() if not name.startswith("Flux")}
+    flux = {"Flux, eager": runs["Flux, eager"]}
+    parts = [
+        compare(runs["off"], nova, rules=rules),
+        compare(runs["Flux, off"], flux, rules=rules),
+    ]
+    return pd.concat(parts)
+
+
+def saving_by_wait(turns: pd.DataFrame, delay_s: float) -> pd.DataFrame:
+    """Mean savings on the same STT, by what a turn waited for; see
+    :func:`labkit.report.tables.saving_by_wait`."""
+    flux = turns["arm"].str.startswith("Flux")
+    parts = [
+        paired.savings(turns[~flux], "off", [PERSONA]),
+        paired.savings(turns[flux], "Flux, off", [PERSONA]),
+    ]
+    return tables.saving_by_wait(pd.concat(parts), delay_s)
+
+
+def changing_stt(main: Results) -> pd.DataFrame:
+    """What it would save to change from one STT to the other, as a table to read."""
+    runs = main.arms
+    pairs = {"Flux, eager": "default", "Flux, off": "off"}
+    parts = [verdicts.rows(compare(runs[old], {new: runs[new]})) for new, old in pairs.items()]
+    return verdicts.table(pd.concat(parts))
+
+
+def waste_chart(main: Results, limit: float) -> Chart:
+    """Latency against turns with a call thrown away, arm by arm and persona by persona.
+
+    Args:
+        main: The run.
+        limit: Largest claimed proportion of turns with a call thrown away.
+    """
+    wasted = {
+        f"{arm}, {persona}": _wasted(own)
+        for persona in dict.fromkeys(main.turns[PERSONA])
+        for arm, own in by_arm(main.turns[main.turns[PERSONA] == persona]).items()
+        if arm != "as published"
+    }
+    return trade_off(wasted, harm="wasted", harm_name="turns with a call thrown away", limit=limit)
+
+
+def harms(main: Results) -> Chart:
+    """What preemption costs, against the arm without it."""
+    wasted = {name: _wasted(run.turns) for name, run in main.arms.items()}
+    return charts.harms(wasted.pop("off"), wasted, _HARMS)
+
+
+def _wasted(turns: pd.DataFrame) -> pd.DataFrame:
+    return turns.assign(wasted=turns["llm_wasted_tokens"] > 0)
+
+
+def forecast(turns: pd.DataFrame) -> pd.DataFrame:
+    """What the arms of :func:`swept` would save at each delay of the final transcript."""
+    return predicted(turns, "off", _MODES, [FINAL])
+
+
+def against_final(saved: pd.DataFrame, forecast: pd.DataFrame, delay_s: float) -> Chart:
+    """Measured and predicted mean savings against the delay of the final transcript."""
+    points = against(saved, forecast, FINAL, delay_s).rename(columns={FINAL: "final_delay_s"})
+    drawing = sweep_panels(
+        points, "final_delay_s", "saved_s", "arm", "wait", x_name="delay of the final transcript",
+        y_name="mean saving against off",
+    )  # fmt: skip
+    return Chart(drawing, points)
 
 
 def predicted(
@@ -78,30 +194,25 @@ def against(saved: pd.DataFrame, forecast: pd.DataFrame, x: str, delay_s: float)
         ``n_turns``. A predicted arm follows the one it predicts.
     """
     key = [x, "call", "turn"]
-    told = saved.assign(wait=waits(saved, delay_s))
-    known = told.drop_duplicates(key).set_index(key)["wait"]
-    both = pd.concat([told, forecast.join(known, on=key)])
+    measured = saved.assign(wait=waits(saved, delay_s))
+    known = measured.drop_duplicates(key).set_index(key)["wait"]
+    both = pd.concat([measured, forecast.join(known, on=key)])
     both = both[both["wait"].notna()]
-    rows: list[dict[str, Any]] = []
-    for (wait, arm, value), own in both.groupby(["wait", "arm", x]):
-        e = statistics.mean(own, "saved_s")
-        rows.append({"wait": wait, "arm": arm, x: value, "saved_s": e.value, "low": e.low,
-                     "high": e.high, "n_turns": e.n})  # fmt: skip
-    return pd.DataFrame(rows)
+    return paired.mean_savings(both, ["wait", "arm", x])
 
 
 def waste(turns: pd.DataFrame, by: str, limit: float) -> pd.DataFrame:
-    """Calls to the model per turn, and what was thrown away, against a claimed limit.
+    """Calls to the model per turn, and what was thrown away, and a claimed limit.
 
     Args:
         turns: Turns of all arms.
         by: A column to tell apart as well, such as ``caller.persona``.
-        limit: Largest claimed share of turns with a call thrown away.
+        limit: Largest claimed proportion of turns with a call thrown away.
     """
     rows: list[dict[str, Any]] = []
     for (arm, group), own in turns.groupby(["arm", by], sort=False):
         thrown = statistics.rate(own, own["llm_wasted_tokens"] > 0)
-        told = "below" if thrown.high < limit else "above" if thrown.low > limit else "unclear"
+        verdict = "below" if thrown.high < limit else "above" if thrown.low > limit else "unclear"
         tokens, spoken = own["llm_wasted_tokens"].sum(), own["llm_completion_tokens"].sum()
         rows.append(
             {
@@ -109,10 +220,8 @@ def waste(turns: pd.DataFrame, by: str, limit: float) -> pd.DataFrame:
                 by.rpartition(".")[2]: group,
                 "LLM calls per turn": f"{own['llm_calls'].mean():.2f}",
                 "tokens thrown away": percent(tokens / spoken),
-                "turns with a call thrown away": (
-                    f"{percent(thrown.value)} [{percent(thrown.low)} – {percent(thrown.high)}]"
-                ),
-                f"against the claimed {percent(limit)}": told,
+                "turns with a call thrown away": percent_ci(thrown),
+                f"compared with the claimed {percent(limit)}": verdict,
             }
         )
     return titled(pd.DataFrame(rows).set_index("arm"), "arm")

@@ -1,4 +1,4 @@
-"""Reads a tool-prefetch experiment: which turns looked something up, what was begun for nothing.
+"""Study 05: which turns looked something up, when that began, and what was begun for nothing.
 
 The agent logs running totals (``agent_begun``, ``agent_used``) and, where a tool ran, its name
 (``agent_tool``) and ``agent_room_s``: from the turn hook to the moment the model's call ran.
@@ -9,10 +9,69 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from labkit.engine.experiment import Arm
 from labkit.evidence import statistics
+from labkit.evidence.arms import by_arm
+from labkit.evidence.compare import compare
+from labkit.evidence.verdict import Rules
+from labkit.report import charts
+from labkit.report.charts import Chart
+from labkit.report.harms import What
+from labkit.report.panels import sweep_panels
+from labkit.report.sweeps import sweep_lines
+from labkit.report.tables import titled
 
 TOOL_S = "agent.tool_s"
+THRESHOLD = "agent.threshold"
+_HARMS: dict[str, What] = {
+    "wrong answers": "wrong",
+    "look-ups begun for nothing": "wasted",
+    "LLM tokens never spoken": "llm_wasted_tokens",
+}
 _TOTALS = ("begun", "used", "backend_calls")
+
+
+def arms(*wirings: str) -> dict[str, Arm]:
+    """The arms by the way a look-up is begun; all four by default."""
+    wanted = wirings or ("none", "as_published", "hook", "interim")
+    return {how: Arm("tool_prefetch", {"agent.prefetch": how}) for how in wanted}
+
+
+def compared(turns: pd.DataFrame, rules: Rules) -> pd.DataFrame:
+    """Each wiring against none, on turns that need a look-up.
+
+    Args:
+        turns: What :func:`counted` returned.
+        rules: What is worth having.
+    """
+    arms = by_arm(look_ups(turns))
+    return compare(arms.pop("none"), arms, harm="wrong", rules=rules)
+
+
+def harms(turns: pd.DataFrame, limit: float) -> Chart:
+    """What each wiring costs, on all turns; ``limit`` is the largest proportion accepted."""
+    arms = by_arm(turns)
+    return charts.harms(arms.pop("none"), arms, _HARMS, limit=limit)
+
+
+def against_tool_time(turns: pd.DataFrame) -> Chart:
+    """Mean savings on look-ups against the tool's time, with and without preemption."""
+    saved = savings_by_preemption(look_ups(counted(turns)))
+    drawing = sweep_panels(
+        saved, TOOL_S, "saving_s", "arm", "preemption", x_name="time of a look-up",
+        y_name="mean saving on a look-up",
+    )  # fmt: skip
+    return Chart(drawing, saved)
+
+
+def against_threshold(turns: pd.DataFrame, default: float) -> Chart:
+    """What a stricter gate costs and spares; see :func:`by_threshold`."""
+    points = by_threshold(counted(turns))
+    drawing = sweep_lines(
+        points, THRESHOLD, "share", "measure", default=default, share=True,
+        x_name="confidence from which a look-up is begun", y_name="proportion",
+    )  # fmt: skip
+    return Chart(drawing, points)
 
 
 def counted(turns: pd.DataFrame) -> pd.DataFrame:
@@ -87,7 +146,7 @@ def savings(turns: pd.DataFrame, x: str = TOOL_S, baseline: str = "none") -> pd.
     return pd.DataFrame([(a, v, e.value, e.low, e.high, n) for a, v, e, n in rows], columns=columns)
 
 
-def by_threshold(turns: pd.DataFrame, threshold: str = "agent.threshold") -> pd.DataFrame:
+def by_threshold(turns: pd.DataFrame, threshold: str = THRESHOLD) -> pd.DataFrame:
     """What a stricter gate costs and spares.
 
     Args:
@@ -120,7 +179,7 @@ def tally(turns: pd.DataFrame) -> pd.DataFrame:
     table["alive at the end"] = groups[leaked].sum() if leaked else 0.0
     table["wrong answers"] = groups["wrong"].sum()
     table["turns"] = groups.size()
-    return table.astype(int).rename_axis(None).rename_axis("look-ups", axis="columns")
+    return titled(table.astype(int), "look-ups")
 
 
 def savings_by_preemption(turns: pd.DataFrame) -> pd.DataFrame:
@@ -138,4 +197,4 @@ def wrong_answers(turns: pd.DataFrame, rows: int = 6) -> pd.DataFrame:
     found = wrong.groupby(["arm", "said", "replied"], sort=False).size()
     table = found.sort_values(ascending=False, kind="stable").head(rows).reset_index(name="times")
     table = table.rename(columns={"said": "the caller said", "replied": "the agent answered"})
-    return table.set_index("arm").rename_axis(None).rename_axis("arm", axis="columns")
+    return titled(table.set_index("arm"))

@@ -107,19 +107,19 @@ def added(turns: pd.DataFrame) -> pd.DataFrame:
         ValueError: the turns of the base, or of any other place, are missing.
     """
     base, far = _by_place(turns)
-    found = {}
+    heard = {}
     for hop, rtt_s, part in far:
         more = statistics.difference(base, part, q=None)
-        found[hop, rtt_s] = (more.value, more.low, more.high)
-    steps = sorted({rtt_s for _, rtt_s in found})
-    found |= {(NOTHING_HIDDEN, rtt_s): (rtt_s, rtt_s, rtt_s) for rtt_s in steps}
+        heard[hop, rtt_s] = (more.value, more.low, more.high)
+    steps = sorted({rtt_s for _, rtt_s in heard})
+    heard |= {(NOTHING_HIDDEN, rtt_s): (rtt_s, rtt_s, rtt_s) for rtt_s in steps}
     rows = []
     for hop in (*HOPS, NOTHING_HIDDEN):
         for rtt_s in (0.0, *steps):
-            value, low, high = found.get((hop, rtt_s), (0.0, 0.0, 0.0))
-            heard = value / rtt_s if rtt_s else float("nan")
+            value, low, high = heard.get((hop, rtt_s), (0.0, 0.0, 0.0))
+            per_ms = value / rtt_s if rtt_s else float("nan")
             rows.append({"hop": hop, "added_rtt_s": rtt_s, "added_s": value, "low": low,
-                         "high": high, "ms_per_ms": heard})  # fmt: skip
+                         "high": high, "ms_per_ms": per_ms})  # fmt: skip
     return pd.DataFrame(rows)
 
 

@@ -1,4 +1,4 @@
-"""Reads a routing experiment: who served each turn, which deserved another model, which rule errs.
+"""Study 04: who served each turn, which deserved another model, and how a rule for it errs.
 
 A rule decides from words alone, so its errors can be counted on texts as well as in calls. Two arms
 that heard the same callers, one with each model throughout, hold the latency of every turn under
@@ -8,16 +8,132 @@ either model: any rule's latency follows by taking each turn from the arm that t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from labkit.engine.experiment import Arm
 from labkit.evidence import statistics
-from labkit.evidence.agent_parts import vectors
-from labkit.evidence.phrasings import fit, phrasings
-from labkit.evidence.turn_rules import NEEDS, Rule, needs_heavy, probabilities
+from labkit.evidence.arms import by_arm
+from labkit.evidence.claims import Claim
+from labkit.evidence.compare import compare
+from labkit.evidence.turn_rules import Rule, classifier_errors, needs_heavy
+from labkit.evidence.units import percent_ci
+from labkit.evidence.verdict import Rules
 from labkit.providers.profile import load_profiles
+from labkit.report import charts, verdicts
+from labkit.report.charts import Chart
+from labkit.report.harms import What
+from labkit.report.panels import sweep_panels
+
+LARGE, SMALL, IN_NODE = "large only", "small only", "in llm_node"
+_HOOK = "hook, update_options"
+_HARMS: dict[str, What] = {
+    "hard turn, small model": "misrouted",
+    "no reply": "dropped",
+    "cost": "usd",
+}
+_CACHE_HARMS: dict[str, What] = {
+    "turn without cached prompt": "cache_missed",
+    "prompt tokens not cached": "uncached_tokens",
+    "cost": "usd",
+}
+_DIFFERS = {"as published": "Agent.llm cannot be assigned, so the hook fails and drops the turn"}
+
+
+def arms() -> dict[str, Arm]:
+    """Both models throughout, and three places to decide between them."""
+    return {
+        LARGE: Arm("model_routing", {"agent.rule": "never"}),
+        SMALL: Arm("model_routing", {"agent.rule": "always"}),
+        "as published": Arm("model_routing", {"agent.where": "as_published"}),
+        _HOOK: Arm("model_routing", {"agent.where": "update_options"}),
+        IN_NODE: Arm("model_routing", {"agent.where": "llm_node"}),
+    }
+
+
+def places() -> dict[str, Arm]:
+    """The two places to decide that work."""
+    return {name: arms()[name] for name in (_HOOK, IN_NODE)}
+
+
+def pair() -> dict[str, Arm]:
+    """The baseline, and routing where it works."""
+    return {name: arms()[name] for name in (LARGE, IN_NODE)}
+
+
+def models(provider: str, large: str, small: str, threshold: float) -> dict[str, object]:
+    """Settings of a pair of models.
+
+    Args:
+        provider: Whose they are.
+        large: Answers hard turns.
+        small: Answers easy ones.
+        threshold: Probability of being hard from which the large one is asked.
+    """
+    return {
+        "llm.provider": provider,
+        "llm.model": large,
+        "agent.light_model": small,
+        "agent.threshold": threshold,
+    }
+
+
+def compared(turns: pd.DataFrame, rules: Rules) -> pd.DataFrame:
+    """Each arm against the large model throughout: savings on easy turns, harm on all.
+
+    Args:
+        turns: What :func:`judged` returned.
+        rules: What is worth having.
+    """
+    arms = by_arm(easy(turns))
+    return compare(arms.pop(LARGE), arms, harm="harmed", rules=rules)
+
+
+def verdict_rows(comparison: pd.DataFrame, claim: Claim) -> pd.DataFrame:
+    """Verdicts on what :func:`compared` returned."""
+    return verdicts.rows(comparison, claim=claim, harm="misrouted or dropped", differs=_DIFFERS)
+
+
+def harms(turns: pd.DataFrame, limit: float) -> Chart:
+    """What routing costs; ``limit`` is the largest proportion accepted."""
+    arms = by_arm(turns)
+    return charts.harms(arms.pop(LARGE), arms, _HARMS, limit=limit)
+
+
+def cache_harms(turns: pd.DataFrame) -> Chart:
+    """What two models cost where a prompt is cached per model."""
+    arms = by_arm(turns)
+    return charts.harms(arms.pop(LARGE), arms, _CACHE_HARMS)
+
+
+def rules_chart(
+    turns: pd.DataFrame, settings: Mapping[str, Sequence[float]], limit: float
+) -> Chart:
+    """Latency against misrouted turns, for every rule and setting, beside the arms that ran.
+
+    Args:
+        turns: What :func:`judged` returned.
+        settings: Settings to try, by rule.
+        limit: Largest proportion accepted.
+    """
+    own = by_arm(turns)
+    tried, groups, labels = frontier_arms(own[LARGE], own[SMALL], settings)
+    tried |= {name: own[name] for name in (LARGE, SMALL, IN_NODE)}
+    return charts.trade_off(
+        tried, harm="misrouted", groups=groups, labels=labels, baseline=LARGE, limit=limit,
+        harm_name="hard turns served by the small model",
+    )  # fmt: skip
+
+
+def classifier_chart(thresholds: Sequence[float]) -> Chart:
+    """How the classifier errs at each threshold, on the same and on another business."""
+    errors = classifier_errors(thresholds)
+    drawing = sweep_panels(
+        errors, "threshold", "error_share", "error", "tested_on",
+        x_name="probability from which the large model is asked", y_name="sentences",
+    )  # fmt: skip
+    return Chart(drawing, errors)
 
 
 def judged(turns: pd.DataFrame, light: str) -> pd.DataFrame:
@@ -35,16 +151,15 @@ def judged(turns: pd.DataFrame, light: str) -> pd.DataFrame:
         ``dropped`` (no reply) and ``harmed`` (misrouted or dropped).
     """
     served = turns["served_model"].fillna("")
-    told = turns["agent_wanted_model"] if "agent_wanted_model" in turns else pd.Series(
-        None, turns.index, dtype=object
-    )  # fmt: skip
-    known = told.notna() & (served != "")
+    nothing = pd.Series(None, turns.index, dtype=object)
+    wanted = turns.get("agent_wanted_model", nothing)
+    known = wanted.notna() & (served != "")
     misrouted = turns["heavy"].astype(bool) & (served == light)
     dropped = turns["outcome"].isin(("missed", "failed"))
     return turns.assign(
         by_light=served == light,
         misrouted=misrouted,
-        late=np.where(known, (served != told).astype(float), np.nan),
+        late=np.where(known, (served != wanted).astype(float), np.nan),
         uncached_tokens=turns["llm_prompt_tokens"] - turns["llm_cached_tokens"],
         cache_missed=(turns["llm_calls"] > 0) & (turns["llm_cached_tokens"] == 0),
         dropped=dropped,
@@ -60,7 +175,7 @@ def easy(turns: pd.DataFrame) -> pd.DataFrame:
 
 
 def first_tokens(models: Sequence[str]) -> pd.DataFrame:
-    """Published time to the first token of models, from the provider profiles, for printing.
+    """Published time to first token (TTFT) of models, from the provider profiles.
 
     Raises:
         KeyError: a model that no profile has.
@@ -74,7 +189,7 @@ def first_tokens(models: Sequence[str]) -> pd.DataFrame:
     rows = []
     for model in models:
         found = known[model]
-        rows.append({"model": model, "first token p50 (ms)": round(1000 * found["median_s"]),
+        rows.append({"model": model, "TTFT p50 (ms)": round(1000 * found["median_s"]),
                      "p95 (ms)": round(1000 * found["p95_s"]), "source": found["source"],
                      "date": found["date"]})  # fmt: skip
     return pd.DataFrame(rows).set_index("model").rename_axis("model", axis="columns")
@@ -124,56 +239,8 @@ def frontier_arms(
     return arms, groups, labels
 
 
-def classifier_errors(thresholds: Sequence[float]) -> pd.DataFrame:
-    """How the routing classifier errs on sentences it was not trained on.
-
-    Twice: on held-out wordings with the weights that the agent has, and on each business with
-    weights that were trained without any of its sentences.
-
-    Returns:
-        One row per threshold, material and error: ``threshold``, ``error``, ``tested_on``,
-        ``error_share``, ``low``, ``high``, ``n`` (sentences). Intervals resample businesses.
-    """
-    table = phrasings()
-    test = table[(table["split"] == "test") & ~table["seen"]].reset_index(drop=True)
-    held_out = probabilities(test["text"].tolist())["heavy"].to_numpy()
-    everyone = table[table["dialogue"] != ""].reset_index(drop=True)
-    strangers = _without_own_business(table, everyone)
-    rows: list[dict[str, Any]] = []
-    for name, material, score in (
-        ("the same businesses, other words", test, held_out),
-        ("another business", everyone, strangers),
-    ):
-        for threshold in thresholds:
-            for error, wrong, of in (
-                ("hard turn, small model", score < threshold, material["needs"] == "heavy"),
-                ("easy turn, large model", score >= threshold, material["needs"] != "heavy"),
-            ):
-                part = material[of].assign(call=material["dialogue"])
-                found = statistics.rate(part, pd.Series(wrong, material.index)[of])
-                rows.append({"threshold": threshold, "error": error, "tested_on": name,
-                             "error_share": found.value, "low": found.low, "high": found.high,
-                             "n": found.n})  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def _without_own_business(table: pd.DataFrame, material: pd.DataFrame) -> np.ndarray:
-    known = vectors(table["text"].tolist())
-    labels = np.array([NEEDS.index(n) for n in table["needs"]])
-    asked = vectors(material["text"].tolist())
-    score = np.empty(len(material))
-    for business in material["dialogue"].unique():
-        others = (table["dialogue"] != business).to_numpy()
-        own = (material["dialogue"] == business).to_numpy()
-        weights = fit(known[others], labels[others])
-        raw = asked[own] @ weights[:, :-1].T + weights[:, -1]
-        odds = np.exp(raw - raw.max(axis=1, keepdims=True))
-        score[own] = odds[:, NEEDS.index("heavy")] / odds.sum(axis=1)
-    return score
-
-
 def tally(turns: pd.DataFrame) -> pd.DataFrame:
-    """Who served, arm by arm: shares of turns for printing, in per cent with 95% intervals."""
+    """Who served, arm by arm, in % of turns with 95% CI."""
     wanted = {
         "served by the small model": "by_light",
         "hard turns served by it": "misrouted",
@@ -188,7 +255,6 @@ def tally(turns: pd.DataFrame) -> pd.DataFrame:
             if not len(known):
                 cells[f"{name} (%)"] = "–"
                 continue
-            share = statistics.rate(known, known[column])
-            cells[f"{name} (%)"] = f"{share.value:.1%} [{share.low:.1%}–{share.high:.1%}]"
+            cells[f"{name} (%)"] = percent_ci(statistics.rate(known, known[column]))
         rows[str(arm)] = {"turns": len(part), **cells}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("arm", axis="columns")

@@ -1,4 +1,4 @@
-"""Tokens into the voice as they come: the most that an earlier first sentence could save."""
+"""Study 02: tokens streamed into TTS, and the most that an earlier first sentence could save."""
 
 from __future__ import annotations
 
@@ -7,11 +7,107 @@ from collections.abc import Sequence
 import pandas as pd
 
 from labkit.evidence import overlap, paired, statistics
-from labkit.evidence.summary import ms, percent
+from labkit.evidence.arms import by_arm
+from labkit.evidence.claims import Claim
+from labkit.evidence.compare import compare
+from labkit.evidence.units import ms, ms_ci, percent_ci
+from labkit.evidence.verdict import Rules
+from labkit.report import charts, verdicts
+from labkit.report.charts import Chart
+from labkit.report.harms import What
+from labkit.report.panels import sweep_panels
+from labkit.report.tables import titled
 
 BOUND = "no wait for a sentence (bound)"
 
-_PREEMPTION = "preemptive.enabled"
+PREEMPTION = "preemptive.enabled"
+RATE = "providers.openai.models.gpt-4o-mini.tokens_per_s"
+
+_HARMS: dict[str, What] = {
+    "long silences": "long_gap",
+    "longest silence": "reply_gap_s",
+    "not heard out": "unfinished",
+    "TTS requests": "tts_requests",
+}
+
+
+def arms(short_sentence: int) -> dict[str, str]:
+    """The arms, from a reply that is buffered whole to an opener that is flushed.
+
+    Args:
+        short_sentence: Shortest sentence spoken on its own, characters.
+    """
+    short = f"agent.min_sentence_len={short_sentence}"
+    return {
+        "buffered": "token_streaming@agent.variant=buffered",
+        "default": "vanilla",
+        "short sentences": f"token_streaming@{short}",
+        "opener": "token_streaming@agent.variant=opener",
+        "opener, short sentences": f"token_streaming@agent.variant=opener,{short}",
+        "opener, flushed": "token_streaming@agent.variant=flushed",
+    }
+
+
+def swept(short_sentence: int) -> dict[str, str]:
+    """The arms that are run at each token rate."""
+    wanted = ("buffered", "default", "opener, short sentences", "opener, flushed")
+    known = arms(short_sentence)
+    return {name: known[name] for name in wanted}
+
+
+def marked(turns: pd.DataFrame, long_s: float) -> pd.DataFrame:
+    """The turns with ``long_gap`` (silence inside the reply over ``long_s``) and ``unfinished``."""
+    return turns.assign(
+        long_gap=turns["reply_gap_s"] > long_s, unfinished=turns["reply_right"] == 0
+    )
+
+
+def compared(turns: pd.DataFrame, rules: Rules) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The default against a buffered reply, and all others against the default.
+
+    Args:
+        turns: What :func:`marked` returned.
+        rules: What is worth having.
+    """
+    arms = by_arm(turns)
+    buffered, default = arms.pop("buffered"), arms.pop("default")
+    streamed = compare(buffered, {"default": default}, harm="long_gap", rules=rules)
+    return streamed, compare(default, arms, harm="long_gap", rules=rules)
+
+
+def verdict_rows(
+    streamed: pd.DataFrame, beyond: pd.DataFrame, claim: Claim, long_s: float
+) -> pd.DataFrame:
+    """Verdicts on what :func:`compared` returned; only streaming itself is claimed."""
+    harm = f"replies with a silence over {ms(long_s)} ms"
+    rows = [verdicts.rows(streamed, claim=claim, harm=harm), verdicts.rows(beyond, harm=harm)]
+    return pd.concat(rows)
+
+
+def harms(turns: pd.DataFrame) -> Chart:
+    """What the tuned arms cost against the default."""
+    arms = by_arm(turns)
+    arms.pop("buffered")
+    return charts.harms(arms.pop("default"), arms, _HARMS)
+
+
+def against_rate(turns: pd.DataFrame) -> Chart:
+    """Mean savings against the token rate, with preemption on and off."""
+    points = against(turns, "default", RATE)
+    drawing = sweep_panels(
+        points, RATE, "saved_s", "arm", "preemption", x_name="speed of the LLM, tokens",
+        y_name="mean saving against the default",
+    )  # fmt: skip
+    return Chart(drawing, points)
+
+
+def silence(turns: pd.DataFrame, default_rate: float) -> Chart:
+    """The longest silence inside replies against the token rate, with preemption on."""
+    return charts.swept(
+        turns[turns[PREEMPTION].astype(bool)], RATE, "reply_gap_s", "arm", q=None,
+        x_name="speed of the LLM, tokens", y_name="longest silence inside a reply, mean",
+        default=default_rate,
+    )  # fmt: skip
 
 
 def bound(turns: pd.DataFrame, baseline: str, axes: Sequence[str], mode: str) -> pd.DataFrame:
@@ -48,26 +144,23 @@ def against(turns: pd.DataFrame, baseline: str, x: str) -> pd.DataFrame:
         One row per ``preemption``, arm and value: ``saved_s``, ``low``, ``high``, ``n_turns``; the
         last arm is :data:`BOUND`.
     """
-    axes = [_PREEMPTION, x]
-    late = turns[~turns[_PREEMPTION].astype(bool)]
+    axes = [PREEMPTION, x]
+    late = turns[~turns[PREEMPTION].astype(bool)]
     both = pd.concat(
         [
             paired.savings(turns, baseline, axes),
             bound(late, baseline, axes, "off"),
-            bound(late, baseline, axes, "llm").assign(**{_PREEMPTION: True}),
+            bound(late, baseline, axes, "llm").assign(**{PREEMPTION: True}),
         ]
     )
-    rows = []
-    for (on, arm, value), own in both.groupby([_PREEMPTION, "arm", x], sort=False):
-        e = statistics.mean(own, "saved_s")
-        name = "preemption on" if bool(on) else "preemption off"
-        rows.append({"preemption": name, "arm": arm, x: value, "saved_s": e.value,
-                     "low": e.low, "high": e.high, "n_turns": e.n})  # fmt: skip
-    return pd.DataFrame(rows)
+    points = paired.mean_savings(both, [PREEMPTION, "arm", x], sort=False)
+    on = points.pop(PREEMPTION).astype(bool)
+    points.insert(0, "preemption", on.map({True: "preemption on", False: "preemption off"}))
+    return points
 
 
 def gaps(turns: pd.DataFrame, long_s: float) -> pd.DataFrame:
-    """Silence inside replies, and what they took from the voice, arm by arm.
+    """Silence inside replies, and what they took from the TTS, arm by arm.
 
     Args:
         turns: Turns of all arms.
@@ -75,17 +168,14 @@ def gaps(turns: pd.DataFrame, long_s: float) -> pd.DataFrame:
     """
     rows = {}
     for arm, own in turns.groupby("arm", sort=False):
-        found = own[own["reply_gap_s"].notna()]
-        long = statistics.rate(found, found["reply_gap_s"] > long_s)
-        middle = statistics.quantile(found, 0.5, "reply_gap_s")
+        known = own[own["reply_gap_s"].notna()]
         rows[str(arm)] = {
-            "longest silence, median (ms)": f"{ms(middle.value)} [{ms(middle.low)} – "
-            f"{ms(middle.high)}]",
-            "the longest of all (ms)": ms(float(found["reply_gap_s"].max())),
-            f"replies with one over {ms(long_s)} ms": f"{percent(long.value)} "
-            f"[{percent(long.low)} – {percent(long.high)}]",
+            "longest silence, median (ms)": ms_ci(statistics.quantile(known, 0.5, "reply_gap_s")),
+            "the longest of all (ms)": ms(float(known["reply_gap_s"].max())),
+            f"replies with one over {ms(long_s)} ms": percent_ci(
+                statistics.rate(known, known["reply_gap_s"] > long_s)
+            ),
             "TTS requests per turn": f"{own['tts_requests'].mean():.2f}",
             "TTS characters per turn": f"{own['tts_characters'].mean():.0f}",
         }
-    table = pd.DataFrame(rows).T
-    return table.rename_axis(None).rename_axis("arm", axis="columns")
+    return titled(pd.DataFrame(rows).T)

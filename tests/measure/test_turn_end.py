@@ -1,22 +1,12 @@
-"""How a turn's end was decided, and the tables made of it, from rows written by hand."""
+"""How a turn's end was decided, from a call written by hand."""
 
 from __future__ import annotations
 
 import math
 
-import pandas as pd
 import pytest
 
-from labkit.engine.tables import Results
 from labkit.measure.turn_end import turn_ends
-from labkit.studies.turn_taking_tables import (
-    cells,
-    floor_points,
-    group_and_label,
-    pause_points,
-    shares,
-    table,
-)
 from labkit.tunnel.record import CallerTurn, CallRecord, ReplySegment
 
 LINE = 0.1
@@ -65,43 +55,3 @@ def test_what_is_committed_during_the_reply_is_not_the_turn() -> None:
 def test_nothing_decided_is_unknown() -> None:
     (row,) = turn_ends(record([]))
     assert all(math.isnan(row[k]) for k in ("eot_prob", "eot_pause_prob", "end_of_turn_s"))
-
-
-@pytest.fixture
-def turns() -> pd.DataFrame:
-    return pd.DataFrame({
-        "arm": ["silence, 0.3 s"] * 4, "call": [0, 0, 1, 1],
-        "outcome": ["answered"] * 3 + ["premature"],
-        "caller.persona": ["hesitant"] * 4,
-        "caller.noise_floor_dbfs": [-120.0, -120.0, -60.0, -60.0],
-        "response_latency_s": [1.0, 1.2, 1.4, -0.5], "end_of_turn_s": [0.4, 0.5, 0.6, 0.4],
-        "n_pauses": [1, 0, 2, 1], "n_false_endpoints": [0, 0, 0, 1],
-        "n_premature_replies": [0, 0, 0, 1],
-        "n_messages": [1, 1, 1, 2], "overlap_s": [0.0, 0.0, 0.0, 0.5], "deletions": [0, 0, 0, 2],
-        "words_said": [5, 5, 5, 5], "llm_calls": [1, 1, 1, 2],
-        "eot_prob": [0.3, 0.5, 0.6, 0.7], "eot_pause_prob": [0.1, math.nan, 0.4, 0.5],
-    })  # fmt: skip
-
-
-def test_cut_offs_are_counted_per_turn_with_pauses(turns: pd.DataFrame) -> None:
-    results = Results(turns, turns[["arm", "call"]].drop_duplicates(), {})
-    (point,) = pause_points(results).to_dict("records")
-    assert (point["group"], point["label"]) == group_and_label("silence, 0.3 s")
-    assert point["share"] == pytest.approx(1 / 3) and point["n_pauses"] == 4
-    assert point["delay_s"] == pytest.approx(0.4)  # the lower of two: 0.4 and 0.6
-    shown = table(results)
-    assert shown.loc[("hesitant", "silence, 0.3 s"), "words lost"] == "10.0%"
-    assert shown["p50 (ms)"].iloc[0].startswith("1,200")
-
-
-def test_the_floor_moves_what_the_detector_believes(turns: pd.DataFrame) -> None:
-    found = floor_points(turns, 0.36).set_index(["asked", "caller.noise_floor_dbfs"])["finished"]
-    assert found["at the end", -120.0] == 0.5 and found["at the end", -60.0] == 1.0
-    assert found["at a pause", -120.0] == 0.0 and found["at a pause", -60.0] == 1.0
-
-
-def test_cells_and_shares_of_a_sweep(turns: pd.DataFrame) -> None:
-    (low, high) = cells(turns, "caller.persona", "caller.noise_floor_dbfs")["median"]
-    assert (low, high) == (pytest.approx(0.45), pytest.approx(0.5))
-    found = shares(turns, "arm", "caller.noise_floor_dbfs", ["n_premature_replies"])
-    assert found["share"].tolist() == [0.0, 0.5]

@@ -52,7 +52,7 @@ def test_a_waterfall_names_the_work_that_was_hidden():
     ax = figures.turn_waterfall(BASE.iloc[[0]])
     (note,) = [t for t in texts(ax) if "done meanwhile" in t]
     assert "final transcript" in note and "first sentence complete" in note
-    assert "LLM first token" not in note
+    assert "LLM TTFT" not in note
 
 
 def test_the_numbers_of_a_waterfall_are_its_parts():
@@ -106,7 +106,7 @@ def test_a_distribution_marks_its_quantiles_with_their_intervals():
     assert (points["value_s"] <= points["high_s"]).all()
     assert any(t.startswith("p50 1,") for t in texts(ax)), texts(ax)
     assert any(t.startswith("p95 1,450 ms") for t in texts(ax))
-    assert ax.get_xlabel() == "response latency at the caller's ear (ms)"
+    assert ax.get_xlabel() == "mouth-to-ear response latency (ms)"
 
 
 # ---------------------------------------------------------------------------- arms

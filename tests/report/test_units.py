@@ -40,7 +40,7 @@ def test_ends_of_an_interval_have_the_same_decimals():
 @pytest.mark.parametrize(
     ("column", "label", "factor"),
     [
-        ("response_latency_s", "response latency at the caller's ear (ms)", 1000),
+        ("response_latency_s", "mouth-to-ear response latency (ms)", 1000),
         ("endpointing.min_delay_s", "endpointing.min delay (ms)", 1000),
         ("llm.tokens_per_s", "llm.tokens (per s)", 1),
         ("answer_share", "answer (%)", 100),

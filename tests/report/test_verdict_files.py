@@ -119,7 +119,7 @@ def test_the_table_has_milliseconds_and_intervals():
     assert shown.loc["done right", "saved p50 (ms)"].startswith("200 [")
     assert shown.loc["as published", "saved p50 (ms)"] == "–"
     assert shown.loc["done right", "claimed (ms)"] == "300–500 at p95"
-    assert "cut in or not answered (percentage points)" in shown
+    assert "premature or no reply (percentage points)" in shown
 
 
 def test_the_sentence_says_decision_saving_harm_and_claim():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import subprocess
 import tempfile
@@ -10,11 +11,12 @@ from pathlib import Path
 import pytest
 from handmade import write_notebook
 from pages import Page
+from rich.console import Console
 
 from labkit.site import site
 from labkit.site.notebooks import NotebookError, NotebookFailed, find
 
-HERE = str(Path(__file__).parent)
+HERE = str(Path(__file__).parents[1])
 STUDY = f"""import sys
 sys.path.insert(0, {HERE!r})
 import labkit as lab
@@ -158,6 +160,15 @@ def test_notebooks_run_beside_each_other(tmp_path, monkeypatch):
         write_notebook(tmp_path / f"0_{own}.ipynb", code)
     found = [find(str(tmp_path / f"0_{n}.ipynb")) for n in "ab"]
     assert site.run_all(found, "default", tmp_path / "out", say=lambda _: None) == {}
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_bar_with_the_time_left_is_for_terminals_alone(monkeypatch, terminal):
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=terminal, width=100)
+    monkeypatch.setattr(site, "Console", lambda stderr: console)
+    assert list(site._watched(iter("ab"), 2)) == ["a", "b"]
+    assert ("notebooks" in stream.getvalue()) == ("-:--:--" in stream.getvalue()) == terminal
 
 
 @pytest.mark.slow

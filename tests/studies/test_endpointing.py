@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from labkit.engine.run import run
 from labkit.engine.sweep import sweep
 from labkit.engine.tables import Results
 from labkit.evidence.statistics import rate
-from labkit.studies.turn_taking_tables import waits
+from labkit.report.turn_taking import let_finish
 from labkit.tunnel.worker import ENVIRONMENT
 
 SCRIPT = Path(__file__).with_name("scripted_pause.py")
@@ -74,7 +73,7 @@ def test_a_pause_longer_than_the_silence_is_split() -> None:
     assert row["outcome"] == "answered" and row["deletions"] == 0
 
 
-def test_a_reply_that_is_ready_at_the_decision_makes_it_a_cut_in() -> None:
+def test_a_reply_that_is_ready_at_the_decision_is_premature() -> None:
     row = scripted(0.45, **alone(0.4, 0.4), **READY)
     assert (row["n_messages"], row["n_false_endpoints"], row["n_premature_replies"]) == (2, 1, 1)
     assert row["outcome"] == "premature"
@@ -102,7 +101,7 @@ def premature(turns: pd.DataFrame) -> float:
 
 
 @pytest.mark.slow
-def test_hesitant_callers_are_cut_in_on_more_than_fluent_ones(frontier: Results) -> None:
+def test_hesitant_callers_get_more_premature_replies_than_fluent_ones(frontier: Results) -> None:
     shares = {
         key: premature(turns)
         for key, turns in frontier.turns.groupby(["arm", "caller.persona"], sort=False)
@@ -114,7 +113,7 @@ def test_hesitant_callers_are_cut_in_on_more_than_fluent_ones(frontier: Results)
 
 
 @pytest.mark.slow
-def test_cut_ins_fall_as_the_delay_grows(frontier: Results) -> None:
+def test_premature_replies_fall_as_the_delay_grows(frontier: Results) -> None:
     hesitant = frontier.part(**{"caller.persona": "hesitant"})
     found = [
         rate(turns, turns["n_premature_replies"] > 0)
@@ -125,12 +124,12 @@ def test_cut_ins_fall_as_the_delay_grows(frontier: Results) -> None:
 
 
 @pytest.mark.slow
-def test_the_detector_cuts_in_less_than_silence_that_is_as_quick(frontier: Results) -> None:
+def test_the_detector_interrupts_less_than_silence_that_is_as_quick(frontier: Results) -> None:
     hesitant = frontier.part(**{"caller.persona": "hesitant"})
     detector, quick = (hesitant.part(arm=arm).turns for arm in ("detector", "0.3 s"))
     assert premature(detector) < premature(quick) / 2
     patient = hesitant.part(arm="1.2 s").turns
-    median = {n: waits(t)["response_latency_s"].median() for n, t in
+    median = {n: let_finish(t)["response_latency_s"].median() for n, t in
               (("detector", detector), ("1.2 s", patient))}  # fmt: skip
     assert median["detector"] < median["1.2 s"]
 
@@ -202,9 +201,3 @@ def test_a_button_needs_an_agent_that_listens_to_it() -> None:
     failed = run("vanilla", calls=1, turns=1, settings={"caller.release_after_s": 0.0})
     assert failed.calls["status"].tolist() == ["failed"]
     assert "does not register" in failed.calls["error"].iloc[0]
-
-
-def test_latency_leaves_out_those_who_were_cut_in_on() -> None:
-    turns = pd.DataFrame({"outcome": ["answered", "premature"], "response_latency_s": [1.2, -0.4]})
-    kept = waits(turns)["response_latency_s"].tolist()
-    assert kept[0] == 1.2 and math.isnan(kept[1])

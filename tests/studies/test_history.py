@@ -10,7 +10,7 @@ import pytest
 from labkit.engine.experiment import Arm, Experiment
 from labkit.engine.sweep import sweep
 from labkit.engine.tables import Results
-from labkit.studies import history, prefix_cache
+from labkit.studies import history
 
 KINDS = ("stable", "note", "note_in_hook", "truncated", "summarised")
 TURNS = 11
@@ -25,7 +25,7 @@ def results() -> Results:
 
 @pytest.fixture(scope="module")
 def arms(results: Results) -> dict[str, pd.DataFrame]:
-    turns = history.with_context(prefix_cache.with_cache(results.turns))
+    turns = history.read(results.turns)
     return {kind: turns[turns["arm"] == kind].set_index("turn") for kind in KINDS}
 
 
@@ -79,9 +79,9 @@ def test_context_is_judged_where_a_fact_was_needed() -> None:
 def test_added_is_paired_and_by_class_of_turns() -> None:
     rows = [
         {"arm": arm, "call": call, "turn_number": n, "x_s": call + (n / 100 if arm == "b" else 0.0)}
-        for arm in ("a", "b") for call in range(2) for n in range(1, 5)
+        for arm in ("stable", "b") for call in range(2) for n in range(1, 5)
     ]  # fmt: skip
-    found = history.added(pd.DataFrame(rows), "a", "x_s", bins=(0, 2, 4))
+    found = history.added(pd.DataFrame(rows), "x_s", bins=(0, 2, 4))
     assert found["arm"].tolist() == ["b", "b"]
     assert found["turn_number"].tolist() == [2, 4]
     assert found["added_s"].tolist() == pytest.approx([0.015, 0.035])

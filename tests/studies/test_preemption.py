@@ -64,7 +64,7 @@ def test_an_eager_recogniser_lets_calls_start_before_the_final(calls: Results) -
 
 def test_pauses_throw_calls_away(calls: Results) -> None:
     table = preemption.waste(calls.part(**{PERSONA: "hesitant"}).turns, PERSONA, 0.05)
-    assert table.loc["default", "against the claimed 5.0%"] == "above"
+    assert table.loc["default", "compared with the claimed 5.0%"] == "above"
     off, default = (calls.part(arm=a).turns for a in ("off", "default"))
     assert default["llm_wasted_tokens"].sum() > off["llm_wasted_tokens"].sum()
     assert default["llm_calls"].sum() > off["llm_calls"].sum()

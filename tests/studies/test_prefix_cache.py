@@ -11,6 +11,7 @@ from labkit.engine.experiment import Arm, Experiment
 from labkit.engine.sweep import sweep
 from labkit.engine.tables import Results
 from labkit.evidence.fate import fate
+from labkit.evidence.prompt_cache import with_cache
 from labkit.studies import prefix_cache
 
 SHORT, LONG = {"agent.prompt_tokens": 1500}, {"agent.prompt_tokens": 6000}
@@ -38,7 +39,7 @@ def results() -> Results:
 
 
 def turns_of(results: Results, arm: str) -> pd.DataFrame:
-    return prefix_cache.with_cache(results.arms[arm].turns).set_index("turn")
+    return with_cache(results.arms[arm].turns).set_index("turn")
 
 
 def test_the_published_argument_does_not_exist(results: Results) -> None:

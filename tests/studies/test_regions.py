@@ -73,7 +73,7 @@ def test_an_arm_that_does_not_run_is_rejected_with_its_error(pins: Results) -> N
 def test_a_sweep_tells_what_is_heard_from_what_is_hidden() -> None:
     experiment = Experiment(
         {"defaults": "vanilla"},
-        points=regions.points([FAR]),
+        points=regions.places([FAR]),
         settings=regions.near(NEAR),
         calls=2,
         turns=3,
@@ -82,12 +82,12 @@ def test_a_sweep_tells_what_is_heard_from_what_is_hidden() -> None:
     added = regions.added(turns)
     share = added[added["added_rtt_s"] > 0].set_index("hop")["ms_per_ms"]
     assert share["caller"] == pytest.approx(1.0, abs=0.02)
-    assert share["voice"] >= 0.99
-    assert share["recogniser"] < 0.5
-    assert share["language model"] < 0.99
+    assert share["TTS"] >= 0.99
+    assert share["STT"] < 0.5
+    assert share["LLM"] < 0.99
     stages = regions.by_stage(turns)
-    assert stages.loc["voice", "tts_network_s"] == pytest.approx(1.0, abs=0.02)
-    assert stages.loc["recogniser", "endpointing_s"] < 0
+    assert stages.loc["TTS", "tts_network_s"] == pytest.approx(1.0, abs=0.02)
+    assert stages.loc["STT", "endpointing_s"] < 0
     for hop in regions.HOPS:
         assert stages.loc[hop, "heard by the caller"] == pytest.approx(share[hop], abs=0.01)
 
@@ -99,7 +99,7 @@ def test_a_gateway_adds_its_round_trip_and_work() -> None:
         for on in (False, True)
     )
     change = (relayed["response_latency_s"] - plain["response_latency_s"]).to_numpy()[1:]
-    # the request and the text each go there and back; the recogniser's way is hidden
+    # the request and the text each go there and back; the STT's way is hidden
     assert change == pytest.approx(2 * (0.02 + 2 * 0.003), abs=0.002)
     assert (relayed["residual_s"].abs() < 0.005).all()
 

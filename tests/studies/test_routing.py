@@ -9,7 +9,7 @@ import labkit as lab
 from labkit.evidence.agent_parts import load
 from labkit.evidence.checks import MAX_RESIDUAL_S
 from labkit.evidence.phrasings import phrasings
-from labkit.evidence.turn_rules import NEEDS, needs_heavy, probabilities
+from labkit.evidence.turn_rules import NEEDS, classifier_errors, needs_heavy, probabilities
 from labkit.studies import routing
 
 LARGE, SMALL = "claude-sonnet-4-5", "claude-haiku-4-5"
@@ -92,7 +92,7 @@ def test_classifier_was_not_trained_on_what_callers_say() -> None:
 
 
 def test_classifier_errs_less_on_other_words_than_on_another_business() -> None:
-    errors = routing.classifier_errors([0.3]).set_index(["tested_on", "error"])["error_share"]
+    errors = classifier_errors([0.3]).set_index(["tested_on", "error"])["error_share"]
     hard = "hard turn, small model"
     known = errors["the same businesses, other words", hard]
     assert 0 < known < 0.15

@@ -7,7 +7,7 @@ import pytest
 
 import labkit as lab
 from labkit.evidence.agent_parts import load
-from labkit.studies import answer_cache
+from labkit.studies import semantic_cache
 
 THRESHOLDS = [0.7, 0.8, 0.85, 0.92, 0.99]
 
@@ -26,7 +26,7 @@ def turns() -> pd.DataFrame:
     experiment = lab.Experiment(arms, settings=settings, calls=1, turns=8, seed=3)
     results = lab.sweep(experiment)
     assert list(results.calls["status"]) == ["ok"] * len(arms)
-    return answer_cache.judged(results.turns)
+    return semantic_cache.judged(results.turns)
 
 
 def hits(turns: pd.DataFrame, arm: str) -> pd.DataFrame:
@@ -71,7 +71,7 @@ def test_the_look_up_is_charged(turns: pd.DataFrame) -> None:
 
 
 def test_leaks_come_from_sharing_alone_at_every_threshold() -> None:
-    curves = answer_cache.curves(THRESHOLDS)
+    curves = semantic_cache.curves(THRESHOLDS)
     leaks = curves[curves["measure"] == "another business's answer"]
     shared = leaks["cache"] == "shared by all tenants"
     assert (leaks.loc[shared, "asked_share"] > 0).all()
@@ -79,7 +79,7 @@ def test_leaks_come_from_sharing_alone_at_every_threshold() -> None:
 
 
 def test_the_guard_spares_most_near_misses_and_few_paraphrases() -> None:
-    curves = answer_cache.curves([0.8]).set_index(["cache", "measure"])["asked_share"]
+    curves = semantic_cache.curves([0.8]).set_index(["cache", "measure"])["asked_share"]
     wrong, right = "near miss, answered wrongly", "other words, answered right"
     assert curves["one per tenant, guarded", wrong] < 0.3 * curves["one per tenant", wrong]
     assert curves["one per tenant, guarded", right] > 0.7 * curves["one per tenant", right]
@@ -111,4 +111,4 @@ def test_known_answers_are_those_of_the_dialogues() -> None:
     from labkit.evidence.phrasings import questions
 
     found = {(q["tenant"], q["question"]): q["answer"] for q in questions()}
-    assert answer_cache.known() == found
+    assert semantic_cache.known() == found

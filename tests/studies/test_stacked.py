@@ -3,6 +3,7 @@
 import pytest
 
 import labkit as lab
+from labkit.studies import stacking
 from labkit.tunnel.agentfile import builtin_agents
 
 TECHNIQUES = (
@@ -14,11 +15,11 @@ TECHNIQUES = (
 def results() -> lab.Results:
     arms = {
         "defaults": lab.Arm("vanilla"),
-        "none": lab.stacking.stack([]),
-        "everything": lab.stacking.stack(TECHNIQUES),
+        "none": stacking.stack([]),
+        "everything": stacking.stack(TECHNIQUES),
         "published": lab.Arm("stacked-as-published"),
         "repaired": lab.Arm("stacked-as-published", {"agent.repaired": True}),
-        "misspelt": lab.stacking.stack(["cash"]),
+        "misspelt": stacking.stack(["cash"]),
     }
     return lab.sweep(lab.Experiment(arms, calls=2, turns=4, seed=7), workers=2)
 

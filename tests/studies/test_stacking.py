@@ -3,20 +3,12 @@
 import pandas as pd
 import pytest
 
+from labkit.engine.experiment import Arm
 from labkit.engine.tables import Results
+from labkit.evidence.claims import Claim
 from labkit.evidence.compare import compare
 from labkit.evidence.verdict import Rules
 from labkit.studies import stacking
-
-PARTS = {
-    "transcript_s": 0.3, "commit_s": 0.5, "hook_s": 0.0, "llm_s": 0.6, "sentence_s": 0.2,
-    "voice_s": 0.2, "rest_s": 0.3,
-}  # fmt: skip
-
-
-def parts(n: int = 6, **change: float) -> pd.DataFrame:
-    index = pd.MultiIndex.from_tuples([(i, 0) for i in range(n)], names=["call", "turn"])
-    return pd.DataFrame([{**PARTS, **change}] * n, index=index)
 
 
 def turns(latency_s: float, n: int = 6, arm: str = "a") -> pd.DataFrame:
@@ -29,75 +21,29 @@ def turns(latency_s: float, n: int = 6, arm: str = "a") -> pd.DataFrame:
 
 def test_arms_name_their_techniques() -> None:
     assert stacking.stack([]).settings == {"agent.techniques": "none"}
-    assert stacking.singles(["a"], **{"preemptive.enabled": False})["a"].settings == {
-        "agent.techniques": "a",
-        "preemptive.enabled": False,
+    off = {"preemptive.enabled": False}
+    assert stacking.singles(["a"], **off) == {
+        "defaults": Arm("vanilla", off),
+        "a": Arm("stacked", {"agent.techniques": "a", **off}),
     }
-    arms = {k: v.settings["agent.techniques"] for k, v in stacking.combinations("abc").items()}
-    assert arms == {
+    assert list(stacking.alone("a")) == [
+        "defaults", "as published", "as published, repaired", "a",
+    ]  # fmt: skip
+    arms = stacking.combinations("abc")
+    assert arms.pop("defaults") == Arm("vanilla")
+    assert {k: v.settings["agent.techniques"] for k, v in arms.items()} == {
         stacking.ALL: "a+b+c", "without a": "b+c", "without b": "a+c", "without c": "a+b",
     }  # fmt: skip
-    assert list(stacking.combinations([])) == list(stacking.combinations("a")) == [stacking.ALL]
-    assert list(stacking.pairs("abc")) == ["a+b", "a+c", "b+c"]
+    for few in ([], ["a"]):
+        assert list(stacking.combinations(few)) == ["defaults", stacking.ALL]
+    assert list(stacking.pairs("abc")) == ["defaults", *"abc", "a+b", "a+c", "b+c"]
 
 
 def test_adopted_is_good_somewhere_and_bad_nowhere() -> None:
     at_p95 = pd.DataFrame({"arm": list("abcd"), "verdict": ["adopt", "adopt", "reject", "reject"]})
     same = "no practical difference"
     at_p50 = pd.DataFrame({"arm": list("abcd"), "verdict": [same, "reject", "adopt", same]})
-    assert stacking.adopted(at_p95, at_p50) == ["a"]
-
-
-def test_savings_on_the_same_branch_are_not_counted_twice() -> None:
-    """Model and sentence take 0.8 s from the transcript at 0.3 s; the commit comes at 0.5 s."""
-    one, other = parts(llm_s=0.3), parts(sentence_s=0.0)
-    found = stacking.additivity(
-        turns(1.6),
-        {"quick": turns(1.3), "short": turns(1.4)},
-        turns(1.1),
-        parts(),
-        {"quick": one, "short": other},
-        stacked=["quick", "short"],
-    ).set_index("arm")
-    assert found.loc["quick", ["measured_s", "predicted_s"]].tolist() == pytest.approx([0.3, 0.3])
-    assert found.loc["short", ["measured_s", "predicted_s"]].tolist() == pytest.approx([0.2, 0.2])
-    assert found.loc[stacking.SUM, "predicted_s"] == pytest.approx(0.5)
-    assert found.loc[stacking.ALL, "predicted_s"] == pytest.approx(0.5)
-    later = parts(commit_s=1.0)  # now the commit is what is waited for
-    found = stacking.additivity(
-        turns(1.6),
-        {"quick": turns(1.5), "short": turns(1.5)},
-        turns(1.5),
-        later,
-        {"quick": parts(llm_s=0.3, commit_s=1.0), "short": parts(sentence_s=0.0, commit_s=1.0)},
-        stacked=["quick", "short"],
-    ).set_index("arm")
-    assert found.loc[stacking.SUM, "predicted_s"] == pytest.approx(0.2)
-    assert found.loc[stacking.ALL, "predicted_s"] == pytest.approx(0.1)
-    assert found.loc[stacking.SUM, "measured_s"] == pytest.approx(0.2)
-    assert found.loc[stacking.ALL, "measured_s"] == pytest.approx(0.1)
-
-
-def test_an_empty_stack_saves_nothing() -> None:
-    found = stacking.additivity(
-        turns(1.6), {"quick": turns(1.3)}, turns(1.6), parts(), {"quick": parts(llm_s=0.3)},
-        stacked=[],
-    ).set_index("arm")  # fmt: skip
-    assert found.loc[stacking.SUM, "measured_s"] == found.loc[stacking.ALL, "predicted_s"] == 0.0
-
-
-def test_interactions_are_what_a_pair_saves_beyond_its_members() -> None:
-    table = pd.concat(
-        [
-            turns(2.0, arm="defaults"),
-            turns(1.7, arm="a"),
-            turns(1.8, arm="b"),
-            turns(1.6, arm="a+b"),
-        ]
-    )
-    (row,) = stacking.interactions(table, "defaults", ["a", "b"]).to_dict("records")
-    assert (row["first"], row["second"]) == ("a", "b")
-    assert row["interaction_s"] == pytest.approx(-0.1)  # 0.4 together, 0.3 and 0.2 alone
+    assert stacking.adopted("abcd", [at_p95, at_p50]) == ["a"]
 
 
 def test_wrong_and_missing_replies_are_harm() -> None:
@@ -145,3 +91,27 @@ def test_a_stack_that_harms_gives_up_a_technique(
         }
     )
     assert stacking.kept(together, ["a", "b"]) == (arm, techniques)
+
+
+def test_the_promise_is_compared_with_the_defaults() -> None:
+    row = {"saving_p95_s": 0.5, "saving_p95_low_s": 0.4, "saving_p95_high_s": 0.6,
+           "harm_low": 0.01, "harm_high": 0.03, "baseline_harm_rate": 0.02}  # fmt: skip
+    together = pd.DataFrame([{"arm": stacking.ALL, **row}, {"arm": "without b", **row}])
+    text = stacking.read_promises(together, stacking.ALL, ["a", "b"])
+    assert text == (
+        "**all adopted** is at p95 at least as fast as the plain defaults: it saves 500 ms "
+        "[400–600]. It harms significantly more turns than they do (2.0% there; a change of +1.0 "
+        "to +3.0 points).\n\nTo recommend: **a, b**."
+    )
+
+
+def test_short_turns_and_the_others_are_drawn_apart() -> None:
+    table = turns(1.0, n=4).assign(
+        kind=["acknowledgement", "question"] * 2, response_latency_s=[0.3, 1.0, 0.3, 1.0],
+        harmed=[0.0, 0.0, 0.0, 1.0],
+    )  # fmt: skip
+    claim = Claim("The guide", 0.0, 0.4, quantity="level")
+    ax, rows = stacking.short_turns({"a": table}, claim)
+    assert rows["p50_s"].tolist() == [0.3, 1.0] and rows["harm"].tolist() == [0.0, 0.5]
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    assert names == ["a: short, 0.0% harmed", "a: other, 50.0% harmed"]

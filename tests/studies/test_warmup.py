@@ -1,4 +1,4 @@
-"""A warm connection to the voice: the agents' behaviour, and the arithmetic of the study."""
+"""A warm connection to the TTS: the agents' behaviour, and the arithmetic of the study."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_an_idle_connection_is_closed_by_the_provider() -> None:
     settings = {"caller.start_after_s": 310}
     results = lab.sweep(lab.Experiment(arms, settings=settings, calls=1, turns=1), workers=2)
     assert results.turns["tts_cold"].all()
-    table = warmup.by_idle(results.turns.assign(x=310.0), "cold", "x")
+    table = warmup.by_idle(results.turns.assign(**{warmup.START: 310.0}))
     assert table.loc["default, idle for 310 s", "opened a connection"] == "100.0%"
 
 
@@ -95,15 +95,15 @@ def test_moments_of_a_call() -> None:
 
 def test_the_slope_counts_round_trips() -> None:
     rows = [
-        {"arm": arm, "call": 0, "turn": 0, "outcome": "answered", "rtt": rtt,
+        {"arm": arm, "call": 0, "turn": 0, "outcome": "answered", warmup.RTT: rtt,
          "n_user_messages": 1, "sdk_end_of_turn_delay_s": 2.5, "response_latency_s": 3.0 + wait}
         for rtt, cold in ((0.0, 0.08), (0.1, 0.38), (0.2, 0.68))
         for arm, wait in (("cold", cold), ("default", 0.0))
     ]  # fmt: skip
-    points = warmup.against(pd.DataFrame(rows), "cold", "rtt", 2.5)
+    points = warmup.by_round_trip(pd.DataFrame(rows), 2.5)
     held, alone = (points[points["turns"] == t] for t in ("held back 2,500 ms", warmup.HANDSHAKE))
     assert held["saved_s"].tolist() == [pytest.approx(v) for v in (0.08, 0.38, 0.68)]
     assert alone["saved_s"].tolist() == [pytest.approx(v) for v in (0.0, 0.3, 0.6)]
     told = "3.0 ms saved per millisecond of round trip, and 80 ms without any distance."
-    assert warmup.slopes(points, "rtt") == f"Turns *held back 2,500 ms*: {told}"
-    assert warmup.slopes(alone, "rtt") == "A slope needs two round trips."
+    assert warmup.read_slopes(points) == f"Turns *held back 2,500 ms*: {told}"
+    assert warmup.read_slopes(alone) == "A slope needs two round trips."
