@@ -37,6 +37,15 @@ class Estimate:
     n: int
     n_calls: int
 
+    def columns(self, name: str, suffix: str = "") -> dict[str, float]:
+        """For a table with several estimates: ``NAME``, ``NAME_low``, ``NAME_high`` + suffix."""
+        ends = {"": self.value, "_low": self.low, "_high": self.high}
+        return {f"{name}{end}{suffix}": value for end, value in ends.items()}
+
+    def row(self, name: str, suffix: str = "") -> dict[str, float]:
+        """For a table with one estimate: ``NAME``, and ``low`` and ``high`` + suffix."""
+        return {name: self.value, f"low{suffix}": self.low, f"high{suffix}": self.high}
+
 
 _NOTHING = Estimate(math.nan, math.nan, math.nan, 0, 0)
 
