@@ -60,6 +60,7 @@ WALLS = {
         "tunnel/methods.py",
         "tunnel/override.py",
         "tunnel/preconnect.py",
+        "tunnel/sdk.py",
     ),
     "matplotlib": ("report/*.py", "studies/*.py", "explorer/*.py"),
     "seaborn": ("report/*.py", "studies/*.py"),
@@ -167,11 +168,11 @@ STILL_NAMES_PROVIDERS = {
 def provider_names() -> re.Pattern[str]:
     """Matches the providers' names, and those of their models."""
     from labkit.providers.profile import load_profiles
-    from labkit.providers.registry import EMULATORS
+    from labkit.providers.registry import PROVIDERS
 
     profiles = load_profiles()
-    names = {*EMULATORS, "claude", "flux", "gpt", "nova", "sonic"}
-    names |= {model for provider in EMULATORS for model in profiles[provider].names("models")}
+    names = {*PROVIDERS, "claude", "flux", "gpt", "nova", "sonic"}
+    names |= {model for provider in PROVIDERS for model in profiles[provider].names("models")}
     return re.compile(rf"(?<![a-z])({'|'.join(map(re.escape, names))})(?![a-z])", re.IGNORECASE)
 
 
