@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 Progress = Callable[[int, int], object]
 """Called with (calls done, calls in all), at first with those that were known already."""
@@ -32,12 +32,12 @@ def reported(
         yield tell
         return
     from tqdm.auto import tqdm
-    from tqdm.notebook import tqdm as notebook_tqdm
 
-    # a notebook's streams are no terminal either, so there tqdm is not left to decide
-    options: dict[str, Any] = {} if issubclass(tqdm, notebook_tqdm) else {"disable": None}
+    # a notebook's streams are no terminal either, and there tqdm overlooks its own variable
+    in_notebook = any(c.__module__ == "tqdm.notebook" for c in tqdm.__mro__)
+    disable = bool(os.environ.get("TQDM_DISABLE")) if in_notebook else None
     known = f" ({done} known already)" if done else ""
     with tqdm(
-        desc=f"{unit}s{known}", initial=done, total=total, unit=unit, leave=False, **options
+        desc=f"{unit}s{known}", initial=done, total=total, unit=unit, leave=False, disable=disable
     ) as bar:
         yield lambda done, _: bar.update(done - bar.n)

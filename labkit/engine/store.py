@@ -1,9 +1,10 @@
 """Keeps the rows of finished calls under a name made of everything they depend on.
 
-The name hashes the agent's files, its settings, the seed, the parts of labkit that reach a result,
-the data, the provider profiles and the package versions. So an unchanged call is never run again,
-and a change to any of these never finds an old one. The store lives in the user's cache, may be
-deleted at any time, and may be written by several processes at once.
+The name hashes the agent's files and the environment variables they name, its settings, the seed,
+the parts of labkit that reach a result, the data, the provider profiles and the package versions.
+So an unchanged call is never run again, and a change to any of these never finds an old one. The
+store lives in the user's cache, may be deleted at any time, and may be written by several processes
+at once.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from labkit.providers.profile import load_profiles
 from labkit.settings import Settings
 from labkit.tunnel.agentfile import find_agent
 from labkit.tunnel.sources import source_files
-from labkit.tunnel.spec import CallSpec
+from labkit.tunnel.spec import ENVIRONMENT, CallSpec
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _PARTS = ("errors", "paths", "randomness", "settings", "world", "callers", "providers", "tunnel",
@@ -87,16 +88,18 @@ def _hash(terms: object) -> str:
 
 
 def _agent(path: Path) -> list[object]:
-    """An agent's files and the versions of the packages they import."""
+    """An agent's files, the versions of the packages they import, and the variables they name."""
     files = source_files(path)
-    modules = [file for file in files if file.suffix == ".py"]
+    modules = [ast.parse(file.read_bytes()) for file in files if file.suffix == ".py"]
+    texts = {text for module in modules for text in _texts(module)}
     # what is imported, or named in a text: ``find_spec("package")``
-    imports = {
-        name.partition(".")[0] for file in modules for name in (*_imported(file), *_texts(file))
-    }
-    owners = {owner for name in imports for owner in _owners().get(name, [])}
+    imports = {name for module in modules for name in _imported(module)} | texts
+    tops = {name.partition(".")[0] for name in imports}
+    owners = {owner for name in tops for owner in _owners().get(name, [])}
     versions = {owner: importlib.metadata.version(owner) for owner in sorted(owners)}
-    return [_digest(files), versions]
+    own = {*ENVIRONMENT, "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"}  # a worker has its own
+    set_here = texts & os.environ.keys() - own
+    return [_digest(files), versions, {name: os.environ[name] for name in set_here}]
 
 
 @functools.cache
@@ -128,8 +131,8 @@ def _owners() -> Mapping[str, list[str]]:
     return found
 
 
-def _imported(file: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(file.read_bytes())):
+def _imported(module: ast.Module) -> Iterator[str]:
+    for node in ast.walk(module):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -137,8 +140,8 @@ def _imported(file: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def _texts(file: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(file.read_bytes())):
+def _texts(module: ast.Module) -> Iterator[str]:
+    for node in ast.walk(module):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value
 

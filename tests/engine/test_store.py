@@ -100,6 +100,47 @@ def test_the_version_of_a_package_that_is_only_named_counts(
     assert store.point_key(CallSpec(str(agent)), common) != before
 
 
+def test_a_variable_that_an_agent_names_counts_and_no_other(
+    agent: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent.write_text(agent.read_text() + '\nimport os\nHOST = os.environ.get("MY_HOST")\n')
+    monkeypatch.delenv("MY_HOST", raising=False)
+    unset = store.key(CallSpec(str(agent)))
+    monkeypatch.setenv("ANOTHER", "1")
+    assert store.key(CallSpec(str(agent))) == unset
+    monkeypatch.setenv("MY_HOST", "a.example.com")
+    here = store.key(CallSpec(str(agent)))
+    monkeypatch.setenv("MY_HOST", "b.example.com")
+    assert len({unset, here, store.key(CallSpec(str(agent)))}) == 3
+
+
+def test_which_package_a_name_belongs_to_is_found_out_once_for_an_installation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    site = tmp_path / "site"
+    asked = []
+
+    def distributions() -> dict[str, list[str]]:
+        asked.append(1)
+        return {"numpy": ["numpy", "numpy"], "new": ["new"] * (len(asked) > 1)}
+
+    def owners() -> dict[str, list[str]]:
+        store._owners.cache_clear()
+        return dict(store._owners())
+
+    site.mkdir()
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.setattr(store.importlib.metadata, "packages_distributions", distributions)
+    assert owners() == owners() == {"numpy": ["numpy"], "new": []}
+    (site / "new-1.0.dist-info").mkdir()
+    assert owners()["new"] == ["new"] and len(asked) == 2, "another package was installed"
+    (tmp_path / "cache" / "labkit" / "distributions.json").write_text("damaged")
+    assert owners()["new"] == ["new"] and len(asked) == 3
+    monkeypatch.undo()
+    store._owners.cache_clear()
+
+
 @pytest.mark.parametrize(
     "change",
     [
