@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 from livekit.agents import Agent, AgentSession, JobContext, WorkerOptions, cli, inference
-from livekit.plugins import anthropic, cartesia, deepgram, openai
+from livekit.plugins import cartesia, deepgram, openai
 
 INSTRUCTIONS = (
     "You are a friendly and capable voice assistant. Answer in one to three short spoken "
@@ -28,6 +28,8 @@ def recogniser(p: dict[str, Any]) -> Any:
 
 def language_model(p: dict[str, Any]) -> Any:
     if p.get("llm.provider") == "anthropic":
+        from livekit.plugins import anthropic  # takes a second of start-up, so only if it is used
+
         return anthropic.LLM(model=p.get("llm.model", "claude-haiku-4-5"))
     return openai.LLM(model=p.get("llm.model", "gpt-4o-mini"))
 

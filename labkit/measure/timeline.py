@@ -12,9 +12,11 @@ to the stage after it.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import math
+import operator
 from collections.abc import Iterable
 from typing import Any
 
@@ -443,7 +445,9 @@ class _Turn:
             "tts_requests": len({r["context"] for r in texts}),
             "tts_characters": sum(r["characters"] for r in texts),
             "tool_calls": sum(len(r["names"]) for r in self.session if r["event"] == "tools"),
-            "usd": sum(r.get("usd", 0.0) for r in self._paid()) + self._listening_usd(),
+            # one after another: from Python 3.12 on, sum() rounds floats differently
+            "usd": functools.reduce(operator.add, (r.get("usd", 0.0) for r in self._paid()), 0.0)
+            + self._listening_usd(),
         }
 
     def _paid(self) -> list[dict[str, Any]]:

@@ -41,6 +41,7 @@ class Worker:
     """The process-wide part: certificates, models' answers, and the imports."""
 
     def __init__(self) -> None:
+        gc.disable()  # until the first call is over: nothing that is imported is garbage
         clock.install()
         authority = Authority()
         authority.trust()
@@ -110,6 +111,7 @@ class Worker:
         if self._calls == 0:
             # what start-up and the first call imported lives as long as the process
             gc.freeze()
+            gc.enable()
         self._calls += 1
 
     def _emulators(self, settings: Settings) -> dict[str, Emulator]:
