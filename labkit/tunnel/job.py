@@ -134,7 +134,7 @@ async def run_job(
     Args:
         agent: The agent file.
         console: Where its session finds the caller.
-        settings: What the agent is told, in the job's metadata.
+        settings: What the agent is given, in the job's metadata.
         call: Index of the call, for names only.
         hang_up: Set when the caller leaves.
         tenant: Whose caller this is; in the room's metadata, where a dispatcher puts it.

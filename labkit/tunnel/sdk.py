@@ -108,7 +108,7 @@ NAMES = (
     ),
     Private(
         "livekit.agents.utils.codecs.decoder.AudioStreamDecoder", "_decode_loop",
-        "told from other executor jobs, as it waits on the loop", "compressed speech hangs calls",
+        "given a thread, as it waits on the loop", "compressed speech hangs calls",
     ),
 )  # fmt: skip
 """Everything that is used here without a promise."""

@@ -1,6 +1,6 @@
 """The emulated providers on plain loopback ports and the wall clock, for any other client.
 
-Whoever calls brings audio of their own, so the recogniser understands the recordings of the speech
+Whoever calls brings audio of their own, so the STT understands the recordings of the speech
 corpus, bit for bit, and hears no words in any other sound.
 """
 

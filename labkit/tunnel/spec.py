@@ -29,7 +29,7 @@ class CallSpec:
         seed: The study's base seed.
         call: Index of the call.
         n_turns: How many turns the caller takes.
-        virtual: Virtual clock, or the wall's.
+        virtual: Virtual clock, or the wall clock.
         tracks: Whether to keep the caller's two audio tracks.
     """
 
