@@ -1,8 +1,9 @@
 # labkit: `make help` lists what there is to do.
-# Needs make, git and Python 3.11 or 3.12 with venv. Everything else goes into $(VENV).
+# Needs make, git and Python 3.11, 3.12 or 3.13 with venv. Everything else goes into $(VENV).
 
 VENV ?= .venv
-PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3,$(shell command -v $(p) 2>/dev/null)))
+# A version manager's python3.x may be on the path and yet not run.
+PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell $(p) -c '' 2>/dev/null && command -v $(p))))
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
@@ -32,8 +33,8 @@ format: $(STAMP)  ## put style and formatting right where a tool can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP)  ## measure simulated seconds per wall second
-	$(BIN)/python tests/benchmarks/speed.py
+bench: $(STAMP)  ## measure simulated seconds per second; AGAINST=TREE compares with a checkout
+	$(BIN)/python tests/benchmarks/$(if $(AGAINST),compare.py $(AGAINST) .,speed.py)
 
 lab: $(STAMP)  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
@@ -54,9 +55,9 @@ clean:  ## remove what can be made again, but not .venv
 
 # Installs again only when the project's metadata or its pins change.
 $(STAMP): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "labkit needs Python 3.11 or 3.12, and no python3 was found" >&2; exit 2; }
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 13) else \
-	  "labkit needs Python 3.11 or 3.12, and %s is %d.%d; choose one with make PYTHON=..." % (sys.executable, *v))'
+	@test -n "$(PYTHON)" || { echo "labkit needs Python 3.11, 3.12 or 3.13, and no python3 was found" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else \
+	  "labkit needs Python 3.11, 3.12 or 3.13, and %s is %d.%d; choose one with make PYTHON=..." % (sys.executable, *v))'
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "$(PYTHON) cannot make virtual environments; on Debian: apt install python3-venv" >&2; exit 2; }
 	@echo "Installing labkit and its packages into $(VENV); the first time takes a few minutes."

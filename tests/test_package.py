@@ -273,11 +273,13 @@ def test_requirements_have_both_ends() -> None:
         assert operators & {"<", "=="}, f"{requirement} has no upper end"
 
 
-@pytest.mark.parametrize("python", ["3.11.2", "3.12.0"])
+@pytest.mark.parametrize("python", ["3.11.2", "3.12.0", "3.13.0"])
 def test_pins_install_on_the_oldest_pythons(python: str) -> None:
     """3.11.2 is Debian 12's; a lock made with a newer one can pin what that one refuses."""
     refused = []
     for distribution in importlib.metadata.distributions():
+        if distribution.metadata["Name"] == "labkit":
+            continue  # its range is the one in pyproject.toml
         needs = distribution.metadata.get("Requires-Python") or ""
         if not SpecifierSet(needs).contains(python):
             refused.append(f"{distribution.metadata['Name']} {distribution.version} ({needs})")

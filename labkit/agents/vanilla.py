@@ -23,7 +23,7 @@ from livekit.agents import (
     stt,
     tts,
 )
-from livekit.plugins import anthropic, cartesia, deepgram, openai
+from livekit.plugins import cartesia, deepgram, openai
 
 PARAMETERS = {"agent.greets": False}
 """This file's own keys of the job's metadata, with their defaults."""
@@ -33,12 +33,19 @@ INSTRUCTIONS = (
     "sentences, without lists, markup or emoji."
 )
 
+
+def anthropic_llm(**options: Any) -> llm.LLM:
+    from livekit.plugins import anthropic  # takes a second of start-up, so only where it is used
+
+    return anthropic.LLM(**{"model": "claude-haiku-4-5", **options})
+
+
 # by role and provider; the first is the default
 PLUGINS: dict[str, dict[str, Any]] = {
     "stt": {"deepgram": partial(deepgram.STT, model="nova-3"), "deepgram-flux": deepgram.STTv2},
     "llm": {
         "openai": partial(openai.LLM, model="gpt-4o-mini"),
-        "anthropic": partial(anthropic.LLM, model="claude-haiku-4-5"),
+        "anthropic": anthropic_llm,
     },
     "tts": {"cartesia": partial(cartesia.TTS, model="sonic-3")},
 }

@@ -3,9 +3,9 @@
 The caller knows nothing of the agent but what reaches the ear. It speaks by scheduling recorded
 speech on its mouth's time line; the microphone takes it from there, frame by frame.
 
-A caller who is cut in on goes on talking to the end of the turn, which may make the agent stop. A
-reply counts for the caller only if some of it is heard after that end. When the agent falls silent
-in the middle of its speech, the caller waits for it to go on, as long as for a reply.
+A caller who hears a premature reply goes on talking to the end of the turn, which may make the
+agent stop. A reply counts for the caller only if some of it is heard after that end. When the agent
+falls silent in the middle of its speech, the caller waits for it to go on, as long as for a reply.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LOCK_S = 0.8
 """Turns start at a phase of their own on a grid of this length, which is where 50 ms input frames
 and the VAD's 32 ms windows meet again. Every arm then cuts the same speech into the same frames and
 windows however long its replies took: detectors answer alike, and arms differ only by what differs
-between them. Who talks over a reply does so at the moment asked for, off the grid."""
+between them. Who barges in does so at the moment asked for, off the grid."""
 PRESS_S = 0.25
 """From pressing the button to the first word: about a simple reaction time."""
 _BACKCHANNEL_S = (1.0, 2.5)
@@ -214,10 +214,10 @@ class Caller:
             await self._until(min(give_up_s, heard_s))
 
     async def _wait_for_the_floor(self, index: int) -> bool:
-        """Waits until the agent has been silent for a human while, or until it is talked over.
+        """Waits until the agent has been silent for a human while, or until the caller barges in.
 
         Returns:
-            Whether the caller's next words are to talk over the agent.
+            Whether the caller's next words are a barge-in.
         """
         gap_s = self._gap.draw(self.scene.seed, "caller.gap", self.scene.call, index)
         earliest_s = self.now()
@@ -242,7 +242,7 @@ class Caller:
                 return next_s == barge_at_s
 
     def _barge_in_moment(self, index: int) -> float:
-        """When the caller would talk over the reply being heard; infinite if never."""
+        """When the caller would barge in on the reply being heard; infinite if never."""
         after_s = self.settings["caller.barge_in_after_s"]
         if after_s is None or self._reply is None or index == len(self.plan.turns):
             return math.inf
@@ -253,13 +253,13 @@ class Caller:
         if self._reply is None or uniform(*name) >= self.settings.number("caller.backchannel_prob"):
             return math.inf
         low_s, high_s = _BACKCHANNEL_S
-        luck = uniform(self.scene.seed, "caller.backchannel.moment", self.scene.call, index)
-        return self._reply.first_voiced_s + low_s + (high_s - low_s) * luck
+        draw = uniform(self.scene.seed, "caller.backchannel.moment", self.scene.call, index)
+        return self._reply.first_voiced_s + low_s + (high_s - low_s) * draw
 
     def _hum(self, index: int) -> None:
         clips = self.plan.backchannels
-        luck = uniform(self.scene.seed, "caller.backchannel.word", self.scene.call, index)
-        clip, turn = clips[int(luck * len(clips))], max(index - 1, 0)
+        draw = uniform(self.scene.seed, "caller.backchannel.word", self.scene.call, index)
+        clip, turn = clips[int(draw * len(clips))], max(index - 1, 0)
         end_s = self.mouth.say(clip, self.now(), turn)
         start_s = end_s - len(clip.pcm) / SAMPLE_RATE_HZ
         self.backchannels.append(Backchannel(turn, clip, start_s, end_s))

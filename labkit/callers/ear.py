@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 VOICED_LEVEL = 184
-"""-45 dBFS in 16-bit samples: below any speech, above coding noise and room tone."""
+"""-45 dBFS in 16-bit samples: below any speech, above coding noise and background noise."""
 
 GAP_S = 0.15
 """Silence that parts two stretches of sound; shorter ones are stops inside words."""

@@ -1,4 +1,4 @@
-"""What sounds behind a caller: room tone and noise, as endless loops of 16 kHz samples.
+"""What sounds behind a caller: background noise, as endless loops of 16 kHz samples.
 
 The recorded places are the ambiences that livekit-agents brings for agents' background audio; they
 are read from the installed package and never copied.
@@ -36,12 +36,12 @@ def background(settings: Settings, clips: Iterable[Clip], seed: int, call: int) 
     """Everything behind the caller's speech as one loop, int16; empty for digital silence.
 
     Args:
-        settings: Level of the room tone, and the noise with its signal-to-noise ratio.
+        settings: Level of the background noise, and the noise with its signal-to-noise ratio.
         clips: What the caller will say; the ratio is to its mean power, pauses left out.
         seed: The study's base seed.
         call: Index of the call.
     """
-    tone = room_tone(settings.number("caller.noise_floor_dbfs"), seed, call)
+    tone = pink_background(settings.number("caller.noise_floor_dbfs"), seed, call)
     snr_db = settings["caller.noise_snr_db"]
     if snr_db is None:
         return tone
@@ -53,7 +53,7 @@ def background(settings: Settings, clips: Iterable[Clip], seed: int, call: int) 
     return _pcm(noise)
 
 
-def room_tone(level_dbfs: float, seed: int, call: int) -> np.ndarray:
+def pink_background(level_dbfs: float, seed: int, call: int) -> np.ndarray:
     """Ten seconds of pink noise at a level, int16; empty for digital silence."""
     if level_dbfs <= SILENT_DBFS:
         return np.zeros(0, dtype=np.int16)

@@ -24,15 +24,15 @@ class Persona:
         name: What ``caller.persona`` says.
         prefers: Variants of a turn in order of preference; the first one recorded is spoken.
         stands_for: Whom it stands for.
-        share: Of the callers that ``mixed`` draws, 0 to 1. An assumption: no public source gives
-            such shares, so conclusions should hold for each persona alone.
+        proportion: Of the callers that ``mixed`` draws, 0 to 1. An assumption: no public source
+            gives such figures, so conclusions should hold for each persona alone.
         sets: Settings that it brings along.
     """
 
     name: str
     prefers: tuple[str, ...]
     stands_for: str
-    share: float
+    proportion: float
     sets: Mapping[str, Value] = field(default_factory=dict, hash=False)
 
     def variant(self, recorded: Sequence[str]) -> str:
@@ -98,13 +98,13 @@ PERSONAS = {
 
 
 def persona_of(settings: Settings, seed: int, call: int) -> Persona:
-    """Who makes this call; ``mixed`` draws a persona by its share."""
+    """Who makes this call; ``mixed`` draws a persona by its proportion."""
     name = settings.text("caller.persona")
     if name != MIXED:
         return PERSONAS[name]
-    drawn = uniform(seed, "caller.persona", call) * sum(p.share for p in PERSONAS.values())
+    draw = uniform(seed, "caller.persona", call) * sum(p.proportion for p in PERSONAS.values())
     for persona in PERSONAS.values():
-        drawn -= persona.share
-        if drawn < 0:
+        draw -= persona.proportion
+        if draw < 0:
             return persona
     return persona

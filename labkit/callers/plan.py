@@ -78,8 +78,8 @@ def plan_call(
         for turn in dialogue.turns[: n_turns - len(turns)]:
             variant = persona.variant(corpus.variants(dialogue.name, turn.id))
             clip = corpus.clip(dialogue=dialogue.name, turn=turn.id, variant=variant, voice=speaker)
-            luck = uniform(seed, "caller.interjection", call, len(turns))
-            stop = stops[int(luck * len(stops))]
+            draw = uniform(seed, "caller.interjection", call, len(turns))
+            stop = stops[int(draw * len(stops))]
             turns.append(PlannedTurn(dialogue.name, turn, variant, clip, stop))
     backchannels = corpus.backchannels(voice)
     return CallPlan(voice, persona.name, tuple(turns), backchannels, persona.settings(settings))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from typing import Any
 
 from labkit.measure.turn_logs import TurnLogs, holds, letters
@@ -58,4 +60,6 @@ def _usd(logs: TurnLogs) -> float:
     begins_s = 0.0 if first else logs.from_s
     minutes = (min(logs.until_s, logs.record.simulated_s) - begins_s) / 60
     prices = [e.usd_per_minute for e in providers if isinstance(e, Connected) and e.usd_per_minute]
-    return sum(e.usd for e in paid) + (max(minutes, 0.0) * prices[-1] if prices else 0.0)
+    # one after another: from Python 3.12 on, sum() rounds floats differently
+    served = functools.reduce(operator.add, (e.usd for e in paid), 0.0)
+    return served + (max(minutes, 0.0) * prices[-1] if prices else 0.0)

@@ -60,8 +60,8 @@ class Captions(io.TextOutput):
     """Takes the text of the reply being played, so that an interrupted one can be cut.
 
     A room's transcript follows the audio, and the history keeps only what the caller heard. The
-    SDK estimates how far the speech had come from its speaking rate; here the share of the audio
-    that was played is known, and the same share of the words is kept.
+    SDK estimates how far the speech had come from its speaking rate; here the proportion of the
+    audio that was played is known, and as much of the words is kept.
     """
 
     CHARACTERS_PER_S = 15.0

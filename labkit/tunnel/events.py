@@ -30,9 +30,9 @@ class SessionLog:
 
         An agent tells facts as ordinary structured logging does:
         ``logger.info("cache", extra={"turn": {"similarity": 0.91}})``. They become the columns
-        ``agent_similarity`` and so on of the turn in which they were told.
+        ``agent_similarity`` and so on of the turn in which they were logged.
         """
-        self._handler = _Told(self)
+        self._handler = _FactHandler(self)
         logging.getLogger().addHandler(self._handler)
 
     def stop_listening(self) -> None:
@@ -86,7 +86,7 @@ class SessionLog:
         )
 
 
-class _Told(logging.Handler):
+class _FactHandler(logging.Handler):
     """Passes on records with ``turn`` facts; others go where they would without a handler."""
 
     def __init__(self, log: SessionLog) -> None:

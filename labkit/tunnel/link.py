@@ -24,7 +24,7 @@ SEGMENT_BYTES = 1448
 INITIAL_WINDOW_BYTES = 10 * SEGMENT_BYTES
 MIN_RETRANSMIT_S = 0.2
 """Linux's shortest retransmission time-out; a lost segment waits at least this much longer."""
-WEATHER_S = 0.02
+CONDITIONS_S = 0.02
 """Jitter and loss are drawn once per this much time, so that they belong to the hour of the call
 and not to who happens to send."""
 
@@ -36,7 +36,7 @@ class Link:
     Attributes:
         rtt_s: Round-trip time, half of it each way.
         jitter_s: Median of the extra one-way delay (its 95th percentile is three times that).
-        loss: Share of segments lost, 0 to 1.
+        loss: Proportion of segments lost, 0 to 1.
         dns_s: Time of a name look-up that the resolver has not cached.
     """
 
@@ -56,7 +56,7 @@ class Link:
         """What a segment sent at ``t_s`` suffers beyond propagation, in seconds."""
         if not self.jitter_s and not self.loss:
             return 0.0
-        slot = int(t_s / WEATHER_S)
+        slot = int(t_s / CONDITIONS_S)
         extra = 0.0
         if self.jitter_s:
             spread = Delay(median_s=self.jitter_s, p95_s=3 * self.jitter_s)
@@ -70,12 +70,12 @@ class Pipe:
     """One direction of a connection."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, link: Link, weather: Callable[[float], float]
+        self, loop: asyncio.AbstractEventLoop, link: Link, extra_s: Callable[[float], float]
     ) -> None:
         self._loop = loop
         self._one_way_s = link.rtt_s / 2
         self._rtt_s = link.rtt_s
-        self._weather = weather
+        self._extra = extra_s
         self._quiet = not link.jitter_s and not link.loss
         self._last_arrival_s = 0.0
         self._last_send_s = 0.0
@@ -142,7 +142,7 @@ class Pipe:
         self._pump()
 
     def _launch(self, now: float, data: bytes) -> None:
-        extra = 0.0 if self._quiet else self._weather(now)
+        extra = 0.0 if self._quiet else self._extra(now)
         arrival = max(now + self._one_way_s + extra, self._last_arrival_s)
         self._last_arrival_s = arrival
         self._last_send_s = now
@@ -172,9 +172,9 @@ class Connection:
         self,
         loop: asyncio.AbstractEventLoop,
         link: Link,
-        weather: Callable[[float], float],
+        extra_s: Callable[[float], float],
         accepted: Callable[[], None],
     ) -> None:
         self.accepted = accepted
-        self.up = Pipe(loop, link, weather)
-        self.down = Pipe(loop, link, weather)
+        self.up = Pipe(loop, link, extra_s)
+        self.down = Pipe(loop, link, extra_s)

@@ -55,13 +55,13 @@ class Host:
 class Network:
     """The hosts of one worker process.
 
-    ``weather_key`` names the call in progress: jitter and loss are drawn for (seed, call, host,
-    moment), so every arm of a study meets the same weather.
+    ``call_key`` names the call in progress: jitter and loss are drawn for (seed, call, host,
+    moment), so every arm of a study sees the same draws (common random numbers).
     """
 
     hosts: dict[str, Host] = field(default_factory=dict)
     seed: int = 0
-    weather_key: tuple[int | str, ...] = ()
+    call_key: tuple[int | str, ...] = ()
     refused: list[str] = field(default_factory=list)
     connects: dict[str, int] = field(default_factory=dict)
 
@@ -80,8 +80,8 @@ class Network:
         self._by_address[host.address] = host
 
     def begin_call(self, seed: int, *key: int | str) -> None:
-        """Starts a call: an empty name cache, and the weather of that call."""
-        self.seed, self.weather_key = seed, key
+        """Starts a call: an empty name cache, and the line conditions of that call."""
+        self.seed, self.call_key = seed, key
         self.resolved.clear()
         self._connections.clear()
         self.refused.clear()
@@ -102,8 +102,8 @@ class Network:
     def at(self, address: str) -> Host | None:
         return self._by_address.get(address) or self.hosts.get(address)
 
-    def weather(self, host: Host) -> Callable[[float], float]:
-        return lambda t_s: host.link.extra_s(t_s, self.seed, host.name, *self.weather_key)
+    def extra_s(self, host: Host) -> Callable[[float], float]:
+        return lambda t_s: host.link.extra_s(t_s, self.seed, host.name, *self.call_key)
 
     def pair(self, client: Any, server: Any, connection: Connection) -> None:
         self._connections[client, server] = connection

@@ -80,15 +80,15 @@ class _Networked(asyncio.SelectorEventLoop):
             return await super().sock_connect(sock, address)
         host = net.at(address[0]) or net.host(address[0])
         link = host.link
-        weather = net.weather(host)
+        extra_s = net.extra_s(host)
         # the handshake's own round trip; a lost SYN costs its retransmission
-        await asyncio.sleep(link.rtt_s + weather(self.time()))
+        await asyncio.sleep(link.rtt_s + extra_s(self.time()))
         release = self.hold(f"connecting to {host.name}")
         try:
             # bound first, so that the server's end finds its pair however soon it is accepted
             sock.bind(("127.0.0.1", 0))
             there = ("127.0.0.1", host.port)
-            net.pair(sock.getsockname(), there, Connection(self, link, weather, release))
+            net.pair(sock.getsockname(), there, Connection(self, link, extra_s, release))
             await super().sock_connect(sock, there)
         except BaseException:
             release()
@@ -165,7 +165,7 @@ class NetworkLoop(_Networked, TunnelLoop):
 
 
 class WallNetworkLoop(_Networked):
-    """The same on the wall's clock, which nothing holds and which asks no rules.
+    """The same on the wall clock, which nothing holds and which asks no rules.
 
     Args:
         network: The network; None for that of the machine.

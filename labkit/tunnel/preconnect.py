@@ -22,8 +22,8 @@ from livekit import rtc
 
 from labkit.callers.caller import Mouth
 from labkit.callers.line import Line
+from labkit.tunnel import sdk
 from labkit.tunnel.audio import Microphone
-from labkit.tunnel.sdk import PreConnectAudioHandler
 from labkit.world.scene import SAMPLE_RATE_HZ
 
 TIMEOUT_S = 3.0
@@ -49,7 +49,7 @@ class EarlyMicrophone(Microphone):
         self._early: deque[rtc.AudioFrame] | None = None
         self._recorder: asyncio.Task[None] | None = None
         self._room = _Room()
-        self._handler = PreConnectAudioHandler(self._room, timeout=TIMEOUT_S)  # type: ignore[arg-type]
+        self._handler = sdk.early_audio_handler(self._room, TIMEOUT_S)
 
     def open(self) -> None:
         """The caller asks for the agent."""

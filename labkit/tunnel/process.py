@@ -42,6 +42,7 @@ class Worker:
     """The process-wide part: certificates, models' answers, and the imports."""
 
     def __init__(self) -> None:
+        gc.disable()  # until the first call is over: nothing that is imported is garbage
         clock.install()
         authority = Authority()
         authority.trust()
@@ -109,6 +110,7 @@ class Worker:
         if self._calls == 0:
             # what start-up and the first call imported lives as long as the process
             gc.freeze()
+            gc.enable()
         self._calls += 1
 
     def _emulators(self, settings: Settings) -> dict[str, Emulator]:

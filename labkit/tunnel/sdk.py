@@ -23,8 +23,6 @@ from livekit.agents.job import _JobContextVar
 from livekit.agents.utils import http_context
 from livekit.agents.voice.room_io._pre_connect_audio import PreConnectAudioHandler
 
-__all__ = ["PreConnectAudioHandler"]
-
 
 @dataclass(frozen=True)
 class Private:
@@ -47,6 +45,10 @@ NAMES = (
     Private(
         "livekit.agents.ipc.mock_room", "create_mock_room",
         "a room without a server", "no job can be made",
+    ),
+    Private(
+        "livekit.rtc.Room", "_info",
+        "the room's name, unlike the mock's own", "rooms of all calls have one name",
     ),
     Private(
         "livekit.agents.job", "_JobContextVar",
@@ -106,7 +108,7 @@ NAMES = (
     ),
     Private(
         "livekit.agents.utils.codecs.decoder.AudioStreamDecoder", "_decode_loop",
-        "told from other executor jobs, as it waits on the loop", "compressed speech hangs calls",
+        "given a thread, as it waits on the loop", "compressed speech hangs calls",
     ),
 )  # fmt: skip
 """Everything that is used here without a promise."""
@@ -170,6 +172,11 @@ def primary_session(ctx: JobContext) -> AgentSession[Any] | None:
 def shutdown_callbacks(ctx: JobContext) -> list[Callable[[str], Coroutine[None, None, None]]]:
     """What the agent asked to be called when the job ends."""
     return ctx._shutdown_callbacks
+
+
+def early_audio_handler(room: Any, timeout_s: float) -> PreConnectAudioHandler:
+    """What waits in a job for the sound that a caller made before the agent joined."""
+    return PreConnectAudioHandler(room, timeout=timeout_s)
 
 
 def mock_room(name: str) -> Any:

@@ -50,8 +50,7 @@ class TunnelTransport(asyncio.Transport):
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self._protocol: Any = protocol
         buffered = isinstance(protocol, asyncio.BufferedProtocol)
-        taker = "take_ciphertext" if buffered else "data_received"
-        self._take: Any = getattr(protocol, taker, None)
+        self._take = getattr(protocol, "take_ciphertext" if buffered else "data_received", None)
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         protocol: asyncio.BaseProtocol = self._protocol

@@ -27,7 +27,7 @@ def plan(**settings: object):
 
 def test_every_persona_can_be_chosen_and_says_whom_it_stands_for() -> None:
     assert set(SETTINGS["caller.persona"].choices) == {*PERSONAS, MIXED}
-    assert sum(p.share for p in PERSONAS.values()) == pytest.approx(1.0)
+    assert sum(p.proportion for p in PERSONAS.values()) == pytest.approx(1.0)
     for persona in PERSONAS.values():
         assert persona.stands_for
         persona.settings(Settings())  # every setting it brings along exists
@@ -58,7 +58,7 @@ def test_mixed_callers_come_by_their_shares_whatever_else_is_set() -> None:
     assert drawn[:50] == [persona_of(again, 7, call).name for call in range(50)]
     for persona in PERSONAS.values():
         # three standard errors of a share of 2000
-        assert drawn.count(persona.name) / 2000 == pytest.approx(persona.share, abs=0.034)
+        assert drawn.count(persona.name) / 2000 == pytest.approx(persona.proportion, abs=0.034)
 
 
 def test_all_personas_say_the_same_turns_in_the_same_voice() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 
 import pytest
@@ -134,6 +135,61 @@ def test_who_is_woken_for_a_deadline_finds_it_past():
 
     run(main)
     assert 2000 < woken <= 4000, "some deadlines lie between two nanoseconds, and ask twice"
+
+
+def test_timers_of_one_instant_fire_in_the_order_they_were_set():
+    async def main(loop):
+        fired = []
+        timers = [loop.call_at(0.5, fired.append, i) for i in range(50)]
+        timers[7].cancel()
+        await asyncio.sleep(1)
+        return fired
+
+    assert run(main) == [i for i in range(50) if i != 7]
+
+
+def test_the_kernel_is_asked_only_while_it_can_have_news():
+    async def main(loop):
+        asked, poll = [], loop._kernel.select
+        loop._kernel.select = lambda timeout: asked.append(loop.time()) or poll(timeout)
+        await asyncio.sleep(1)
+        release = loop.hold("a connection")
+        loop.call_soon(release)
+        await asyncio.sleep(1)
+        return asked
+
+    assert set(run(main)) == {1.0}, "while the clock is held, and at no other time"
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_bytes_from_a_socket_that_the_tunnel_does_not_know_are_not_missed(known):
+    async def main(loop):
+        here, there = socket.socketpair()
+        with here, there:
+            here.setblocking(False)
+            if known:  # nobody writes to such a one without holding the clock
+                loop.expects_holders(here)
+            loop.call_soon(there.send, b"x")
+            loop.call_at(1.0, there.send, b"y")
+            try:
+                async with asyncio.timeout(5.0):
+                    await loop.sock_recv(here, 1)
+            except TimeoutError:
+                return None
+            return loop.time()
+
+    assert run(main) == (None if known else 0.0)
+
+
+def test_a_socket_is_forgotten_when_it_is_closed():
+    async def main(loop):
+        server = await asyncio.start_server(lambda r, w: None, "127.0.0.1", 0)
+        before = loop._kernel.strangers
+        server.close()
+        await server.wait_closed()
+        return before, loop._kernel.strangers
+
+    assert run(main) == (1, 0)
 
 
 def test_a_hang_names_the_waiting_task():

@@ -168,7 +168,8 @@ def test_the_built_in_agent_knows_the_plugins_of_the_table(vanilla: ModuleType) 
         assert next(iter(makers)) == setting.default
         for provider, make in makers.items():
             row = setting.plugins[provider]
-            function = getattr(make, "func", make)
-            assert function.__name__ == row["make"].partition(".")[2]
-            assert f".{row['make'].partition('.')[0]}." in f"{function.__module__}."
-            assert getattr(make, "keywords", {}) == {k: v for k, v in row.items() if k != "make"}
+            plugin, _, function = row["make"].partition(".")
+            made = make()
+            assert type(made).__name__ == function
+            assert f".{plugin}." in f"{type(made).__module__}."
+            assert "model" not in row or made.model == row["model"]
