@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from difflib import SequenceMatcher
 from typing import Any
+
+from jiwer import process_words
 
 from labkit.measure.turn_end import false_endpoints
 from labkit.measure.turn_logs import NAN, until_s
@@ -160,6 +161,19 @@ class _Words:
         }
 
 
+def _same_words(said: Sequence[str], heard: Sequence[str]) -> dict[int, int]:
+    """The words heard as they were said, in the alignment with the fewest edits: their places."""
+    if not said or not heard:
+        return {}
+    chunks = process_words(" ".join(said), " ".join(heard)).alignments[0]
+    return {
+        c.ref_start_idx + k: c.hyp_start_idx + k
+        for c in chunks
+        if c.type == "equal"
+        for k in range(c.ref_end_idx - c.ref_start_idx)
+    }
+
+
 def _match_words(record: CallRecord) -> list[_Words]:
     """Aligns all the caller said in a call with all its user messages.
 
@@ -174,10 +188,7 @@ def _match_words(record: CallRecord) -> list[_Words]:
     spoken = [(w, turn, n) for _, turn, n, words in sorted(said) for w in words]
     messages = [r for r in record.session if r["event"] == "item" and r["role"] == "user"]
     heard = [(w, i) for i, r in enumerate(messages) for w in normalise(r["text"]).split()]
-    matcher = SequenceMatcher(None, [w for w, *_ in spoken], [w for w, _ in heard], autojunk=False)
-    to_heard: dict[int, int] = {}
-    for a, b, size in matcher.get_matching_blocks():
-        to_heard |= {a + k: b + k for k in range(size)}
+    to_heard = _same_words([w for w, *_ in spoken], [w for w, _ in heard])
     for k, (_, turn, n) in enumerate(spoken):
         if n >= 0:
             found[turn].backchannels[n] = found[turn].backchannels.get(n, False) or k in to_heard
