@@ -86,7 +86,7 @@ def quantile(
     q: float,
     column: str = "response_latency_s",
 ) -> Estimate:
-    """A quantile of a column over turns, NaN left out, with a cluster-bootstrap interval.
+    """A quantile of a column over turns, NaN left out, with a cluster-bootstrap CI.
 
     Args:
         turns: The turns table.

@@ -183,7 +183,7 @@ def tally(turns: pd.DataFrame) -> pd.DataFrame:
 
 
 def savings_by_preemption(turns: pd.DataFrame) -> pd.DataFrame:
-    """:func:`savings` with and without preemptive generation, told apart by ``preemption``."""
+    """:func:`savings` with and without preemptive generation, by ``preemption``."""
     parts = []
     for on, name in ((True, "on, the default"), (False, "off")):
         part = turns[turns["preemptive.enabled"] == on]
