@@ -10,7 +10,7 @@ from labkit.engine.run import run
 from labkit.engine.sweep import sweep
 from labkit.engine.tables import Results
 from labkit.evidence.compare import compare
-from labkit.evidence.fate import fate
+from labkit.report.tables import ran
 from labkit.studies import regions
 
 NEAR, OCEAN, FAR = 0.01, 0.12, 0.21
@@ -39,14 +39,14 @@ def pins() -> Results:
 
 
 def test_the_published_argument_does_not_exist(pins: Results) -> None:
-    table = fate(pins)
+    table = ran(pins)
     assert table.loc["region=", "calls that failed"] == CALLS
     assert table.loc["region=", "turns spoken"] == 0
     assert "unexpected keyword argument 'region'" in table.loc["region=", "error"]
 
 
 def test_an_address_without_its_path_answers_nothing(pins: Results) -> None:
-    table = fate(pins)
+    table = ran(pins)
     assert table.loc["no path", "calls that failed"] == 0
     assert table.loc["no path", "turns spoken"] == CALLS * TURNS
     assert table.loc["no path", "turns answered"] == 0
