@@ -11,6 +11,7 @@ from labkit.engine.tables import Results
 from labkit.evidence import statistics
 from labkit.evidence.verdict import Rules, Verdict, decide
 
+Turns = Results | pd.DataFrame
 HARMED = ("premature", "missed", "failed")
 
 
@@ -20,8 +21,8 @@ def harmed(turns: pd.DataFrame) -> pd.Series:
 
 
 def compare(
-    baseline: Results | pd.DataFrame,
-    arms: Mapping[str, Results | pd.DataFrame],
+    baseline: Turns,
+    arms: Mapping[str, Turns],
     *,
     harm: str | None = None,
     q: float | None = 0.5,
@@ -43,12 +44,12 @@ def compare(
         ``harm`` and its CI are the increase over the baseline; ``harm_rate`` and
         ``baseline_harm_rate`` the levels.
     """
-    base = _turns(baseline)
+    base = turns_of(baseline)
     rows = []
     for name, arm in arms.items():
         if arm is baseline:
             continue
-        turns = _turns(arm) if len(_turns(arm)) else base.iloc[:0]
+        turns = turns_of(arm) if len(turns_of(arm)) else base.iloc[:0]
         quantiles = sorted({0.5, 0.95} | ({q} if q is not None else set()))
         saved = {p: statistics.difference(turns, base, q=p) for p in {*quantiles, q}}
         before, after = _with_harm(base, harm), _with_harm(turns, harm)
@@ -60,13 +61,8 @@ def compare(
         row: dict[str, Any] = {"arm": name, "n_turns": len(turns)}
         for level in quantiles:
             p, latency = f"p{level * 100:g}", statistics.quantile(turns, level)
-            row |= {f"{p}_s": latency.value, f"{p}_low_s": latency.low, f"{p}_high_s": latency.high}
-            row |= {
-                f"saving_{p}_s": saved[level].value,
-                f"saving_{p}_low_s": saved[level].low,
-                f"saving_{p}_high_s": saved[level].high,
-            }
-        row |= {"harm": worse.value, "harm_low": worse.low, "harm_high": worse.high}
+            row |= latency.columns(p, "_s") | saved[level].columns(f"saving_{p}", "_s")
+        row |= worse.columns("harm")
         row |= {"harm_rate": rates[1].value, "baseline_harm_rate": rates[0].value}
         row |= {"verdict": verdict.decision, "reason": verdict.reason}
         row |= {"more_calls": verdict.more_calls}
@@ -88,5 +84,6 @@ def _with_harm(turns: pd.DataFrame, column: str | None) -> pd.DataFrame:
     return turns.assign(harm=happened.astype(float))
 
 
-def _turns(given: Results | pd.DataFrame) -> pd.DataFrame:
+def turns_of(given: Turns) -> pd.DataFrame:
+    """The turns table of a run, or the table itself."""
     return given.turns if isinstance(given, Results) else given

@@ -3,11 +3,11 @@
 With VAD-based turn taking the reply waits for the turn to be committed *and* for the first sentence
 to be ready; preemptive generation lets both run at once. So the latency is a maximum, not a sum::
 
-    preemption off       commit + hook + llm + sentence + voice + rest
-    preemption on        max(commit + hook, transcript + llm + sentence) + voice + rest
-    ... and of the TTS   max(commit + hook, transcript + llm + sentence + voice) + rest
+    preemption off       commit + hook + llm + sentence + tts + rest
+    preemption on        max(commit + hook, transcript + llm + sentence) + tts + rest
+    ... and of the TTS   max(commit + hook, transcript + llm + sentence + tts) + rest
 
-The transcript is the final one, or the recogniser's earlier announcement that the turn is about to
+The transcript is the final one, or the STT's earlier announcement that the turn is about to
 end, where there is one. The parts are read off an arm without preemption, in which they stand one
 after the other and none is hidden. What a saving in one part is worth then depends on the others:
 that is why savings do not add up.
@@ -23,7 +23,7 @@ PARTS = ("transcript_s", "commit_s", "hook_s", "llm_s", "sentence_s", "voice_s",
 """The parts of a turn, seconds; the first two count from the caller's last sound."""
 
 MODES = ("off", "llm", "tts")
-"""What is started before the commit: nothing, the model, or the model and the voice."""
+"""What is started before the commit: nothing, the LLM, or the LLM and the TTS."""
 
 _KEY = ["call", "turn"]
 

@@ -62,8 +62,7 @@ def mean_savings(saved: pd.DataFrame, by: Sequence[str], sort: bool = True) -> p
     rows = []
     for key, own in saved.groupby(list(by), sort=sort):
         e = statistics.mean(own, "saved_s")
-        rows.append({**dict(zip(by, key, strict=True)), "saved_s": e.value, "low": e.low,
-                     "high": e.high, "n_turns": e.n})  # fmt: skip
+        rows.append({**dict(zip(by, key, strict=True)), **e.row("saved_s"), "n_turns": e.n})
     return pd.DataFrame(rows)
 
 

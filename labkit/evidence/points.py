@@ -62,13 +62,10 @@ def _turns(turns: pd.DataFrame, place: dict[str, Value], heads: Sequence[str]) -
 
 
 def _latencies(turns: pd.DataFrame) -> dict[str, float]:
-    row: dict[str, float] = {}
-    for p, q in (("p50", 0.5), ("p95", 0.95)):
-        found = statistics.quantile(turns, q) if len(turns) else _NOTHING
-        row |= {f"{p}_s": found.value, f"{p}_low_s": found.low, f"{p}_high_s": found.high}
-    return row
+    p50, p95 = (statistics.quantile(turns, q) if len(turns) else _NOTHING for q in (0.5, 0.95))
+    return p50.columns("p50", "_s") | p95.columns("p95", "_s")
 
 
 def _harm(turns: pd.DataFrame) -> dict[str, float]:
     found = statistics.rate(turns, harmed(turns)) if len(turns) else _NOTHING
-    return {"harm": found.value, "harm_low": found.low, "harm_high": found.high}
+    return found.columns("harm")

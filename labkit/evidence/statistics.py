@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
 
-N_BOOT = 2000
-LEVEL = 0.95
+N_BOOT, LEVEL = 2000, 0.95
+"""Resamples of the bootstrap, and coverage of its intervals."""
+_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -35,26 +37,30 @@ class Estimate:
     n: int
     n_calls: int
 
-    def __sub__(self, other: float) -> Estimate:
-        return Estimate(
-            self.value - other, self.low - other, self.high - other, self.n, self.n_calls
-        )
+    def columns(self, name: str, suffix: str = "") -> dict[str, float]:
+        """For a table with several estimates: ``NAME``, ``NAME_low``, ``NAME_high`` + suffix."""
+        ends = {"": self.value, "_low": self.low, "_high": self.high}
+        return {f"{name}{end}{suffix}": value for end, value in ends.items()}
+
+    def row(self, name: str, suffix: str = "") -> dict[str, float]:
+        """For a table with one estimate: ``NAME``, and ``low`` and ``high`` + suffix."""
+        return {name: self.value, f"low{suffix}": self.low, f"high{suffix}": self.high}
 
 
 _NOTHING = Estimate(math.nan, math.nan, math.nan, 0, 0)
 
 
-def _resamples(n_calls: int, n_boot: int, seed: int) -> np.ndarray:
-    """How often each call is drawn in each resample: int array (n_boot, n_calls)."""
-    rng = np.random.default_rng(seed)
-    return rng.multinomial(n_calls, np.full(n_calls, 1 / n_calls), size=n_boot)
+def _resamples(n_calls: int) -> np.ndarray:
+    """How often each call is drawn in each resample: int array (N_BOOT, n_calls)."""
+    rng = np.random.default_rng(_SEED)
+    return rng.multinomial(n_calls, np.full(n_calls, 1 / n_calls), size=N_BOOT)
 
 
-def _interval(draws: np.ndarray, level: float) -> tuple[float, float]:
+def _interval(draws: np.ndarray) -> tuple[float, float]:
     draws = draws[~np.isnan(draws)]
     if not len(draws):
         return math.nan, math.nan
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 
@@ -79,20 +85,13 @@ def quantile(
     turns: pd.DataFrame,
     q: float,
     column: str = "response_latency_s",
-    *,
-    level: float = LEVEL,
-    n_boot: int = N_BOOT,
-    seed: int = 0,
 ) -> Estimate:
-    """A quantile of a column over turns, NaN left out, with a cluster-bootstrap interval.
+    """A quantile of a column over turns, NaN left out, with a cluster-bootstrap CI.
 
     Args:
         turns: The turns table.
         q: Which quantile, 0 to 1.
         column: Numeric column.
-        level: Coverage of the interval.
-        n_boot: Number of resamples.
-        seed: Seed of the resampling.
     """
     if not len(turns):
         return _NOTHING
@@ -101,17 +100,13 @@ def quantile(
     if not len(values):
         return _NOTHING
     point = _weighted_quantile(values, owner, np.ones((1, len(calls)), dtype=int), q)[0]
-    draws = _weighted_quantile(values, owner, _resamples(len(calls), n_boot, seed), q)
-    return Estimate(float(point), *_interval(draws, level), len(values), len(calls))
+    draws = _weighted_quantile(values, owner, _resamples(len(calls)), q)
+    return Estimate(float(point), *_interval(draws), len(values), len(calls))
 
 
 def mean(
     turns: pd.DataFrame,
     column: str,
-    *,
-    level: float = LEVEL,
-    n_boot: int = N_BOOT,
-    seed: int = 0,
 ) -> Estimate:
     """The mean of a numeric or boolean column over turns, NaN left out."""
     if not len(turns):
@@ -120,8 +115,8 @@ def mean(
     values, owner = _columns(turns, column, calls)
     if not len(values):
         return _NOTHING
-    draws = _weighted_mean(values, owner, _resamples(len(calls), n_boot, seed))
-    return Estimate(float(values.mean()), *_interval(draws, level), len(values), len(calls))
+    draws = _weighted_mean(values, owner, _resamples(len(calls)))
+    return Estimate(float(values.mean()), *_interval(draws), len(values), len(calls))
 
 
 def _weighted_mean(values: np.ndarray, owner: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -136,10 +131,6 @@ def _weighted_mean(values: np.ndarray, owner: np.ndarray, counts: np.ndarray) ->
 def rate(
     turns: pd.DataFrame,
     happened: pd.Series,
-    *,
-    level: float = LEVEL,
-    n_boot: int = N_BOOT,
-    seed: int = 0,
 ) -> Estimate:
     """The proportion of turns in which something happened.
 
@@ -147,18 +138,16 @@ def rate(
     The interval is therefore never narrower than Wilson's for as many independent *turns*.
     """
     table = pd.DataFrame({"call": turns["call"], "x": happened.astype(float)})
-    boot = mean(table, "x", level=level, n_boot=n_boot, seed=seed)
+    boot = mean(table, "x")
     if not boot.n:
         return boot
-    low, high = wilson(boot.value, boot.n, level)
+    low, high = wilson(boot.value, boot.n)
     return Estimate(boot.value, min(boot.low, low), max(boot.high, high), boot.n, boot.n_calls)
 
 
-def wilson(proportion: float, n: int, level: float = LEVEL) -> tuple[float, float]:
+def wilson(proportion: float, n: int) -> tuple[float, float]:
     """Wilson's score interval of a proportion among ``n`` independent trials."""
-    from statistics import NormalDist
-
-    z = NormalDist().inv_cdf((1 + level) / 2)
+    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
     centre = (proportion + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(proportion * (1 - proportion) / n + z * z / (4 * n * n))
     return max(centre - half, 0.0), min(centre + half, 1.0)
@@ -170,9 +159,6 @@ def difference(
     column: str = "response_latency_s",
     *,
     q: float | None = 0.5,
-    level: float = LEVEL,
-    n_boot: int = N_BOOT,
-    seed: int = 0,
 ) -> Estimate:
     """Variant minus baseline, paired by call: the same calls are drawn on both sides.
 
@@ -183,9 +169,6 @@ def difference(
         variant: Turns of the other arm, of the same calls.
         column: Numeric or boolean column.
         q: Quantile that is compared; None compares means.
-        level: Coverage of the interval.
-        n_boot: Number of resamples.
-        seed: Seed of the resampling.
 
     Raises:
         ValueError: the arms have no call in common.
@@ -196,7 +179,7 @@ def difference(
     if not len(shared):
         raise ValueError("the arms have no call in common; run both with the same seed and calls")
     sides = []
-    counts = np.vstack([np.ones((1, len(shared)), int), _resamples(len(shared), n_boot, seed)])
+    counts = np.vstack([np.ones((1, len(shared)), int), _resamples(len(shared))])
     n = 0
     for turns in (baseline, variant):
         values, owner = _columns(turns[turns["call"].isin(shared)], column, shared)
@@ -209,17 +192,13 @@ def difference(
             else _weighted_quantile(values, owner, counts, q)
         )
     change = sides[1] - sides[0]
-    return Estimate(float(change[0]), *_interval(change[1:], level), n, len(shared))
+    return Estimate(float(change[0]), *_interval(change[1:]), n, len(shared))
 
 
 def rate_difference(
     baseline: pd.DataFrame,
     variant: pd.DataFrame,
     column: str,
-    *,
-    level: float = LEVEL,
-    n_boot: int = N_BOOT,
-    seed: int = 0,
 ) -> Estimate:
     """Variant minus baseline of the proportion of turns in which something happened.
 
@@ -231,11 +210,8 @@ def rate_difference(
         baseline: Turns of the baseline arm.
         variant: Turns of the other arm, of the same calls.
         column: Holds 0 or 1; NaN is left out.
-        level: Coverage of the interval.
-        n_boot: Number of resamples.
-        seed: Seed of the resampling.
     """
-    boot = difference(baseline, variant, column, q=None, level=level, n_boot=n_boot, seed=seed)
+    boot = difference(baseline, variant, column, q=None)
     key = ["call", "turn"]
     both = baseline.set_index(key)[[column]].join(
         variant.set_index(key)[column].rename("other"), how="inner"
@@ -245,6 +221,6 @@ def rate_difference(
         return boot
     more = float((both["other"] > both[column]).sum()) / n
     fewer = float((both["other"] < both[column]).sum()) / n
-    high = wilson(more, n, level)[1] - fewer
-    low = more - wilson(fewer, n, level)[1]
+    high = wilson(more, n)[1] - fewer
+    low = more - wilson(fewer, n)[1]
     return Estimate(boot.value, min(boot.low, low), max(boot.high, high), boot.n, boot.n_calls)

@@ -29,9 +29,9 @@ def figures(results: Results) -> dict[str, Any]:
     out["n_calls"] = len(results.calls)
     for outcome in OUTCOMES:
         happened = turns["outcome"] == outcome if len(turns) else pd.Series(dtype=bool)
-        share = statistics.rate(turns, happened) if len(turns) else None
-        out[f"{outcome}_rate"] = share.value if share else None
-        out[f"{outcome}_rate_ci"] = [share.low, share.high] if share else None
+        rate = statistics.rate(turns, happened) if len(turns) else None
+        out[f"{outcome}_rate"] = rate.value if rate else None
+        out[f"{outcome}_rate_ci"] = [rate.low, rate.high] if rate else None
     out["cut_in_rate"] = out["premature_rate"]  # the field's older word, kept for scripts
     out["stages_s"] = (
         {name: float(answered[name].mean()) for name in STAGES} if len(answered) else {}

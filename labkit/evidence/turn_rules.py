@@ -89,8 +89,7 @@ def classifier_errors(thresholds: Sequence[float]) -> pd.DataFrame:
                 part = material[of].assign(call=material["dialogue"])
                 found = statistics.rate(part, pd.Series(wrong, material.index)[of])
                 rows.append({"threshold": threshold, "error": error, "tested_on": name,
-                             "error_share": found.value, "low": found.low, "high": found.high,
-                             "n": found.n})  # fmt: skip
+                             **found.row("error_share"), "n": found.n})  # fmt: skip
     return pd.DataFrame(rows)
 
 

@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 
 from labkit.evidence import statistics
 from labkit.evidence.claims import Claim
-from labkit.evidence.compare import HARMED
+from labkit.evidence.compare import HARMED, Turns, turns_of
 from labkit.evidence.units import SHARE, Unit, interval, number, unit_of
-from labkit.report.harms import Turns, What, harm_level, turns_of
+from labkit.report.harms import What, harm_level
 from labkit.report.labels import Label, Obstacles, place
 from labkit.report.palette import (
     ACCENT,
@@ -63,9 +63,8 @@ def frontier_points(
         rows.append({
             "arm": name, "label": (labels or {}).get(name, name),
             "group": (groups or {}).get(name, ""), "quantile": q,
-            "latency_s": latency.value, "latency_low_s": latency.low,
-            "latency_high_s": latency.high, "harm_kind": kind, "harm": level.value,
-            "harm_low": level.low, "harm_high": level.high, "n_turns": len(turns),
+            **latency.columns("latency", "_s"), "harm_kind": kind, **level.columns("harm"),
+            "n_turns": len(turns),
         })  # fmt: skip
     return pd.DataFrame(rows)
 

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 
 from labkit.evidence.anchors import Anchor
 from labkit.evidence.claims import Claim
-from labkit.evidence.compare import HARMED
+from labkit.evidence.compare import HARMED, Turns
 from labkit.report.arms import arms_forest, frontier, frontier_points
 from labkit.report.distribution import distribution_points, latency_distribution
-from labkit.report.harms import Turns, What, harm_bars, harm_changes
+from labkit.report.harms import What, harm_bars, harm_changes
 from labkit.report.panels import panel_points, sweep_panels
 from labkit.report.sdk_gap import difference_by_stage, difference_means
 from labkit.report.stages import stage_bars, stage_means

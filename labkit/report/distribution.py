@@ -25,8 +25,7 @@ def distribution_points(turns: pd.DataFrame, column: str = "response_latency_s")
     rows = []
     for q in steps:
         found = statistics.quantile(turns, float(q), column)
-        rows.append({"quantile": float(q), "value_s": found.value, "low_s": found.low,
-                     "high_s": found.high})  # fmt: skip
+        rows.append({"quantile": float(q), **found.row("value_s", "_s")})
     return pd.DataFrame(rows)
 
 

@@ -12,9 +12,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from labkit.engine.tables import Results
 from labkit.evidence import statistics
-from labkit.evidence.compare import HARMED
+from labkit.evidence.compare import HARMED, Turns, turns_of
 from labkit.evidence.statistics import Estimate
 from labkit.evidence.summary import OUTCOMES
 from labkit.evidence.units import SHARE, change_unit, number
@@ -22,14 +21,8 @@ from labkit.report.palette import ACCENT, INK, draw_ci, looks
 from labkit.report.saving import records
 from labkit.report.units import unit_axis
 
-Turns = Results | pd.DataFrame
 What = str | Sequence[str]
 """A harm: an outcome, several outcomes, or a boolean or numeric column of the turns table."""
-
-
-def turns_of(given: Turns) -> pd.DataFrame:
-    """The turns table of a run, or the table itself."""
-    return given.turns if isinstance(given, Results) else given
 
 
 def amounts(turns: pd.DataFrame, what: What = HARMED) -> pd.Series:
@@ -100,8 +93,8 @@ def harm_changes(
             else:
                 found = statistics.difference(before, turns, "harm", q=None)
             rows.append({"harm": name, "kind": kind, "arm": arm,
-                         "baseline": float(before["harm"].mean()), "value": found.value,
-                         "low": found.low, "high": found.high})  # fmt: skip
+                         "baseline": float(before["harm"].mean()),
+                         **found.row("value")})  # fmt: skip
     return pd.DataFrame(rows)
 
 

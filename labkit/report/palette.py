@@ -1,4 +1,4 @@
-"""Colours, names and labels that every figure shares."""
+"""Colours, names and labels that all charts have in common."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ NAMES: dict[str, str] = {
     "leading_silence_s": "silence leading the audio",
     "downlink_s": "agent to caller",
 }
-"""What a stage is called in a figure."""
+"""What a stage is called in a chart."""
 
 
 def use_style() -> None:

@@ -113,7 +113,7 @@ def difference_means(
 def _mean(split: pd.DataFrame, column: str, name: str, owner: str) -> dict[str, object]:
     found = statistics.mean(split, column)
     return {"part": column.removesuffix("_s"), "name": name, "owner": owner,
-            "mean_s": found.value, "low_s": found.low, "high_s": found.high}  # fmt: skip
+            **found.row("mean_s", "_s")}  # fmt: skip
 
 
 def difference_by_stage(

@@ -27,8 +27,7 @@ def stage_means(turns: pd.DataFrame) -> pd.DataFrame:
         found = statistics.mean(answered, name)
         if found.value > _SHOWN_S:
             rows.append({"stage": name.removesuffix("_s"), "owner": owner_of(name),
-                         "mean_s": found.value, "low_s": found.low, "high_s": found.high,
-                         "share": found.value / whole})  # fmt: skip
+                         **found.row("mean_s", "_s"), "share": found.value / whole})  # fmt: skip
     return pd.DataFrame(rows)
 
 

@@ -50,8 +50,7 @@ def sweep_points(
     rows: list[dict[str, Any]] = []
     for key, part in turns.groupby(keys, sort=True, dropna=False):
         found = _estimate(part, y, q)
-        rows.append({**dict(zip(keys, key, strict=True)), y: found.value, "low": found.low,
-                     "high": found.high, "n_turns": len(part)})  # fmt: skip
+        rows.append({**dict(zip(keys, key, strict=True)), **found.row(y), "n_turns": len(part)})
     return pd.DataFrame(rows, columns=[*([by] if by else []), x, y, "low", "high", "n_turns"])
 
 

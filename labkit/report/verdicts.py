@@ -137,7 +137,7 @@ def latency_claim(
     """
     parts: dict[str, Any] = {"arm": arm, "measures": "latency", "n_turns": len(turns)}
     for p, q in (("p50", 0.5), ("p95", 0.95)):
-        parts |= _three(f"{p}", statistics.quantile(turns, q, column))
+        parts |= statistics.quantile(turns, q, column).columns(p, "_s")
     found = statistics.quantile(turns, claim.quantile, column)
     parts |= _terms(claim) | {"claim_outcome": level_outcome(found, claim)}
     parts["reason"] = f"{found.n} turns in {found.n_calls} calls"
@@ -244,7 +244,3 @@ def _compared(parts: Mapping[str, Any], claim: Claim | None, differs: str | None
 def _terms(claim: Claim) -> dict[str, Any]:
     return {"claim": claim.text, "claimed_quantile": claim.quantile,
             "claimed_low_s": claim.low_s, "claimed_high_s": claim.high_s}  # fmt: skip
-
-
-def _three(name: str, found: Estimate) -> dict[str, float]:
-    return {f"{name}_s": found.value, f"{name}_low_s": found.low, f"{name}_high_s": found.high}

@@ -155,7 +155,6 @@ def harms_of_barging_in(turns: pd.DataFrame, warm_up_s: float) -> pd.DataFrame:
         kind = "share" if column == "lost" else column
         rows.append({
             "harm": name, "kind": kind, "arm": "as published",
-            "baseline": float(off[column].mean()), "value": found.value, "low": found.low,
-            "high": found.high,
+            "baseline": float(off[column].mean()), **found.row("value"),
         })  # fmt: skip
     return pd.DataFrame(rows)

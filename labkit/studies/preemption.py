@@ -30,7 +30,7 @@ FINAL = "providers.deepgram.models.nova-3.final"
 
 DIFFERS = {"as published": "it is the default under a deprecated name, and starts on finals"}
 
-_MODES = {"default": "llm", "default, TTS too": "tts"}
+_MODES = {"default": "llm", "default, with TTS": "tts"}
 _HARMS: dict[str, What] = {
     "calls thrown away": "wasted",
     "tokens unspoken": "llm_wasted_tokens",
@@ -56,7 +56,7 @@ def arms(eager_threshold: float) -> dict[str, str | Arm]:
         "off": "vanilla@preemptive.enabled=false",
         "default": "vanilla",
         "as published": "preemptive_generation@agent.variant=as_published",
-        "default, TTS too": "vanilla@preemptive.tts=true",
+        "default, with TTS": "vanilla@preemptive.tts=true",
         "Flux, off": "vanilla@stt.provider=deepgram-flux,preemptive.enabled=false",
         "Flux, eager": Arm("preemptive_generation", eager),
     }

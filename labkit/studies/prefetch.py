@@ -139,11 +139,12 @@ def savings(turns: pd.DataFrame, x: str = TOOL_S, baseline: str = "none") -> pd.
             if arm != baseline:
                 own = point[point["arm"] == arm]
                 found = statistics.difference(own, base, q=None)
-                rows.append((arm, value, found, len(own)))
+                rows.append({"arm": arm, x: value, **found.row("saving_s"), "n_turns": len(own)})
         most = base.assign(most_s=np.minimum(base["agent_room_s"], base["agent_wait_s"]))
-        rows.append(("bound for the hook", value, statistics.mean(most, "most_s"), len(base)))
-    columns = ["arm", x, "saving_s", "low", "high", "n_turns"]
-    return pd.DataFrame([(a, v, e.value, e.low, e.high, n) for a, v, e, n in rows], columns=columns)
+        found = statistics.mean(most, "most_s")
+        rows.append({"arm": "bound for the hook", x: value, **found.row("saving_s"),
+                     "n_turns": len(base)})  # fmt: skip
+    return pd.DataFrame(rows, columns=["arm", x, "saving_s", "low", "high", "n_turns"])
 
 
 def by_threshold(turns: pd.DataFrame, threshold: str = THRESHOLD) -> pd.DataFrame:
@@ -161,14 +162,13 @@ def by_threshold(turns: pd.DataFrame, threshold: str = THRESHOLD) -> pd.DataFram
     rows = []
     for value, point in turns.groupby(threshold, sort=True):
         asked = point[point["looked_up"]]
-        rows += [
-            ("look-ups served early", value, statistics.rate(asked, asked["used"] > 0)),
-            ("turns with a look-up begun for nothing", value,
-             statistics.rate(point, point["wasted"] > 0)),
-            ("wrong answers", value, statistics.rate(point, point["wrong"])),
-        ]  # fmt: skip
-    columns = ["measure", threshold, "share", "low", "high"]
-    return pd.DataFrame([(m, v, e.value, e.low, e.high) for m, v, e in rows], columns=columns)
+        rates = {
+            "look-ups served early": statistics.rate(asked, asked["used"] > 0),
+            "turns with a look-up begun for nothing": statistics.rate(point, point["wasted"] > 0),
+            "wrong answers": statistics.rate(point, point["wrong"]),
+        }
+        rows += [{"measure": m, threshold: value, **e.row("share")} for m, e in rates.items()]
+    return pd.DataFrame(rows)
 
 
 def tally(turns: pd.DataFrame) -> pd.DataFrame:
@@ -183,7 +183,7 @@ def tally(turns: pd.DataFrame) -> pd.DataFrame:
 
 
 def savings_by_preemption(turns: pd.DataFrame) -> pd.DataFrame:
-    """:func:`savings` with and without preemptive generation, told apart by ``preemption``."""
+    """:func:`savings` with and without preemptive generation, by ``preemption``."""
     parts = []
     for on, name in ((True, "on, the default"), (False, "off")):
         part = turns[turns["preemptive.enabled"] == on]

@@ -182,8 +182,8 @@ def savings(
                 here = turns[turns[x] == value]
                 fast, slow = (here[here["arm"] == arm] for arm in (cached, without))
                 found = statistics.difference(fast, slow, column, q=None)
-                rows.append({"line": f"{name}: {measure}", x: value, "saved_s": found.value,
-                             "low": found.low, "high": found.high, "n_turns": found.n})  # fmt: skip
+                rows.append({"line": f"{name}: {measure}", x: value, **found.row("saved_s"),
+                             "n_turns": found.n})  # fmt: skip
     return pd.DataFrame(rows)
 
 

@@ -13,9 +13,15 @@ from matplotlib.text import Text
 from labkit.evidence.claims import Claim
 from labkit.evidence.compare import compare
 from labkit.measure.timeline import STAGES
-from labkit.report import figures
+from labkit.report.arms import arms_forest, frontier, frontier_points
+from labkit.report.distribution import distribution_points, latency_distribution
+from labkit.report.harms import harm_bars, harm_changes
 from labkit.report.labels import Label, place
-from labkit.report.palette import BASELINE, LOOKS, OWNERS
+from labkit.report.palette import BASELINE, LOOKS, OWNERS, axes_or_new
+from labkit.report.sdk_gap import difference_means, sdk_difference
+from labkit.report.stages import stage_bars, stage_means
+from labkit.report.sweeps import sweep_lines, sweep_points
+from labkit.report.waterfall import one_turn, turn_waterfall
 
 BASE = make_turns()
 FASTER = make_turns(faster_s=0.2, premature_calls=3)
@@ -36,7 +42,7 @@ def segments(ax):
 
 
 def test_a_waterfall_lays_the_stages_end_to_end():
-    ax = figures.turn_waterfall(BASE.iloc[[2]])
+    ax = turn_waterfall(BASE.iloc[[2]])
     bars = [b for b in ax.patches if b.get_width() > 0][: len(STAGE_S)]
     assert bars[0].get_x() == 0
     for before, after in itertools.pairwise(bars):
@@ -49,14 +55,14 @@ def test_a_waterfall_lays_the_stages_end_to_end():
 
 
 def test_a_waterfall_names_the_work_that_was_hidden():
-    ax = figures.turn_waterfall(BASE.iloc[[0]])
+    ax = turn_waterfall(BASE.iloc[[0]])
     (note,) = [t for t in texts(ax) if "done meanwhile" in t]
     assert "final transcript" in note and "first sentence complete" in note
     assert "LLM TTFT" not in note
 
 
 def test_the_numbers_of_a_waterfall_are_its_parts():
-    parts = figures.one_turn(BASE.iloc[[0]]).set_index("part")
+    parts = one_turn(BASE.iloc[[0]]).set_index("part")
     assert parts.loc["response_latency", "end_s"] == pytest.approx(1.15)
     sdk = parts.loc["sdk_e2e_latency"]
     assert sdk["start_s"] == pytest.approx(SDK_START_S)
@@ -65,18 +71,18 @@ def test_the_numbers_of_a_waterfall_are_its_parts():
 
 def test_a_waterfall_refuses_several_turns_and_turns_without_an_answer():
     with pytest.raises(ValueError, match="one turn, 2 were given"):
-        figures.turn_waterfall(BASE.head(2))
+        turn_waterfall(BASE.head(2))
     silent = BASE.head(1).assign(**dict.fromkeys(STAGES, np.nan))
     with pytest.raises(ValueError, match="not answered"):
-        figures.turn_waterfall(silent)
+        turn_waterfall(silent)
 
 
 def test_mean_stages_add_up_to_the_mean_latency_and_the_figure_says_both():
-    means = figures.stage_means(BASE)
+    means = stage_means(BASE)
     assert means["mean_s"].sum() == pytest.approx(BASE["response_latency_s"].mean())
     assert means["share"].sum() == pytest.approx(1)
     assert means.set_index("stage").loc["llm_ttft", "mean_s"] == pytest.approx(0.55)
-    ax = figures.stage_bars(BASE)
+    ax = stage_bars(BASE)
     assert "together 1,300 ms\nmean latency 1,300 ms" in texts(ax)
     assert [b.get_width() for b in ax.patches] == pytest.approx(list(1000 * means["mean_s"]))
     for y, row in enumerate(means.itertuples()):
@@ -86,22 +92,22 @@ def test_mean_stages_add_up_to_the_mean_latency_and_the_figure_says_both():
 
 
 def test_the_parts_of_the_sdk_difference_sum_to_it():
-    split = figures.sdk_difference(BASE)
+    split = sdk_difference(BASE)
     assert split["difference_s"].to_list() == pytest.approx([SDK_START_S + SDK_END_S] * len(BASE))
     parts = split[["uplink_s", "stop_guess_s", "play_out_s", "leading_silence_s", "downlink_s"]]
     assert parts.sum(axis=1).to_list() == pytest.approx(split["difference_s"].to_list())
-    means = figures.difference_means(BASE)
+    means = difference_means(BASE)
     assert means["mean_s"].iloc[:-1].sum() == pytest.approx(means["mean_s"].iloc[-1])
 
 
 def test_a_turn_of_several_messages_has_no_sdk_figure():
     mixed = BASE.assign(n_user_messages=np.where(BASE["turn"] == 0, 2, 1))
-    assert len(figures.sdk_difference(mixed)) == (BASE["turn"] > 0).sum()
+    assert len(sdk_difference(mixed)) == (BASE["turn"] > 0).sum()
 
 
 def test_a_distribution_marks_its_quantiles_with_their_intervals():
-    ax = figures.latency_distribution(BASE)
-    points = figures.distribution_points(BASE)
+    ax = latency_distribution(BASE)
+    points = distribution_points(BASE)
     assert (points["low_s"] <= points["value_s"]).all()
     assert (points["value_s"] <= points["high_s"]).all()
     assert any(t.startswith("p50 1,") for t in texts(ax)), texts(ax)
@@ -113,7 +119,7 @@ def test_a_distribution_marks_its_quantiles_with_their_intervals():
 
 
 def test_frontier_points_are_quantiles_and_rates_with_intervals():
-    points = figures.frontier_points({"base": BASE, "faster": FASTER}, harm="premature")
+    points = frontier_points({"base": BASE, "faster": FASTER}, harm="premature")
     base, faster = (points.set_index("arm").loc[arm] for arm in ("base", "faster"))
     assert faster["latency_s"] == pytest.approx(base["latency_s"] - 0.2)
     assert faster["harm"] == pytest.approx(3 / 40)
@@ -122,8 +128,8 @@ def test_frontier_points_are_quantiles_and_rates_with_intervals():
 
 
 def test_a_frontier_draws_a_cross_of_intervals_at_each_point():
-    points = figures.frontier_points({"base": BASE, "faster": FASTER}, harm="premature")
-    ax = figures.frontier(points, baseline="base", limit=0.05)
+    points = frontier_points({"base": BASE, "faster": FASTER}, harm="premature")
+    ax = frontier(points, baseline="base", limit=0.05)
     drawn = segments(ax)
     for p in points.to_dict("records"):
         x, y = 1000 * p["latency_s"], 100 * p["harm"]
@@ -138,16 +144,16 @@ def test_a_frontier_draws_a_cross_of_intervals_at_each_point():
 
 
 def test_an_arm_without_an_answer_is_named_not_drawn():
-    points = figures.frontier_points({"base": BASE, "never": NEVER})
-    ax = figures.frontier(points)
+    points = frontier_points({"base": BASE, "never": NEVER})
+    ax = frontier(points)
     assert "no answer to measure: never" in texts(ax)
     assert "never" not in texts(ax)
 
 
 def test_points_of_a_group_are_joined_in_their_order():
     arms = {name: make_turns(faster_s=s) for name, s in (("a", 0.0), ("b", 0.2), ("c", 0.1))}
-    points = figures.frontier_points(arms, groups=dict.fromkeys(arms, "fluent"))
-    ax = figures.frontier(points)
+    points = frontier_points(arms, groups=dict.fromkeys(arms, "fluent"))
+    ax = frontier(points)
     (joined,) = [line for line in ax.lines if line.get_label() == "fluent"]
     assert list(joined.get_xdata()) == pytest.approx(list(1000 * points["latency_s"]))
 
@@ -155,7 +161,7 @@ def test_points_of_a_group_are_joined_in_their_order():
 def test_a_forest_draws_savings_claims_and_decisions():
     comparison = compare(BASE, {"faster": FASTER, "same": make_turns(), "never": NEVER})
     claim = Claim("The guide", 0.3, 0.4, quantile=0.95)
-    ax = figures.arms_forest(comparison, claim={"faster": claim}, worth_s=0.05)
+    ax = arms_forest(comparison, claim={"faster": claim}, worth_s=0.05)
     row = comparison.set_index("arm").loc["faster"]
     low, high = 1000 * row["saving_p50_low_s"], 1000 * row["saving_p50_high_s"]
     assert any(np.allclose((low, -0.17, high, -0.17), s, atol=1e-4) for s in segments(ax))
@@ -168,7 +174,7 @@ def test_a_forest_draws_savings_claims_and_decisions():
 
 def test_harm_changes_are_paired_and_in_the_unit_of_the_harm():
     wasteful = FASTER.assign(llm_wasted_tokens=10.0)
-    changes = figures.harm_changes(
+    changes = harm_changes(
         BASE,
         {"base": BASE, "faster": wasteful},
         {"cut in": "premature", "waste": "llm_wasted_tokens"},
@@ -183,15 +189,15 @@ def test_harm_changes_are_paired_and_in_the_unit_of_the_harm():
 
 
 def test_a_harm_never_seen_has_an_interval_all_the_same():
-    changes = figures.harm_changes(BASE, {"same": make_turns()}, {"cut in": "premature"})
+    changes = harm_changes(BASE, {"same": make_turns()}, {"cut in": "premature"})
     assert changes["low"].item() < 0 < changes["high"].item()
 
 
 def test_harm_bars_have_a_panel_per_harm_and_the_limit_where_it_belongs():
-    changes = figures.harm_changes(
+    changes = harm_changes(
         BASE, {"faster": FASTER}, {"cut in": "premature", "waste": "llm_wasted_tokens"}
     )
-    figure = figures.harm_bars(changes, limit=0.02)
+    figure = harm_bars(changes, limit=0.02)
     premature, waste = figure.axes
     assert premature.patches[0].get_width() == pytest.approx(7.5)
     assert premature.get_xlabel().startswith("change (percentage points)")
@@ -209,7 +215,7 @@ def test_harm_bars_have_a_panel_per_harm_and_the_limit_where_it_belongs():
 )
 def test_an_unknown_harm_is_refused(what, message):
     with pytest.raises(ValueError, match=message):
-        figures.frontier_points({"base": BASE}, harm=what)
+        frontier_points({"base": BASE}, harm=what)
 
 
 # ---------------------------------------------------------------------------- sweeps
@@ -227,19 +233,19 @@ def swept():
 
 
 def test_sweep_points_are_estimates_at_each_place():
-    points = figures.sweep_points(swept(), "endpointing.min_delay_s", "premature", "persona")
+    points = sweep_points(swept(), "endpointing.min_delay_s", "premature", "persona")
     found = points.set_index(["persona", "endpointing.min_delay_s"])["premature"]
     assert found["hesitant", 0.2] == pytest.approx(8 / 40)
     assert found["fluent", 0.8] == 0
-    latency = figures.sweep_points(swept(), "endpointing.min_delay_s", by="persona", q=None)
+    latency = sweep_points(swept(), "endpointing.min_delay_s", by="persona", q=None)
     found = latency.set_index(["persona", "endpointing.min_delay_s"])["response_latency_s"]
     assert found["fluent", 0.5] == pytest.approx(1.3 + 0.5)
 
 
 def test_sweep_lines_draw_each_group_with_its_intervals():
     x = "endpointing.min_delay_s"
-    points = figures.sweep_points(swept(), x, "premature", "persona")
-    ax = figures.sweep_lines(points, x, "premature", "persona", default=0.5)
+    points = sweep_points(swept(), x, "premature", "persona")
+    ax = sweep_lines(points, x, "premature", "persona", default=0.5)
     lines = [line for line in ax.lines if len(line.get_xdata()) == 3]
     assert [list(line.get_xdata()) for line in lines] == [[200, 500, 800]] * 2
     assert list(lines[1].get_ydata()) == pytest.approx([20, 10, 0])
@@ -254,14 +260,14 @@ def test_sweep_lines_draw_each_group_with_its_intervals():
 
 def test_a_sweep_over_a_column_that_is_not_there_is_refused():
     with pytest.raises(ValueError, match=r"no column vad\.min_silence_s"):
-        figures.sweep_points(swept(), "vad.min_silence_s")
+        sweep_points(swept(), "vad.min_silence_s")
 
 
 # ---------------------------------------------------------------------------- labels and colours
 
 
 def test_labels_of_close_points_do_not_cover_each_other():
-    ax = figures.axes_or_new(None, 6, 4)
+    ax = axes_or_new(None, 6, 4)
     ax.set_xlim(0, 10)
     ax.set_ylim(0, 10)
     place(ax, [Label(5 + 0.05 * i, 5 + 0.05 * i, f"a rather long name {i}") for i in range(5)])

@@ -10,8 +10,8 @@ import pytest
 from labkit.engine.experiment import Arm, Experiment
 from labkit.engine.sweep import sweep
 from labkit.engine.tables import Results
-from labkit.evidence.fate import fate
 from labkit.evidence.prompt_cache import with_cache
+from labkit.report.tables import ran
 from labkit.studies import prefix_cache
 
 SHORT, LONG = {"agent.prompt_tokens": 1500}, {"agent.prompt_tokens": 6000}
@@ -43,7 +43,7 @@ def turns_of(results: Results, arm: str) -> pd.DataFrame:
 
 
 def test_the_published_argument_does_not_exist(results: Results) -> None:
-    row = fate(results).loc["published"]
+    row = ran(results).loc["published"]
     assert row["calls that failed"] == row["calls"] == 1
     assert "unexpected keyword argument 'cache_control'" in row["error"]
 
