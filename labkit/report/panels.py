@@ -58,5 +58,6 @@ def sweep_panels(
     axes[0, 0].set_ylim(lowest, highest)
     if groups is not None:
         shown = [str(group) for group in groups if str(group) in lines]
-        figure.legend([lines[name] for name in shown], shown, loc="outside lower center", ncols=4)
+        figure.legend([lines[name] for name in shown], shown, loc="outside lower center",
+                      ncols=min(4, 2 * len(titles)))  # fmt: skip
     return figure

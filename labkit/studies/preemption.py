@@ -134,7 +134,7 @@ def against_final(saved: pd.DataFrame, forecast: pd.DataFrame, delay_s: float) -
     points = against(saved, forecast, FINAL, delay_s).rename(columns={FINAL: "final_delay_s"})
     drawing = sweep_panels(
         points, "final_delay_s", "saved_s", "arm", "wait", x_name="delay of the final transcript",
-        y_name="mean saving against off",
+        y_name="mean saving compared with off",
     )  # fmt: skip
     return Chart(drawing, points)
 

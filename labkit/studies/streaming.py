@@ -96,7 +96,7 @@ def against_rate(turns: pd.DataFrame) -> Chart:
     points = against(turns, "default", RATE)
     drawing = sweep_panels(
         points, RATE, "saved_s", "arm", "preemption", x_name="speed of the LLM, tokens",
-        y_name="mean saving against the default",
+        y_name="mean saving compared with the default",
     )  # fmt: skip
     return Chart(drawing, points)
 

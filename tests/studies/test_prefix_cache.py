@@ -97,7 +97,7 @@ def test_savings_are_paired_by_length() -> None:
         for arm in ("with", "without") for call in range(3) for n in (1000, 2000)
     ]  # fmt: skip
     saved = prefix_cache.savings(pd.DataFrame(rows), {"X": ("without", "with")})
-    first = saved[saved["line"] == "X: first token"].set_index("agent.prompt_tokens")
+    first = saved[saved["line"] == "X: TTFT"].set_index("agent.prompt_tokens")
     assert first["saved_s"].to_dict() == pytest.approx({1000: 0.1, 2000: 0.2})
     assert first["low"].to_dict() == pytest.approx({1000: 0.1, 2000: 0.2})
     latency = saved[saved["line"] == "X: response latency"]
