@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -42,7 +43,7 @@ def dots(
     Args:
         shown: The dots.
         x_name: What the x axis is called; milliseconds are added.
-        claimed_s: A published band, seconds; a line where both ends are equal.
+        claimed_s: A published band, seconds; its upper end is a line.
         claimed: What the band is called.
     """
     rows = list(dict.fromkeys(dot.row for dot in shown))
@@ -58,16 +59,20 @@ def dots(
                     markerfacecolor=colour if dot.filled else "white", label=dot.name)  # fmt: skip
             ax.annotate(dot.note, (high if high > value else value, at), xytext=(7, 0), va="center",
                         textcoords="offset points", fontsize=8.5, color=INK)  # fmt: skip
+    ax.margins(x=0.15)
+    left, right = ax.get_xlim()
+    if min(end for dot in shown for end in dot.ends_s if not math.isnan(end)) >= 0:
+        left = 0.0
+    ax.set_xlim(left, right + 0.1 * (right - left))  # room for the notes
     if claimed_s is not None:
-        left, right = (1000 * end for end in claimed_s)
-        ax.axvspan(left, right, color=ACCENT, alpha=0.15, linewidth=1.2)
-        ax.annotate(claimed, ((left + right) / 2, 1.0), xycoords=("data", "axes fraction"),
-                    xytext=(0, 3), textcoords="offset points", ha="center", fontsize=8,
-                    color=ACCENT)  # fmt: skip
+        low, high = (1000 * end for end in claimed_s)
+        ax.axvspan(low, high, color=ACCENT, alpha=0.15, linewidth=0)
+        ax.axvline(high, color=ACCENT, linewidth=1.2, linestyle="--")
+        ax.annotate(claimed, (high, 1.0), xycoords=("data", "axes fraction"), xytext=(4, -3),
+                    textcoords="offset points", va="top", fontsize=8, color=ACCENT)  # fmt: skip
     ax.axvline(0, color=INK, linewidth=0.8)
     ax.set_yticks(range(len(rows)), rows)
-    ax.set_ylim(len(rows) - 0.5, -0.5)
-    ax.margins(x=0.15)
+    ax.set_ylim(len(rows) - 0.5, -0.6)
     ax.grid(True, axis="x")
     ms_axis(ax, x_name)
     legend = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))

@@ -15,7 +15,9 @@ from labkit.report.saving import records
 
 
 def pair_matrix(matrix: pd.DataFrame, techniques: Sequence[str]) -> Chart:
-    """Draws a table of interactions as a matrix, in milliseconds with their intervals.
+    """Draws a table of interactions as a matrix, in milliseconds with their 95% CI.
+
+    What differs from zero is printed bold.
 
     Args:
         matrix: What :func:`labkit.evidence.additivity.interactions` returned.
@@ -31,14 +33,20 @@ def pair_matrix(matrix: pd.DataFrame, techniques: Sequence[str]) -> Chart:
         return Chart(ax, matrix)
     grid = pd.DataFrame(np.nan, index=names[1:], columns=names[:-1])
     texts = pd.DataFrame("", index=grid.index, columns=grid.columns)
+    clear: set[str] = set()
     for row in records(matrix):
         value, low, high = (row[f"interaction{end}_s"] for end in ("", "_low", "_high"))
         grid.loc[row["second"], row["first"]] = 1000 * value
         text = f"{1000 * value:+,.0f}\n[{ms(low)} to {ms(high)}]"
+        if low > 0 or high < 0:
+            clear.add(text)
         texts.loc[row["second"], row["first"]] = text
     edge = max(float(np.nanmax(np.abs(grid))), 50.0) * 1.8  # some milliseconds stay pale
     sns.heatmap(grid, annot=texts, fmt="", cmap="PuOr", vmin=-edge, vmax=edge, cbar=False, ax=ax,
                 annot_kws={"fontsize": 8.5})  # fmt: skip
+    for shown in ax.texts:
+        shown.set_fontweight("bold" if shown.get_text() in clear else "normal")
+    ax.grid(False)
     ax.tick_params(length=0, rotation=0)
     ax.set_xlabel(
         "together less the sum of both alone (ms, 95% CI);\nnegative: they share a saving"

@@ -57,7 +57,7 @@ def study(notebook: Notebook, to: Path, failed: str = "") -> dict[str, Any]:
 
 
 def claims_ledger(studies: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The claims that the site's studies hold against their measurements.
+    """The claims that the site's studies compare with their measurements.
 
     Returns:
         ``rows``: a dict per claim that a study tests and came to a verdict on, with ``study``,

@@ -24,10 +24,10 @@ from labkit.report.dots import Dot, dots
 from labkit.report.palette import looks
 from labkit.report.saving import records
 from labkit.report.tables import titled
+from labkit.report.turn_taking import PERSONA
 
 DEFAULTS = "defaults"
 NO_PREEMPTION = {"preemptive.enabled": False}
-PERSONA = "caller.persona"
 
 _MS = Unit("", 1000.0, "ms")
 _WITHOUT = "without "
@@ -82,11 +82,7 @@ def speeds(techniques: Sequence[str], quick_ttft_s: float) -> dict[str, Arm]:
 
 
 def check_each(results: Results, arms: Sequence[str], min_turns: int, max_missed: float) -> None:
-    """Checks some arms of a run one by one; one that is not named may answer nothing.
-
-    Raises:
-        CheckFailed: an arm must not be read.
-    """
+    """Checks some arms one by one, or raises CheckFailed; the others may answer nothing."""
     for arm in arms:
         own = results.arms[arm]
         check(own, min_turns=min_turns, max_missed=round(max_missed * len(own.turns)))

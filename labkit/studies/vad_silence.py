@@ -48,16 +48,16 @@ def heat_map(turns: pd.DataFrame) -> Chart:
     """Draws the medians of :func:`cells`; left of the step the floor is below the VAD's silence."""
     medians = cells(turns)
     grid = 1000 * medians.pivot(index=VAD, columns=FLOOR, values="median")
-    grid.index, grid.columns = (1000 * axis for axis in (grid.index, grid.columns))
     ax = axes_or_new(None, 7.2, 4.4)
     ramp = LinearSegmentedColormap.from_list("blues", ["#F4F8FB", MAIN])
     sns.heatmap(grid, annot=True, fmt=",.0f", cmap=ramp, cbar=False, ax=ax)
+    for axis, at, name in ((ax.xaxis, grid.columns, FLOOR), (ax.yaxis, grid.index, VAD)):
+        axis.set_ticklabels([f"{1000 * value:g}" for value in at])
+        axis.set_label_text(f"{name} (ms)")
     below = [int((grid.columns < silence).sum()) for silence in grid.index]
     rows = np.arange(len(below))
     ax.plot(np.repeat(below, 2), np.stack([rows, rows + 1], 1).ravel(), color=ACCENT, linewidth=2.2)
     ax.set(xlim=(0, grid.shape[1]), ylim=(0, grid.shape[0]))
-    for axis, name in ((ax.xaxis, FLOOR), (ax.yaxis, VAD)):
-        axis.set_label_text(f"{name} (ms)")
     ax.tick_params(length=0, rotation=0)
     return Chart(ax, medians)
 

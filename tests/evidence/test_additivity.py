@@ -81,7 +81,9 @@ def test_a_pair_that_shares_a_saving_is_drawn_with_its_interval() -> None:
     row = {"first": "a", "second": "b", "interaction_s": -0.1, "interaction_low_s": -0.2,
            "interaction_high_s": -0.05}  # fmt: skip
     ax, _ = pair_matrix(pd.DataFrame([row]), ["a", "b"])
-    assert [text.get_text() for text in ax.texts] == ["-100\n[-200 to -50]"]
+    (text,) = ax.texts
+    assert text.get_text() == "-100\n[-200 to -50]"
+    assert text.get_fontweight() == "bold", "its interval is clear of zero"
 
 
 def test_fewer_than_two_techniques_have_nothing_to_share() -> None:
