@@ -154,18 +154,15 @@ def test_a_package_stays_behind_its_wall(package: str) -> None:
     assert not outside, f"{outside} import {package}; only {WALLS[package]} may"
 
 
-NAMES_PROVIDERS = ("providers/*", "agents/*", "settings*", "studies/*")
-"""Where providers may be named: what emulates, describes or sets them, and what compares them."""
-
-STILL_NAMES_PROVIDERS = {
-    # writes an agent's code, so it has to know how each plugin is called
-    "explorer/snippet.py",
-    # knobs of the ways to the providers in use
-    "explorer/knobs.py",
-    # figures of certain models, which a study could hand over
-    "report/turn_taking.py",
-}
-"""Files that name a provider all the same. This list only gets shorter."""
+NAMES_PROVIDERS = (
+    *("providers/*", "agents/*", "settings*"),
+    # their question is what one provider does that another does not
+    *(
+        f"studies/{n}.py"
+        for n in ("endpointing", "history", "preemption", "prefix_cache", "regions")
+    ),
+)
+"""Where providers may be named."""
 
 
 def provider_names() -> re.Pattern[str]:

@@ -14,6 +14,7 @@ from labkit.evidence.units import ms_ci, percent_ci
 from labkit.report.arms import frontier, frontier_points
 from labkit.report.charts import Chart
 from labkit.report.palette import SOFT
+from labkit.settings.roles import figure
 
 PERSONA = "caller.persona"
 
@@ -28,11 +29,10 @@ def quick_stack(
         tokens_per_s: The LLM's speed.
         first_audio_s: The TTS's time to first byte (TTFB), seconds.
     """
-    model = "providers.openai.models.gpt-4o-mini"
     return {
-        f"{model}.first_token": first_token_s,
-        f"{model}.tokens_per_s": tokens_per_s,
-        "providers.cartesia.models.sonic-3.first_audio": first_audio_s,
+        figure("llm", "first_token"): first_token_s,
+        figure("llm", "tokens_per_s"): tokens_per_s,
+        figure("tts", "first_audio"): first_audio_s,
     }
 
 

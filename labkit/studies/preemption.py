@@ -20,12 +20,13 @@ from labkit.report.charts import Chart, trade_off
 from labkit.report.harms import What
 from labkit.report.panels import sweep_panels
 from labkit.report.tables import titled
+from labkit.settings.roles import figure
 
 PREDICTED = ", predicted"
 """Ends the name of a predicted arm."""
 
 PERSONA = "caller.persona"
-FINAL = "providers.deepgram.models.nova-3.final"
+FINAL = figure("stt", "final")
 """The STT's delay of the final transcript."""
 
 DIFFERS = {"as published": "it is the default under a deprecated name, and starts on finals"}

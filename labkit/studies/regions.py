@@ -15,6 +15,7 @@ from labkit.evidence import statistics
 from labkit.measure.stages import STAGES
 from labkit.report.charts import Chart
 from labkit.report.sweeps import sweep_lines
+from labkit.settings.roles import link
 
 DEFAULT, PINNED, RELAYED = "default hosts", "pinned to the region", "pinned, by a gateway"
 DIRECT = "no gateway in between"
@@ -25,9 +26,9 @@ DIFFERS = {NO_REGION: "no plugin has such an argument"}
 """Arms in which the published mechanism does not exist, and why."""
 
 HOPS = {
-    "STT": "links.deepgram.rtt_s",
-    "LLM": "links.openai.rtt_s",
-    "TTS": "links.cartesia.rtt_s",
+    "STT": link("stt", "rtt_s"),
+    "LLM": link("llm", "rtt_s"),
+    "TTS": link("tts", "rtt_s"),
     "caller": "links.caller.rtt_s",
 }
 """The hops of a turn and the setting of each one's round trip."""

@@ -25,6 +25,7 @@ from labkit.report.palette import looks
 from labkit.report.saving import records
 from labkit.report.tables import titled
 from labkit.report.turn_taking import PERSONA
+from labkit.settings.roles import figure
 
 DEFAULTS = "defaults"
 NO_PREEMPTION = {"preemptive.enabled": False}
@@ -72,7 +73,7 @@ def pairs(techniques: Sequence[str]) -> dict[str, str | Arm]:
 
 def speeds(techniques: Sequence[str], quick_ttft_s: float) -> dict[str, Arm]:
     """The defaults and a stack, with the usual LLM and with a quicker one."""
-    quick = {"providers.openai.models.gpt-4o-mini.first_token": quick_ttft_s}
+    quick = {figure("llm", "first_token"): quick_ttft_s}
     return {
         "usual model, defaults": Arm("vanilla"),
         "usual model, stacked": stack(techniques),

@@ -17,11 +17,12 @@ from labkit.report.charts import Chart
 from labkit.report.harms import What
 from labkit.report.panels import sweep_panels
 from labkit.report.tables import titled
+from labkit.settings.roles import figure
 
 BOUND = "no wait for a sentence (bound)"
 
 PREEMPTION = "preemptive.enabled"
-RATE = "providers.openai.models.gpt-4o-mini.tokens_per_s"
+RATE = figure("llm", "tokens_per_s")
 
 _HARMS: dict[str, What] = {
     "long silences": "long_gap",

@@ -11,9 +11,10 @@ from labkit.report.charts import Chart, swept
 from labkit.report.palette import ACCENT, MAIN, axes_or_new
 from labkit.report.sweeps import sweep_lines
 from labkit.report.turn_taking import proportions
+from labkit.settings.roles import figure
 
 VAD, FLOOR = "vad.min_silence_s", "endpointing.min_delay_s"
-FINAL, SNR = "providers.deepgram.models.nova-3.final", "caller.noise_snr_db"
+FINAL, SNR = figure("stt", "final"), "caller.noise_snr_db"
 PLUGIN_DEFAULT, PUBLISHED = "VAD silence, 0.55 s", "VAD silence, 0.4 s"
 
 

@@ -15,6 +15,7 @@ from labkit.evidence.units import ms, ms_ci, percent, percent_ci
 from labkit.report.charts import Chart
 from labkit.report.sweeps import sweep_lines
 from labkit.report.tables import titled
+from labkit.settings.roles import figure, link
 
 COLD, DEFAULT, PUBLISHED = "cold", "default", "as published"
 PUBLISHED_ALONE = "as published, SDK's warm-up off"
@@ -31,7 +32,7 @@ WHY = "building the object opens nothing; the session does, in every arm that le
 DIFFERS = {PUBLISHED: WHY, PUBLISHED_ALONE: WHY}
 
 SLOW, REOPENED = "default, slow TTS", "opened again, slow TTS"
-RTT, START = "links.cartesia.rtt_s", "caller.start_after_s"
+RTT, START = link("tts", "rtt_s"), "caller.start_after_s"
 HANDSHAKE = "three round trips"
 FIRST, LATER, AFTER = "first turn", "later turns", "after an interrupted reply"
 
@@ -45,7 +46,7 @@ def reopening(slow_factor: float) -> dict[str, Arm]:
     Args:
         slow_factor: The slow TTS's time to make a second of sound, seconds.
     """
-    slow: dict[str, object] = {"providers.cartesia.models.sonic-3.real_time_factor": slow_factor}
+    slow: dict[str, object] = {figure("tts", "real_time_factor"): slow_factor}
     again: dict[str, object] = {"agent.variant": "done_right"}
     return {
         DEFAULT: Arm("vanilla"),

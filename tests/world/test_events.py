@@ -7,7 +7,7 @@ import inspect
 
 import pytest
 
-from labkit.providers.registry import EMULATORS
+from labkit.providers.registry import emulators
 from labkit.world import events
 from labkit.world.events import Connected, Event, EventLog, Role, Text
 
@@ -33,4 +33,4 @@ def test_every_event_is_documented_and_every_provider_has_a_role() -> None:
     kinds = [c for _, c in inspect.getmembers(events, inspect.isclass) if issubclass(c, Event)]
     assert len(kinds) > 15
     assert [c.__name__ for c in kinds if not (c.__doc__ or "").strip()] == []
-    assert {cls.role for cls in EMULATORS.values()} == {Role.STT, Role.LLM, Role.TTS}
+    assert {cls.role for cls in emulators().values()} == {Role.STT, Role.LLM, Role.TTS}
