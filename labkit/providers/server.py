@@ -13,13 +13,15 @@ import hashlib
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from aiohttp import web
 
 from labkit.providers.profile import Profile
 from labkit.world.events import Event, Refused, Role
 from labkit.world.scene import Scene
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Slots:
@@ -127,21 +129,29 @@ class Emulator:
         """A fresh web application with this provider's routes."""
         app = web.Application(
             client_max_size=64 << 20,
-            middlewares=[self._refusing],
             handler_args={"handler_cancellation": self.stops_with_client},
         )
-        app.add_routes(self.routes())
+        # not a middleware: aiohttp keeps those, and whatever they hold, of a thousand applications
+        app.add_routes(
+            [
+                web.RouteDef(r.method, r.path, self._refusing(r.handler), r.kwargs)
+                for r in self.routes()
+            ]
+        )
         return app
 
-    @web.middleware
-    async def _refusing(
-        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
-        try:
-            return await handler(request)
-        except RequestError as error:
-            self.log(Refused(status=error.status, code=error.code, message=error.message))
-            return self.refusal(request, error)
+    def _refusing(self, handler: Any) -> Handler:
+        """A handler that answers a refusal in the service's own form."""
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            try:
+                response: web.StreamResponse = await handler(request)
+            except RequestError as error:
+                self.log(Refused(status=error.status, code=error.code, message=error.message))
+                return self.refusal(request, error)
+            return response
+
+        return answer
 
     def refusal(self, request: web.Request, error: RequestError) -> web.Response:
         """An error in the service's form; handlers raise it."""
