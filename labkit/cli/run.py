@@ -66,10 +66,11 @@ def run(
 
 
 def _print(agent: str, results: Results, found: dict[str, Any]) -> None:
-    from labkit.evidence.summary import OUTCOMES, ms, percent
+    from labkit.evidence.summary import OUTCOMES
+    from labkit.evidence.units import ms, percent
     from labkit.measure.stages import STAGES
 
-    for call in results.calls[results.calls["status"] != "ok"].to_dict("records"):
+    for call in results.failed.to_dict("records"):
         console.complain(f"call {call['call']}", call["error"])
     latency = console.table(f"{agent}: response latency (mouth-to-ear)", ("", "ms", "95% CI"))
     latency.min_width = 52
@@ -86,15 +87,11 @@ def _print(agent: str, results: Results, found: dict[str, Any]) -> None:
     harm = console.table("outcomes", ("outcome", "% of turns", "95% CI"))
     for outcome in OUTCOMES:
         low, high = found[f"{outcome}_rate_ci"] or (None, None)
-        harm.add_row(
-            outcome, percent(found[f"{outcome}_rate"]), f"{percent(low)} – {percent(high)}"
-        )
+        rate = percent(found[f"{outcome}_rate"])
+        harm.add_row(outcome, rate, f"{percent(low)} – {percent(high)}")
     for table in (latency, stages, harm):
         console.out.print(table)
     console.tell(
         f"{found['n_turns']} turns in {found['n_calls']} calls; {found['simulated_s']:,.0f} s of "
         f"conversation; largest residual {ms(found['residual_s'])} ms; digest {found['digest']}"
     )
-    first = results.calls.iloc[0] if len(results.calls) else None
-    if first is not None and first.get("overrides"):
-        console.tell(f"set from outside the agent file: {first['overrides']}")

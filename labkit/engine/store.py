@@ -41,9 +41,7 @@ _PACKAGES = ("livekit", "onnxruntime", "quicktok-v1", "soundfile", "tokenizers")
 def key(spec: CallSpec, common: str | None = None) -> str:
     """The name under which the rows of a call are kept.
 
-    Args:
-        spec: The call.
-        common: What :func:`installed` said, to save reading it anew for each call.
+    Given ``common``, what :func:`installed` said, it is not read anew.
     """
     return call_key(point_key(spec, common or installed()), spec.call)
 
@@ -156,9 +154,9 @@ def _digest(files: Iterable[Path]) -> str:
 class CallStore:
     """Finished calls on disk, by key."""
 
-    def __init__(self, path: Path | None = None) -> None:
-        self.path = path or cache_dir() / "calls.sqlite"
-        self._db = sqlite3.connect(self.path, timeout=60, isolation_level=None)
+    def __init__(self) -> None:
+        at = cache_dir() / "calls.sqlite"
+        self._db = sqlite3.connect(at, timeout=60, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=OFF")  # a crash of the machine may cost some calls
         self._db.execute("CREATE TABLE IF NOT EXISTS calls (key TEXT PRIMARY KEY, rows BLOB)")
@@ -166,16 +164,12 @@ class CallStore:
     def find(self, keys: Iterable[str]) -> dict[str, Rows]:
         """The rows of those keys that are there and can be read."""
         found: dict[str, Rows] = {}
-        wanted = list(dict.fromkeys(keys))
-        for start in range(0, len(wanted), 500):
-            some = wanted[start : start + 500]
-            marks = ",".join("?" * len(some))
-            query = f"SELECT key, rows FROM calls WHERE key IN ({marks})"
-            for name, blob in self._db.execute(query, some):
-                try:
-                    found[name] = decode(blob)
-                except (zlib.error, ValueError):
-                    continue  # damaged; it is run again
+        query = "SELECT key, rows FROM calls WHERE key IN (SELECT value FROM json_each(?))"
+        for name, blob in self._db.execute(query, [json.dumps(list(keys))]):
+            try:
+                found[name] = decode(blob)
+            except (zlib.error, ValueError):
+                continue  # damaged; it is run again
         return found
 
     def latest(self, n: int) -> list[Rows]:

@@ -83,8 +83,7 @@ def carry_out(
 
     Args:
         experiment: What to run.
-        terms: The terms of the run for its provenance, from the workload and the number of calls
-            that have ended.
+        terms: Terms for the provenance, from the workload and the number of calls that have ended.
         out: Where to write the tables.
         replay: Whether the calls have the column of commands that run them again.
         **how: For :func:`labkit.engine.calls.work_off`.
