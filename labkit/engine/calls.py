@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from labkit.engine import store
 from labkit.engine.encoding import Rows, decode, encode
 from labkit.engine.progress import Progress, reported
-from labkit.engine.workers import Cluster, Local, Workers, born, n_workers
+from labkit.engine.workers import Cluster, Local, born, n_workers
 from labkit.engine.workload import Job, Workload
 from labkit.errors import UsageError
 from labkit.measure.timeline import call_row, turn_rows
@@ -118,7 +118,7 @@ def run_jobs(
             agent file that does not load, or a host that the tunnel does not have.
     """
     crowd, n_jobs = n_workers(workers), len(jobs) if isinstance(jobs, Sized) else None
-    there: Workers = Cluster(scheduler) if scheduler else Local(crowd, n_jobs)
+    there = Cluster(scheduler) if scheduler else Local(crowd, n_jobs)
     ended: set[int] = set()
     try:
         for job, answer in _run(jobs, there):
@@ -135,7 +135,7 @@ def run_jobs(
     there.close()
 
 
-def _run(jobs: Iterable[Job], there: Workers) -> Iterator[tuple[Job, Answer]]:
+def _run(jobs: Iterable[Job], there: Local | Cluster) -> Iterator[tuple[Job, Answer]]:
     """Each job with what its worker sent, as they come.
 
     Nobody can tell which call was to blame for a worker's death, and all that were under way die

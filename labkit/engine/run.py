@@ -52,8 +52,8 @@ def run(
             call is run then.
         arm: Name in the tables; the agent's by default.
         first: Index of the first call, to repeat a single one.
-        progress: Called with (calls done, calls in all); a bar in a terminal or a notebook by
-            default.
+        progress: Called with (calls done, calls in all), at first with those already known; a bar
+            in a terminal or a notebook by default.
 
     Returns:
         The tables, with the changed settings as columns. Calls that failed have a row with their

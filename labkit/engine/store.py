@@ -19,7 +19,7 @@ import platform
 import sqlite3
 import sys
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from labkit.engine.encoding import Rows, decode
@@ -88,11 +88,17 @@ def _hash(terms: object) -> str:
 def _agent(path: Path) -> list[object]:
     """An agent's files, the versions of the packages they import, and the variables they name."""
     files = source_files(path)
-    modules = [ast.parse(file.read_bytes()) for file in files if file.suffix == ".py"]
-    texts = {text for module in modules for text in _texts(module)}
+    imports, texts = set(), set()
+    for file in (f for f in files if f.suffix == ".py"):
+        for node in ast.walk(ast.parse(file.read_bytes())):
+            if isinstance(node, ast.Import):
+                imports |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                imports.add(node.module)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.add(node.value)
     # what is imported, or named in a text: ``find_spec("package")``
-    imports = {name for module in modules for name in _imported(module)} | texts
-    tops = {name.partition(".")[0] for name in imports}
+    tops = {name.partition(".")[0] for name in imports | texts}
     owners = {owner for name in tops for owner in _owners().get(name, [])}
     versions = {owner: importlib.metadata.version(owner) for owner in sorted(owners)}
     own = {*ENVIRONMENT, "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"}  # a worker has its own
@@ -127,21 +133,6 @@ def _owners() -> Mapping[str, list[str]]:
     new.write_text(json.dumps({"stamp": stamp, "owners": found}), "utf-8")
     new.replace(file)  # at once: others may be reading it
     return found
-
-
-def _imported(module: ast.Module) -> Iterator[str]:
-    for node in ast.walk(module):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def _texts(module: ast.Module) -> Iterator[str]:
-    for node in ast.walk(module):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield node.value
 
 
 def _digest(files: Iterable[Path]) -> str:

@@ -38,13 +38,7 @@ def sweep(
 
     Args:
         experiment: What to run.
-        workers: Worker processes of this machine; 0 for one per core.
-        scheduler: Address of a running Dask cluster (``tcp://HOST:PORT``), to run there instead.
-        fresh: Run every call, even those that are known.
-        out: Where to write the turns (``.parquet``; calls and provenance go beside it). Also
-            written when the sweep is interrupted.
-        progress: Called with (calls done, calls in all), at first with those already known; a bar
-            in a terminal or a notebook by default.
+        workers, scheduler, fresh, out, progress: As of :func:`labkit.engine.run.run`.
 
     Returns:
         One table of turns and one of calls for all points, with ``arm`` and the swept settings as

@@ -13,7 +13,7 @@ import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from labkit.engine import store
 from labkit.errors import UsageError
@@ -93,24 +93,14 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-class Workers(Protocol):
-    """Something that runs functions in worker processes."""
-
-    crowd: int
-    """How many calls to hand over at a time."""
-    lost: tuple[type[BaseException], ...]
-    """What a future raises whose worker died."""
-
-    def submit(self, func: Callable[..., _T], *args: Any) -> Future[_T]: ...
-
-    def close(self, at_once: bool = False) -> None:
-        """Lets go of the workers; ``at_once`` stops what they are doing."""
-
-
 class Local:
     """Worker processes of this machine. They stay warm after :meth:`close`.
 
     No more are started than there are ``jobs``, if that is known, and none that are warm stopped.
+
+    Attributes:
+        crowd: How many calls to hand over at a time.
+        lost: What a future raises whose worker died.
     """
 
     lost: tuple[type[BaseException], ...] = (BrokenExecutor,)
@@ -127,12 +117,13 @@ class Local:
             return pool(self._size, self._stamp).submit(func, *args)
 
     def close(self, at_once: bool = False) -> None:
+        """Lets go of the workers; ``at_once`` stops what they are doing."""
         if at_once:
             close_pool(pool(self._size, self._stamp))
 
 
 class Cluster:
-    """The workers of a Dask cluster that is already running, by its scheduler's address.
+    """The same of a Dask cluster that is already running, by its scheduler's address.
 
     Raises:
         UsageError: Dask is not installed, or nothing answers there.
