@@ -43,18 +43,12 @@ def compare(
             raise UsageError("compare needs a baseline and at least one other agent")
         results = sweep(
             Experiment(
-                {text: text for text in agents},
-                settings=parse_assignments(set_ or []),
-                calls=calls,
-                turns=turns,
-                seed=seed,
+                {text: text for text in agents}, settings=parse_assignments(set_ or []),
+                calls=calls, turns=turns, seed=seed,
             ),
-            workers=workers,
-            scheduler=scheduler,
-            fresh=fresh,
-            out=out_file,
+            workers=workers, scheduler=scheduler, fresh=fresh, out=out_file,
             progress=console.bar(json_),
-        )
+        )  # fmt: skip
         from labkit.evidence.compare import compare as compare_arms
         from labkit.evidence.points import failures
         from labkit.evidence.verdict import Rules

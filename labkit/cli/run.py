@@ -41,20 +41,10 @@ def run(
 
     with console.usage():
         results = run_arm(
-            agent,
-            calls=calls,
-            turns=turns,
-            seed=seed,
-            settings=parse_assignments(set_ or []),
-            clock=clock,
-            workers=workers,
-            scheduler=scheduler,
-            fresh=fresh,
-            out=out_file,
-            tracks=wav,
-            first=first,
-            progress=console.bar(json_),
-        )
+            agent, settings=parse_assignments(set_ or []), calls=calls, turns=turns, seed=seed,
+            first=first, clock=clock, workers=workers, scheduler=scheduler, fresh=fresh,
+            out=out_file, tracks=wav, progress=console.bar(json_),
+        )  # fmt: skip
     from labkit.evidence.summary import figures
 
     found = figures(results) | {"n_known": results.n_known}

@@ -76,14 +76,9 @@ def sweep(
             _sweep_notebook(notebook, wanted, preset, workers, to, dry_run, json_)
             return
         experiment = Experiment(
-            {text: text for text in what},
-            axes,
-            single,
-            settings=parse_assignments(set_ or []),
-            calls=calls,
-            turns=turns,
-            seed=seed,
-        )
+            {text: text for text in what}, axes, single, settings=parse_assignments(set_ or []),
+            calls=calls, turns=turns, seed=seed,
+        )  # fmt: skip
         if dry_run:
             _print_plan(experiment, workers, json_)
             return

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,12 +55,9 @@ def sweep(
         return {
             "arms": {p.arm: p.spec.agent for p in work.points},
             "points": [{"arm": p.arm, **p.spec.settings} for p in work.points],
-            "settings": dict(experiment.settings),
-            "seed": experiment.seed,
-            "n_calls": experiment.calls,
-            "n_turns": experiment.turns,
-            "clock": experiment.clock,
-        }
+            "settings": dict(experiment.settings), "seed": experiment.seed,
+            "n_calls": experiment.calls, "n_turns": experiment.turns, "clock": experiment.clock,
+        }  # fmt: skip
 
     return carry_out(
         experiment, terms, out, workers=workers, scheduler=scheduler, fresh=fresh, progress=progress
@@ -118,24 +117,18 @@ def plan(experiment: Experiment, *, workers: int = 0) -> pd.DataFrame:
     import pandas as pd
 
     crowd, work = n_workers(workers), Workload(experiment)
-    kept = store.CallStore()
-    try:
+    with closing(store.CallStore()) as kept:
         if work.virtual:
             work.look_up(kept)
         turn_s = _turn_s(work.known.values() or kept.latest(_SAMPLE))
-    finally:
-        kept.close()
-    n_known = work.n_known
-    rows = []
+    known = Counter(job.point for job in work.jobs if job.key in work.known)
+    rows, n_calls = [], experiment.calls
     for i, point in enumerate(work.points):
-        left = (experiment.calls - n_known[i]) * point.spec.n_turns
+        n_turns = point.spec.n_turns
+        left = (n_calls - known[i]) * n_turns
         rows.append({
-            "arm": point.arm,
-            **point.swept,
-            "n_calls": experiment.calls,
-            "n_turns": experiment.calls * point.spec.n_turns,
-            "n_known": n_known[i],
-            "expected_s": left * turn_s / crowd if left else 0.0,
+            "arm": point.arm, **point.swept, "n_calls": n_calls, "n_turns": n_calls * n_turns,
+            "n_known": known[i], "expected_s": left * turn_s / crowd if left else 0.0,
         })  # fmt: skip
     return pd.DataFrame(rows)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections import Counter
 from collections.abc import Container
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -70,11 +69,6 @@ class Workload:
     def missing(self) -> list[Job]:
         """The jobs that have no rows yet, of equal ones the last."""
         return list({j.key: j for j in self.jobs if j.key not in self.known}.values())
-
-    @property
-    def n_known(self) -> Counter[int]:
-        """How many calls of each point are known."""
-        return Counter(job.point for job in self.jobs if job.key in self.known)
 
     def finished(self, point: int) -> set[int]:
         """The calls of a point that are known."""
