@@ -34,7 +34,8 @@ class Workload:
     """Every call of an experiment, the first of all points before the second of any.
 
     Attributes:
-        points: Those of the experiment, checked.
+        experiment: What is run.
+        points: Its points, checked.
         jobs: Its calls, in the order in which they are run.
         known: The rows of the calls that are known so far, by key.
         n_found: How many of the jobs :meth:`look_up` found in the store.
