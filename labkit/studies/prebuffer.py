@@ -138,7 +138,7 @@ def join_table(turns: pd.DataFrame) -> pd.DataFrame:
 
 
 def harms_of_barging_in(turns: pd.DataFrame, warm_up_s: float) -> pd.DataFrame:
-    """What a warm-up changes for callers who talk over the greeting, against none.
+    """What a warm-up changes for callers who barge in on the greeting, compared with none.
 
     Args:
         turns: What :func:`labelled` returned, with warm-ups of 0 and ``warm_up_s`` among them.

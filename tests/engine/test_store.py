@@ -177,6 +177,7 @@ def test_a_profile_counts_by_what_it_says(tmp_path: Path) -> None:
         ("measure/timeline.py", True),
         ("engine/encoding.py", True),
         ("settings/table.py", True),
+        ("settings/agent.toml", True),
         ("evidence/statistics.py", False),
         ("report/figures.py", False),
         ("cli/run.py", False),
