@@ -12,23 +12,22 @@ from labkit.engine.provenance import code_version, packages
 from labkit.paths import agents_dir, cache_dir, data_dir
 from labkit.tunnel.spec import KEYS
 
-TESTED = {"livekit-agents": "1.8."}
-"""Versions the project is tested with, by prefix."""
+_TESTED = "1.8."
+"""How the versions of livekit-agents begin that the project is tested with."""
 
 
 def examine() -> dict[str, Any]:
     """A report by group; ``problems`` lists what would keep a study from running."""
     problems: list[str] = []
-    versions: dict[str, str] = {}
-    for name in (*packages(), "jupyterlab", "papermill", "loky"):
+    versions = dict.fromkeys((*packages(), "jupyterlab", "papermill", "loky"), "missing")
+    for name in versions:
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            versions[name] = "missing"
             problems.append(f"{name} is not installed: run `make install`")
-    for name, prefix in TESTED.items():
-        if versions[name] != "missing" and not versions[name].startswith(prefix):
-            problems.append(f"{name} {versions[name]} is untested here; install {prefix}*")
+    sdk = versions["livekit-agents"]
+    if not sdk.startswith((_TESTED, "missing")):
+        problems.append(f"livekit-agents {sdk} is untested here; install {_TESTED}*")
     if importlib.util.find_spec("aiodns") is not None:
         problems.append("aiodns is installed: it looks names up outside the tunnel; remove it")
     data = data_dir()
@@ -40,8 +39,6 @@ def examine() -> dict[str, Any]:
         "python": {"version": platform.python_version(), "cores": os.cpu_count()},
         "packages": versions,
         "folders": {"data": str(data), "agents": str(agents_dir()), "cache": str(cache_dir())},
-        "keys (only for live runs)": {
-            name: "set" if os.environ.get(name) else "not set" for name in KEYS
-        },
+        "keys (only for live runs)": {k: "set" if os.environ.get(k) else "not set" for k in KEYS},
         "problems": problems,
     }

@@ -43,18 +43,12 @@ def compare(
             raise UsageError("compare needs a baseline and at least one other agent")
         results = sweep(
             Experiment(
-                {text: text for text in agents},
-                settings=parse_assignments(set_ or []),
-                calls=calls,
-                turns=turns,
-                seed=seed,
+                {text: text for text in agents}, settings=parse_assignments(set_ or []),
+                calls=calls, turns=turns, seed=seed,
             ),
-            workers=workers,
-            scheduler=scheduler,
-            fresh=fresh,
-            out=out_file,
+            workers=workers, scheduler=scheduler, fresh=fresh, out=out_file,
             progress=console.bar(json_),
-        )
+        )  # fmt: skip
         from labkit.evidence.compare import compare as compare_arms
         from labkit.evidence.points import failures
         from labkit.evidence.verdict import Rules
@@ -73,18 +67,14 @@ def compare(
 
 
 def _print(baseline: str, table: pd.DataFrame) -> None:
-    from labkit.evidence.summary import ms, percent
+    from labkit.evidence.units import ms
 
     rows = table.to_dict("records")
     columns = ("arm", "p50", "p95", "saved p50", "saved p95", "harm", "verdict")
     shown = console.table(f"compared with {baseline} (ms; 95% CI)", columns, left=("verdict",))
     for r in rows:
-        saved = (
-            console.with_ci(*(ms(r[f"saving_{p}{end}_s"]) for end in ("", "_low", "_high")))
-            for p in ("p50", "p95")
-        )
-        harm = console.with_ci(*(percent(r[f"harm{end}"]) for end in ("", "_low", "_high")))
-        shown.add_row(r["arm"], ms(r["p50_s"]), ms(r["p95_s"]), *saved, harm, r["verdict"])
+        changes = (console.with_ci(r, name) for name in ("saving_p50_s", "saving_p95_s", "harm"))
+        shown.add_row(r["arm"], ms(r["p50_s"]), ms(r["p95_s"]), *changes, r["verdict"])
     console.out.print(shown)
     for r in rows:
         more = f" (some {r['more_calls']} more calls would tell)" if r["more_calls"] else ""

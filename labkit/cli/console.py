@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -75,12 +75,11 @@ def tell(text: str) -> None:
 
 
 def end(results: Results, out_file: Path | None, json_: bool) -> None:
-    """Says what was known, what failed and where the tables are, and exits if not all is well."""
+    """Says what was known and where the tables are, and exits if not all is well."""
     if not json_:
         tell(f"{results.n_known} of {len(results.calls)} calls were known; {results.wall_s:.1f} s")
         if out_file is not None:
             tell(f"turns, calls and provenance: {out_file}")
-    failed = results.calls[results.calls["status"] != "ok"] if len(results.calls) else ()
     if results.interrupted:
         err.print(
             f"interrupted after {len(results.calls)} finished calls; the same command goes on "
@@ -88,7 +87,7 @@ def end(results: Results, out_file: Path | None, json_: bool) -> None:
             style="yellow",
         )
         raise typer.Exit(130)
-    if len(failed):
+    if len(results.failed):
         raise typer.Exit(1)
 
 
@@ -98,8 +97,13 @@ def complain(where: str, error: str, replay: str = "") -> None:
     err.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
 
 
-def with_ci(value: str, low: str, high: str) -> str:
-    """A figure and its confidence interval, as formatted already."""
+def with_ci(row: Mapping[Any, Any], name: str) -> str:
+    """A figure of a row with its 95% CI: a time in milliseconds, anything else as per cent."""
+    from labkit.evidence.units import ms, percent
+
+    form, unit = (ms, "_s") if name.endswith("_s") else (percent, "")
+    stem = name.removesuffix(unit)
+    value, low, high = (form(row[f"{stem}{end}{unit}"]) for end in ("", "_low", "_high"))
     return f"{value} [{low} – {high}]" if value != "–" else value
 
 

@@ -41,20 +41,10 @@ def run(
 
     with console.usage():
         results = run_arm(
-            agent,
-            calls=calls,
-            turns=turns,
-            seed=seed,
-            settings=parse_assignments(set_ or []),
-            clock=clock,
-            workers=workers,
-            scheduler=scheduler,
-            fresh=fresh,
-            out=out_file,
-            tracks=wav,
-            first=first,
-            progress=console.bar(json_),
-        )
+            agent, settings=parse_assignments(set_ or []), calls=calls, turns=turns, seed=seed,
+            first=first, clock=clock, workers=workers, scheduler=scheduler, fresh=fresh,
+            out=out_file, tracks=wav, progress=console.bar(json_),
+        )  # fmt: skip
     from labkit.evidence.summary import figures
 
     found = figures(results) | {"n_known": results.n_known}
@@ -66,10 +56,11 @@ def run(
 
 
 def _print(agent: str, results: Results, found: dict[str, Any]) -> None:
-    from labkit.evidence.summary import OUTCOMES, ms, percent
+    from labkit.evidence.summary import OUTCOMES
+    from labkit.evidence.units import ms, percent
     from labkit.measure.stages import STAGES
 
-    for call in results.calls[results.calls["status"] != "ok"].to_dict("records"):
+    for call in results.failed.to_dict("records"):
         console.complain(f"call {call['call']}", call["error"])
     latency = console.table(f"{agent}: response latency (mouth-to-ear)", ("", "ms", "95% CI"))
     latency.min_width = 52
@@ -86,15 +77,11 @@ def _print(agent: str, results: Results, found: dict[str, Any]) -> None:
     harm = console.table("outcomes", ("outcome", "% of turns", "95% CI"))
     for outcome in OUTCOMES:
         low, high = found[f"{outcome}_rate_ci"] or (None, None)
-        harm.add_row(
-            outcome, percent(found[f"{outcome}_rate"]), f"{percent(low)} – {percent(high)}"
-        )
+        rate = percent(found[f"{outcome}_rate"])
+        harm.add_row(outcome, rate, f"{percent(low)} – {percent(high)}")
     for table in (latency, stages, harm):
         console.out.print(table)
     console.tell(
         f"{found['n_turns']} turns in {found['n_calls']} calls; {found['simulated_s']:,.0f} s of "
         f"conversation; largest residual {ms(found['residual_s'])} ms; digest {found['digest']}"
     )
-    first = results.calls.iloc[0] if len(results.calls) else None
-    if first is not None and first.get("overrides"):
-        console.tell(f"set from outside the agent file: {first['overrides']}")

@@ -21,6 +21,7 @@ from labkit.tunnel.spec import N_TURNS, SEED
 if TYPE_CHECKING:
     import pandas as pd
 
+    from labkit.engine.tables import Results
     from labkit.site.notebooks import Notebook
 
 
@@ -75,18 +76,20 @@ def sweep(
             _sweep_notebook(notebook, wanted, preset, workers, to, dry_run, json_)
             return
         experiment = Experiment(
-            {text: text for text in what},
-            axes,
-            single,
-            settings=parse_assignments(set_ or []),
-            calls=calls,
-            turns=turns,
-            seed=seed,
-        )
+            {text: text for text in what}, axes, single, settings=parse_assignments(set_ or []),
+            calls=calls, turns=turns, seed=seed,
+        )  # fmt: skip
         if dry_run:
             _print_plan(experiment, workers, json_)
-        else:
-            _sweep_agents(experiment, workers, scheduler, fresh, out_file, json_)
+            return
+        from labkit.engine.sweep import sweep as run_all
+
+        results = run_all(
+            experiment, workers=workers, scheduler=scheduler, fresh=fresh, out=out_file,
+            progress=console.bar(json_),
+        )  # fmt: skip
+    _print_results(results, experiment.axes, json_)
+    console.end(results, out_file, json_)
 
 
 def _grid(texts: Sequence[str]) -> dict[str, list[str]]:
@@ -128,30 +131,17 @@ def _print_plan(experiment: Experiment, workers: int, json_: bool) -> None:
         console.print_json({"points": _records(table), "expected_s": known})
         return
     shown = {"n_calls": "calls", "n_turns": "turns", "n_known": "known", "expected_s": "time"}
-    _print_points(table, _heads(experiment) | shown)
+    _print_points(table, ["arm", *experiment.axes], shown)
     console.tell(
         f"{len(table)} points, {table['n_turns'].sum()} turns, {table['n_known'].sum()} of "
         f"{table['n_calls'].sum()} calls known; {console.duration(expected_s)} to go"
     )
 
 
-def _sweep_agents(
-    experiment: Experiment,
-    workers: int,
-    scheduler: str | None,
-    fresh: bool,
-    out_file: Path | None,
-    json_: bool,
-) -> None:
-    from labkit.engine.sweep import sweep as run_all
-
-    results = run_all(
-        experiment, workers=workers, scheduler=scheduler, fresh=fresh, out=out_file,
-        progress=console.bar(json_),
-    )  # fmt: skip
+def _print_results(results: Results, axes: Sequence[str], json_: bool) -> None:
     from labkit.evidence.points import by_point, failures
 
-    table, bad = by_point(results, experiment.axes), failures(results)
+    table, bad = by_point(results, axes), failures(results)
     bad.insert(0, "where", [f"{r.arm} call {r.call}" for r in bad.itertuples()])
     if json_:
         console.print_json({
@@ -160,15 +150,12 @@ def _sweep_agents(
             "n_known": results.n_known, "wall_s": results.wall_s,
             "interrupted": results.interrupted,
         })  # fmt: skip
-    else:
-        shown = {"p50": "p50 ms", "p95": "p95 ms", "harm": "harm", "n_turns": "turns"}
-        _print_points(table, _heads(experiment) | shown | {"failed_calls": "failed calls"})
-        for row in bad.to_dict("records"):
-            console.complain(row["where"], row["error"], row["replay"])
-        console.tell(
-            f"{len(results.turns)} turns in {len(results.calls)} calls; digest {results.digest}"
-        )
-    console.end(results, out_file, json_)
+        return
+    shown = {"p50_s": "p50 ms", "p95_s": "p95 ms", "harm": "harm", "n_turns": "turns"}
+    _print_points(table, ["arm", *axes], shown | {"failed_calls": "failed calls"}, bad)
+    console.tell(
+        f"{len(results.turns)} turns in {len(results.calls)} calls; digest {results.digest}"
+    )
 
 
 def _sweep_notebook(
@@ -191,9 +178,9 @@ def _sweep_notebook(
         table = sweep_notebook(
             notebook, found, preset=preset, workers=workers, progress=console.bar(json_)
         )
-    heads = {name: name for place in found for name in place.parameters}
+    names = list(dict.fromkeys(name for place in found for name in place.parameters))
     bad = table[table["status"] != "ok"] if "status" in table else table.head(0)
-    where = [", ".join(f"{k}={row[k]}" for k in heads) for row in bad.to_dict("records")]
+    where = [", ".join(f"{k}={row[k]}" for k in names) for row in bad.to_dict("records")]
     bad = bad.assign(where=where)
     missing = len(found) - len(table)
     if json_:
@@ -201,18 +188,12 @@ def _sweep_notebook(
             "points": _records(table), "failures": _records(bad), "interrupted": missing > 0,
         })  # fmt: skip
     else:
-        names = ("folder",) if dry_run else ("status", "verdict", "page")
-        _print_points(table, heads | {name: name for name in names})
-        for row in bad.to_dict("records"):
-            console.complain(row["where"], row["error"], row["replay"])
+        shown = ("folder",) if dry_run else ("status", "verdict", "page")
+        _print_points(table, names, {name: name for name in shown}, bad)
         again = "; interrupted: run the same again, its calls are kept" if missing else ""
         console.tell(f"{len(table)} of {len(found)} points in {to / notebook.name}{again}")
     if missing or len(bad):
         raise typer.Exit(130 if missing else 1)
-
-
-def _heads(experiment: Experiment) -> dict[str, str]:
-    return {"arm": "arm"} | {name: name for name in experiment.axes}
 
 
 def _records(table: pd.DataFrame) -> Any:
@@ -220,26 +201,25 @@ def _records(table: pd.DataFrame) -> Any:
     return json.loads(table.to_json(orient="records"))
 
 
-def _print_points(points: pd.DataFrame, heads: Mapping[str, str]) -> None:
-    """One row per point.
-
-    Args:
-        points: The rows.
-        heads: What is shown, and under which head.
-    """
+def _print_points(
+    points: pd.DataFrame,
+    names: Sequence[str],
+    more: Mapping[str, str],
+    bad: pd.DataFrame | None = None,
+) -> None:
+    """One row per point: what names it, and more columns by their heads; then what failed."""
+    heads = {name: name for name in names} | dict(more)
     shown = console.table("", list(heads.values()), left=list(heads.values()))
     for row in points.to_dict("records"):
         shown.add_row(*(_cell(row, name) for name in heads))
     console.out.print(shown)
+    for row in bad.to_dict("records") if bad is not None else ():
+        console.complain(row["where"], row["error"], row["replay"])
 
 
 def _cell(row: Mapping[Any, Any], name: str) -> str:
-    from labkit.evidence.summary import ms, percent
-
-    if name in ("p50", "p95"):
-        return console.with_ci(*(ms(row[f"{name}{end}_s"]) for end in ("", "_low", "_high")))
-    if name == "harm":
-        return console.with_ci(*(percent(row[f"harm{end}"]) for end in ("", "_low", "_high")))
+    if name in ("p50_s", "p95_s", "harm"):
+        return console.with_ci(row, name)
     value = row[name]
     if name == "expected_s":
         return console.duration(value)

@@ -26,9 +26,8 @@ def config(
     if json_:
         console.print_json([s.row() for s in chosen])
         return
-    table = Table(show_lines=False)
-    for column in ("setting", "default", "allowed", "meaning", "source"):
-        table.add_column(column, overflow="fold")
+    columns = ("setting", "default", "allowed", "meaning", "source")
+    table = console.table("", columns, left=columns)
     for s in chosen:
         default = "agent's" if s.default is None else str(s.default)
         table.add_row(s.name, default, s.allowed, s.help, s.source)

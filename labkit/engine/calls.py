@@ -9,16 +9,16 @@ from __future__ import annotations
 import importlib
 import queue
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Sized
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from labkit.engine import store
 from labkit.engine.encoding import Rows, decode, encode
 from labkit.engine.progress import Progress, reported
-from labkit.engine.workers import Workers, born, connect
+from labkit.engine.workers import Cluster, Local, born, n_workers
 from labkit.engine.workload import Job, Workload
 from labkit.errors import UsageError
 from labkit.measure.timeline import call_row, turn_rows
@@ -28,6 +28,8 @@ from labkit.tunnel.spec import CallSpec
 if TYPE_CHECKING:
     import numpy as np
 
+Tracks: TypeAlias = "tuple[np.ndarray, np.ndarray]"
+"""Caller and agent as the caller heard it, int16 at 16 kHz."""
 _TRIES = 3
 """A call whose worker died this often is given up."""
 
@@ -38,17 +40,12 @@ class Changed(RuntimeError):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a worker sends back.
-
-    Attributes:
-        rows: The encoded rows of the call.
-        refused: Whether the agent asked for a host that the tunnel does not have.
-        tracks: Caller and agent as the caller heard it, int16 at 16 kHz, if asked for.
-    """
+    """What a worker sends back of a call."""
 
     rows: bytes
     refused: bool = False
-    tracks: tuple[np.ndarray, np.ndarray] | None = None
+    """Whether the agent asked for a host that the tunnel does not have."""
+    tracks: Tracks | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,7 @@ class Finished:
 
     job: Job
     rows: Rows
-    tracks: tuple[np.ndarray, np.ndarray] | None = None
+    tracks: Tracks | None = None
 
 
 def work_off(
@@ -69,16 +66,9 @@ def work_off(
     tracks: str | Path | None = None,
     progress: Progress | None = None,
 ) -> bool:
-    """Runs the calls of a workload that are not known yet.
+    """Runs the calls of a workload that are not known yet, and adds them to it.
 
-    Args:
-        work: What to run; what comes out is added to it.
-        workers: Worker processes of this machine; 0 for one per core.
-        scheduler: Address of a running Dask cluster (``tcp://HOST:PORT``), to run there instead.
-        fresh: Run every call, even those that are known.
-        tracks: A folder for one stereo WAV per call; then every call is run, as the store has none.
-        progress: Called with (calls done, calls in all); a bar by default, see
-            :func:`labkit.engine.progress.reported`.
+    The options are those of :func:`labkit.engine.run.run`.
 
     Returns:
         Whether it was interrupted. Finished calls are known then, too.
@@ -97,7 +87,7 @@ def work_off(
         with reported(progress, done, total) as tell:
             for call in run_jobs(missing, workers, scheduler, kept):
                 if tracks is not None and call.tracks is not None:
-                    _write_tracks(call, Path(tracks))
+                    _write_tracks(Path(tracks), call.job.spec.call, call.tracks)
                 work.known[call.job.key] = call.rows
                 done += 1
                 tell(done, total)
@@ -119,8 +109,7 @@ def run_jobs(
 
     Args:
         jobs: What to run, in this order; asked for the next one when there is a worker for it.
-        workers: Worker processes of this machine; 0 for one per core.
-        scheduler: Address of a Dask scheduler, to run there instead.
+        workers, scheduler: As of :func:`labkit.engine.run.run`.
         kept: Where the rows of good calls are kept. Failed ones are not, as what made them fail
             may have been a full disk or want of memory.
 
@@ -128,7 +117,8 @@ def run_jobs(
         UsageError: the first call of a point that ended could not be run as asked for, such as an
             agent file that does not load, or a host that the tunnel does not have.
     """
-    there = connect(workers, scheduler, len(jobs) if isinstance(jobs, Sized) else None)
+    crowd, n_jobs = n_workers(workers), len(jobs) if isinstance(jobs, Sized) else None
+    there = Cluster(scheduler) if scheduler else Local(crowd, n_jobs)
     ended: set[int] = set()
     try:
         for job, answer in _run(jobs, there):
@@ -145,7 +135,7 @@ def run_jobs(
     there.close()
 
 
-def _run(jobs: Iterable[Job], there: Workers) -> Iterator[tuple[Job, Answer]]:
+def _run(jobs: Iterable[Job], there: Local | Cluster) -> Iterator[tuple[Job, Answer]]:
     """Each job with what its worker sent, as they come.
 
     Nobody can tell which call was to blame for a worker's death, and all that were under way die
@@ -179,7 +169,7 @@ def _run(jobs: Iterable[Job], there: Workers) -> Iterator[tuple[Job, Answer]]:
                 suspects.append(job)
                 continue
             reason = str(e).partition("\n")[0]
-            answer = lost_call(job.spec, f"the worker process died: {reason}")
+            answer = _lost(job.spec, f"the worker process died: {reason}")
         except CancelledError:
             raise UsageError(
                 "the Dask cluster has gone; finished calls are kept: run the same again"
@@ -187,7 +177,7 @@ def _run(jobs: Iterable[Job], there: Workers) -> Iterator[tuple[Job, Answer]]:
         except UsageError:
             raise
         except Exception as e:
-            answer = lost_call(job.spec, f"{type(e).__name__}: {e}")
+            answer = _lost(job.spec, f"{type(e).__name__}: {e}")
         yield job, answer
 
 
@@ -210,10 +200,10 @@ def run_checked(spec: CallSpec, key: str) -> Answer:
     return answer
 
 
-def lost_call(spec: CallSpec, error: str) -> Answer:
+def _lost(spec: CallSpec, error: str) -> Answer:
     """A call of which nothing is left but that it failed."""
     nan = float("nan")
-    empty: Mapping[str, Any] = dict.fromkeys(("turns", "segments", "providers", "session"), ())
+    empty: Any = dict.fromkeys(("turns", "segments", "providers", "session"), ())
     return Answer(_rows(CallRecord(
         call=spec.call, seed=spec.seed, persona="", voice="", line_delay_s=nan,
         simulated_s=nan, wall_s=nan, status="failed", error=error, **empty,
@@ -224,13 +214,11 @@ def _rows(record: CallRecord) -> bytes:
     return encode({"turns": turn_rows(record), "call": call_row(record)})
 
 
-def _write_tracks(call: Finished, folder: Path) -> None:
+def _write_tracks(folder: Path, call: int, tracks: Tracks) -> None:
     import numpy as np
     import soundfile
 
     from labkit.world.scene import SAMPLE_RATE_HZ
 
-    assert call.tracks is not None
     folder.mkdir(parents=True, exist_ok=True)
-    stereo = np.stack(call.tracks, axis=1)
-    soundfile.write(folder / f"call-{call.job.spec.call:04d}.wav", stereo, SAMPLE_RATE_HZ)
+    soundfile.write(folder / f"call-{call:04d}.wav", np.stack(tracks, axis=1), SAMPLE_RATE_HZ)

@@ -20,11 +20,9 @@ N_CALLS = 20
 
 @dataclass(frozen=True)
 class Arm:
-    """One thing that is compared: an agent and what is set for it.
+    """One thing that is compared: an agent and the dotted settings of this arm alone.
 
-    Attributes:
-        agent: A built-in agent's name, ``path.py`` or ``path.py:object``.
-        settings: Dotted settings of this arm alone.
+    The agent is a built-in one's name, ``path.py`` or ``path.py:object``.
     """
 
     agent: str = "vanilla"
@@ -42,7 +40,7 @@ class Point:
     """One arm at one place of the grid.
 
     Attributes:
-        arm: The arm's name.
+        arm: Its name.
         swept: The swept settings and their values here; ``turns`` may be among them.
         spec: What each of its calls runs; only the call's index is to be filled in.
     """
@@ -84,10 +82,6 @@ class Experiment:
         """The names of all swept settings, in order."""
         return list(dict.fromkeys([*self.grid, *(name for p in self.points for name in p)]))
 
-    def places(self) -> list[dict[str, object]]:
-        """The swept settings of every place: the grid's combinations, then the single points."""
-        return places(self.grid, self.points)
-
     def runs(self) -> list[Point]:
         """Every point of every arm, checked.
 
@@ -100,7 +94,8 @@ class Experiment:
             raise UsageError(f"calls={self.calls}: must be at least 1")
         if self.first < 0:
             raise UsageError(f"first={self.first}: must be at least 0")
-        return [self._point(name, place) for name in self.arms for place in self.places()]
+        there = places(self.grid, self.points)
+        return [self._point(name, place) for name in self.arms for place in there]
 
     def _point(self, name: str, place: Mapping[str, object]) -> Point:
         own = self.arms[name]
@@ -125,6 +120,7 @@ def call_spec(
         UsageError, SettingError, AgentFileError, ProfileError: something in it cannot be used.
     """
     from labkit.providers.profile import load_profiles
+    from labkit.providers.registry import PROVIDERS
     from labkit.world.dialogue import load_dialogues
     from labkit.world.speech import SpeechCorpus
     from labkit.world.turn import unknown_name
@@ -138,25 +134,15 @@ def call_spec(
     dialogue, known = settings.text("caller.dialogue"), load_dialogues()
     if dialogue != "mixed" and dialogue not in known:
         raise UsageError(unknown_name("caller.dialogue", "dialogue", dialogue, ["mixed", *known]))
-    if settings.extra_hosts:
-        from labkit.providers.registry import PROVIDERS
-
-        for host, provider in settings.extra_hosts.items():
-            if provider not in PROVIDERS:
-                raise UsageError(unknown_name(f"hosts.{host}", "provider", provider, PROVIDERS))
+    for host, provider in settings.extra_hosts.items():
+        if provider not in PROVIDERS:
+            raise UsageError(unknown_name(f"hosts.{host}", "provider", provider, PROVIDERS))
     SpeechCorpus.load().check()
-    return CallSpec(
-        agent=_absolute(agent) if agent.partition(":")[0].endswith(".py") else agent,
-        settings=settings.as_dict(),
-        seed=seed,
-        n_turns=turns,
-        virtual=clock == "virtual",
-    )
-
-
-def _absolute(agent: str) -> str:
     path, colon, wanted = agent.partition(":")
-    return f"{Path(path).expanduser().resolve()}{colon}{wanted}"
+    if path.endswith(".py"):
+        agent = f"{Path(path).expanduser().resolve()}{colon}{wanted}"
+    virtual = clock == "virtual"
+    return CallSpec(agent, settings.as_dict(), seed=seed, n_turns=turns, virtual=virtual)
 
 
 def places(

@@ -30,7 +30,6 @@ def run(
     fresh: bool = False,
     out: str | Path | None = None,
     tracks: str | Path | None = None,
-    arm: str | None = None,
     first: int = 0,
     progress: Progress | None = None,
 ) -> Results:
@@ -50,10 +49,9 @@ def run(
             written when the run is interrupted.
         tracks: A folder for one stereo WAV per call: caller left, agent as heard right. Every
             call is run then.
-        arm: Name in the tables; the agent's by default.
         first: Index of the first call, to repeat a single one.
-        progress: Called with (calls done, calls in all); a bar in a terminal or a notebook by
-            default.
+        progress: Called with (calls done, calls in all), at first with those already known; a bar
+            in a terminal or a notebook by default.
 
     Returns:
         The tables, with the changed settings as columns. Calls that failed have a row with their
@@ -63,21 +61,16 @@ def run(
         UsageError, SettingError, AgentFileError, ProfileError: no table was written.
     """
     changes = Settings(settings).as_dict()
-    name = arm or Path(agent.partition(":")[0]).stem
+    arms = {Path(agent.partition(":")[0]).stem: Arm(agent)}
     experiment = Experiment(
-        {name: Arm(agent)}, points=[changes], calls=calls, turns=turns, seed=seed, clock=clock,
-        first=first,
-    )  # fmt: skip
+        arms, points=[changes], calls=calls, turns=turns, seed=seed, clock=clock, first=first
+    )
 
     def terms(work: Workload, n_calls: int) -> dict[str, Any]:
-        return {
-            "agent": Path(agent).name if agent.endswith(".py") else work.points[0].spec.agent,
-            "settings": work.points[0].spec.settings,
-            "seed": seed,
-            "n_calls": n_calls,
-            "n_turns": turns,
-            "clock": clock,
-        }
+        spec = work.points[0].spec
+        name = Path(agent).name if agent.endswith(".py") else spec.agent
+        return {"agent": name, "settings": spec.settings, "seed": seed, "n_calls": n_calls,
+                "n_turns": turns, "clock": clock}  # fmt: skip
 
     return carry_out(
         experiment, terms, out, replay=False, workers=workers, scheduler=scheduler, fresh=fresh,

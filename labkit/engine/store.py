@@ -19,7 +19,7 @@ import platform
 import sqlite3
 import sys
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from labkit.engine.encoding import Rows, decode
@@ -41,9 +41,7 @@ _PACKAGES = ("livekit", "onnxruntime", "quicktok-v1", "soundfile", "tokenizers")
 def key(spec: CallSpec, common: str | None = None) -> str:
     """The name under which the rows of a call are kept.
 
-    Args:
-        spec: The call.
-        common: What :func:`installed` said, to save reading it anew for each call.
+    Given ``common``, what :func:`installed` said, it is not read anew.
     """
     return call_key(point_key(spec, common or installed()), spec.call)
 
@@ -90,11 +88,17 @@ def _hash(terms: object) -> str:
 def _agent(path: Path) -> list[object]:
     """An agent's files, the versions of the packages they import, and the variables they name."""
     files = source_files(path)
-    modules = [ast.parse(file.read_bytes()) for file in files if file.suffix == ".py"]
-    texts = {text for module in modules for text in _texts(module)}
+    imports, texts = set(), set()
+    for file in (f for f in files if f.suffix == ".py"):
+        for node in ast.walk(ast.parse(file.read_bytes())):
+            if isinstance(node, ast.Import):
+                imports |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                imports.add(node.module)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.add(node.value)
     # what is imported, or named in a text: ``find_spec("package")``
-    imports = {name for module in modules for name in _imported(module)} | texts
-    tops = {name.partition(".")[0] for name in imports}
+    tops = {name.partition(".")[0] for name in imports | texts}
     owners = {owner for name in tops for owner in _owners().get(name, [])}
     versions = {owner: importlib.metadata.version(owner) for owner in sorted(owners)}
     own = {*ENVIRONMENT, "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"}  # a worker has its own
@@ -131,21 +135,6 @@ def _owners() -> Mapping[str, list[str]]:
     return found
 
 
-def _imported(module: ast.Module) -> Iterator[str]:
-    for node in ast.walk(module):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def _texts(module: ast.Module) -> Iterator[str]:
-    for node in ast.walk(module):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield node.value
-
-
 def _digest(files: Iterable[Path]) -> str:
     found = hashlib.sha256()
     for file in files:
@@ -156,9 +145,9 @@ def _digest(files: Iterable[Path]) -> str:
 class CallStore:
     """Finished calls on disk, by key."""
 
-    def __init__(self, path: Path | None = None) -> None:
-        self.path = path or cache_dir() / "calls.sqlite"
-        self._db = sqlite3.connect(self.path, timeout=60, isolation_level=None)
+    def __init__(self) -> None:
+        at = cache_dir() / "calls.sqlite"
+        self._db = sqlite3.connect(at, timeout=60, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=OFF")  # a crash of the machine may cost some calls
         self._db.execute("CREATE TABLE IF NOT EXISTS calls (key TEXT PRIMARY KEY, rows BLOB)")
@@ -166,16 +155,12 @@ class CallStore:
     def find(self, keys: Iterable[str]) -> dict[str, Rows]:
         """The rows of those keys that are there and can be read."""
         found: dict[str, Rows] = {}
-        wanted = list(dict.fromkeys(keys))
-        for start in range(0, len(wanted), 500):
-            some = wanted[start : start + 500]
-            marks = ",".join("?" * len(some))
-            query = f"SELECT key, rows FROM calls WHERE key IN ({marks})"
-            for name, blob in self._db.execute(query, some):
-                try:
-                    found[name] = decode(blob)
-                except (zlib.error, ValueError):
-                    continue  # damaged; it is run again
+        query = "SELECT key, rows FROM calls WHERE key IN (SELECT value FROM json_each(?))"
+        for name, blob in self._db.execute(query, [json.dumps(list(keys))]):
+            try:
+                found[name] = decode(blob)
+            except (zlib.error, ValueError):
+                continue  # damaged; it is run again
         return found
 
     def latest(self, n: int) -> list[Rows]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,13 +40,7 @@ def sweep(
 
     Args:
         experiment: What to run.
-        workers: Worker processes of this machine; 0 for one per core.
-        scheduler: Address of a running Dask cluster (``tcp://HOST:PORT``), to run there instead.
-        fresh: Run every call, even those that are known.
-        out: Where to write the turns (``.parquet``; calls and provenance go beside it). Also
-            written when the sweep is interrupted.
-        progress: Called with (calls done, calls in all), at first with those already known; a bar
-            in a terminal or a notebook by default.
+        workers, scheduler, fresh, out, progress: As of :func:`labkit.engine.run.run`.
 
     Returns:
         One table of turns and one of calls for all points, with ``arm`` and the swept settings as
@@ -59,12 +55,9 @@ def sweep(
         return {
             "arms": {p.arm: p.spec.agent for p in work.points},
             "points": [{"arm": p.arm, **p.spec.settings} for p in work.points],
-            "settings": dict(experiment.settings),
-            "seed": experiment.seed,
-            "n_calls": experiment.calls,
-            "n_turns": experiment.turns,
-            "clock": experiment.clock,
-        }
+            "settings": dict(experiment.settings), "seed": experiment.seed,
+            "n_calls": experiment.calls, "n_turns": experiment.turns, "clock": experiment.clock,
+        }  # fmt: skip
 
     return carry_out(
         experiment, terms, out, workers=workers, scheduler=scheduler, fresh=fresh, progress=progress
@@ -83,8 +76,7 @@ def carry_out(
 
     Args:
         experiment: What to run.
-        terms: The terms of the run for its provenance, from the workload and the number of calls
-            that have ended.
+        terms: Terms for the provenance, from the workload and the number of calls that have ended.
         out: Where to write the tables.
         replay: Whether the calls have the column of commands that run them again.
         **how: For :func:`labkit.engine.calls.work_off`.
@@ -125,24 +117,18 @@ def plan(experiment: Experiment, *, workers: int = 0) -> pd.DataFrame:
     import pandas as pd
 
     crowd, work = n_workers(workers), Workload(experiment)
-    kept = store.CallStore()
-    try:
+    with closing(store.CallStore()) as kept:
         if work.virtual:
             work.look_up(kept)
         turn_s = _turn_s(work.known.values() or kept.latest(_SAMPLE))
-    finally:
-        kept.close()
-    n_known = work.n_known
-    rows = []
+    known = Counter(job.point for job in work.jobs if job.key in work.known)
+    rows, n_calls = [], experiment.calls
     for i, point in enumerate(work.points):
-        left = (experiment.calls - n_known[i]) * point.spec.n_turns
+        n_turns = point.spec.n_turns
+        left = (n_calls - known[i]) * n_turns
         rows.append({
-            "arm": point.arm,
-            **point.swept,
-            "n_calls": experiment.calls,
-            "n_turns": experiment.calls * point.spec.n_turns,
-            "n_known": n_known[i],
-            "expected_s": left * turn_s / crowd if left else 0.0,
+            "arm": point.arm, **point.swept, "n_calls": n_calls, "n_turns": n_calls * n_turns,
+            "n_known": known[i], "expected_s": left * turn_s / crowd if left else 0.0,
         })  # fmt: skip
     return pd.DataFrame(rows)
 

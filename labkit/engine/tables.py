@@ -53,35 +53,40 @@ class Results:
         return {name: self.part(arm=name) for name in self.calls["arm"].unique()}
 
     @property
+    def failed(self) -> pd.DataFrame:
+        """The calls that failed."""
+        return self.calls[self.calls["status"] != "ok"] if len(self.calls) else self.calls
+
+    @property
     def digest(self) -> str:
-        """A hash of every value in the turns table; equal digests mean equal results."""
-        return digest(self.turns)
+        """A hash of every value in the turns table; equal digests mean equal results.
+
+        It is independent of the order of the rows, and leaves ``experiment_id`` out, which names
+        the code that was run and is no result of it.
+        """
+        table = self.turns.drop(columns="experiment_id", errors="ignore")
+        keys = [c for c in ("arm", "call", "turn") if c in table]
+        text = table.sort_values(keys, kind="stable").to_csv(index=False) if len(table) else ""
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def simulated_s(self) -> float:
         """Conversation time simulated, seconds."""
         return float(self.calls["simulated_s"].sum()) if len(self.calls) else 0.0
 
-    def save(self, path: str | Path) -> list[Path]:
-        """Writes the tables.
-
-        Args:
-            path: ``NAME.parquet`` for the turns; the calls go to ``NAME.calls.parquet`` and the
-                provenance to ``NAME.json``.
-
-        Returns:
-            The files written.
+    def save(self, path: str | Path) -> None:
+        """Writes the turns to ``NAME.parquet``, and beside them ``NAME.calls.parquet`` and
+        ``NAME.json``, the provenance.
 
         Raises:
             UsageError: the name does not end in ``.parquet``.
         """
         turns = checked_path(path)
         turns.parent.mkdir(parents=True, exist_ok=True)
-        calls, sidecar = turns.with_suffix(".calls.parquet"), turns.with_suffix(".json")
         self.turns.to_parquet(turns, index=False)
-        self.calls.to_parquet(calls, index=False)
-        sidecar.write_text(json.dumps(self.provenance, indent=2, sort_keys=True) + "\n")
-        return [turns, calls, sidecar]
+        self.calls.to_parquet(turns.with_suffix(".calls.parquet"), index=False)
+        text = json.dumps(self.provenance, indent=2, sort_keys=True) + "\n"
+        turns.with_suffix(".json").write_text(text)
 
     @classmethod
     def load(cls, path: str | Path) -> Results:
@@ -106,14 +111,3 @@ def _rows(table: pd.DataFrame, where: dict[str, Any], may_lack: bool = False) ->
             raise ValueError(f"no row has {column}={value!r}; there are {there}")
         table = table[same]
     return table.reset_index(drop=True)
-
-
-def digest(table: pd.DataFrame) -> str:
-    """A hash of a table's values, independent of the order of its rows.
-
-    ``experiment_id`` is left out: it names the code that was run, and is no result of it.
-    """
-    table = table.drop(columns="experiment_id", errors="ignore")
-    keys = [c for c in ("arm", "call", "turn") if c in table]
-    text = table.sort_values(keys, kind="stable").to_csv(index=False) if len(table) else ""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -13,7 +13,7 @@ import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from labkit.engine import store
 from labkit.errors import UsageError
@@ -44,10 +44,8 @@ def n_workers(asked: int) -> int:
 def pool(workers: int, stamp: str | None = None) -> Executor:
     """The warm worker processes of this thread; they end by themselves after a while unused.
 
-    Args:
-        workers: How many.
-        stamp: What :func:`labkit.engine.store.installed` says now: workers that were started from
-            other code or other data are replaced.
+    Those that were started from other code or other data than ``stamp`` says, which is what
+    :func:`labkit.engine.store.installed` said lately, are replaced.
     """
     import loky
 
@@ -63,14 +61,9 @@ def pool(workers: int, stamp: str | None = None) -> Executor:
     return executor
 
 
-def close_pool(executor: Executor) -> None:
-    """Stops a pool at once, with what it is doing."""
-    import loky
-
-    if isinstance(executor, loky.ProcessPoolExecutor):
-        executor.shutdown(wait=False, kill_workers=True)
-    else:
-        executor.shutdown(wait=False, cancel_futures=True)
+def close_pool(executor: Any) -> None:
+    """Stops a :func:`pool` at once, with what it is doing."""
+    executor.shutdown(wait=False, kill_workers=True)
     _mine.size = 0
 
 
@@ -100,27 +93,14 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-class Workers(Protocol):
-    """Something that runs functions in worker processes."""
-
-    crowd: int
-    """How many calls to hand over at a time."""
-    lost: tuple[type[BaseException], ...]
-    """What a future raises whose worker died."""
-
-    def submit(self, func: Callable[..., _T], *args: Any) -> Future[_T]: ...
-
-    def close(self, at_once: bool = False) -> None:
-        """Lets go of the workers; ``at_once`` stops what they are doing."""
-
-
 class Local:
     """Worker processes of this machine. They stay warm after :meth:`close`.
 
-    Args:
-        workers: How many there may be.
-        jobs: How many calls there are, if that is known: no more are started than that, and none
-            that are warm are stopped.
+    No more are started than there are ``jobs``, if that is known, and none that are warm stopped.
+
+    Attributes:
+        crowd: How many calls to hand over at a time.
+        lost: What a future raises whose worker died.
     """
 
     lost: tuple[type[BaseException], ...] = (BrokenExecutor,)
@@ -137,15 +117,13 @@ class Local:
             return pool(self._size, self._stamp).submit(func, *args)
 
     def close(self, at_once: bool = False) -> None:
+        """Lets go of the workers; ``at_once`` stops what they are doing."""
         if at_once:
             close_pool(pool(self._size, self._stamp))
 
 
 class Cluster:
-    """The workers of a Dask cluster that is already running.
-
-    Args:
-        address: Of its scheduler, such as ``tcp://10.0.0.5:8786``.
+    """The same of a Dask cluster that is already running, by its scheduler's address.
 
     Raises:
         UsageError: Dask is not installed, or nothing answers there.
@@ -154,21 +132,18 @@ class Cluster:
     crowd = 1_000_000  # Dask keeps the queue, and takes back what a lost worker had
 
     def __init__(self, address: str) -> None:
+        given, form = f"scheduler={address}:", "write it as tcp://HOST:PORT"
         if not _ADDRESS.fullmatch(address):
-            raise UsageError(f"scheduler={address}: write it as tcp://HOST:PORT")
+            raise UsageError(f"{given} {form}")
         try:
             distributed: Any = importlib.import_module("distributed")  # the optional extra
         except ImportError:
-            raise UsageError(
-                f"scheduler={address}: Dask is not installed; pip install 'labkit[dask]'"
-            ) from None
+            raise UsageError(f"{given} Dask is not installed; pip install 'labkit[dask]'") from None
         try:
             self._client = distributed.Client(address, timeout=_CONNECT_S, set_as_default=False)
         except (OSError, ValueError) as e:
             reason = f"{e}".partition("\n")[0] or type(e).__name__
-            raise UsageError(
-                f"scheduler={address}: {reason}; write it as tcp://HOST:PORT"
-            ) from None
+            raise UsageError(f"{given} {reason}; {form}") from None
         self.lost: tuple[type[BaseException], ...] = (BrokenExecutor, distributed.KilledWorker)
         self._executor = self._client.get_executor(pure=False)
 
@@ -179,21 +154,6 @@ class Cluster:
     def close(self, at_once: bool = False) -> None:
         self._executor.shutdown(wait=not at_once)
         self._client.close()
-
-
-def connect(workers: int, scheduler: str | None, jobs: int | None = None) -> Workers:
-    """The cluster of a scheduler if one is given, else processes of this machine.
-
-    Args:
-        workers: Worker processes of this machine; 0 for one per core.
-        scheduler: Address of a Dask scheduler.
-        jobs: How many calls there are, if that is known.
-
-    Raises:
-        UsageError: the number or the scheduler cannot be used.
-    """
-    crowd = n_workers(workers)
-    return Cluster(scheduler) if scheduler else Local(crowd, jobs)
 
 
 def beside(func: Callable[..., _T], *args: Any) -> _T:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections import Counter
 from collections.abc import Container
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.engine import store
 from labkit.engine.encoding import Rows
-from labkit.engine.experiment import Experiment
+from labkit.engine.experiment import Experiment, Point
 from labkit.errors import UsageError
 from labkit.tunnel.agentfile import find_agent
 from labkit.tunnel.spec import CallSpec
@@ -72,11 +71,6 @@ class Workload:
         """The jobs that have no rows yet, of equal ones the last."""
         return list({j.key: j for j in self.jobs if j.key not in self.known}.values())
 
-    @property
-    def n_known(self) -> Counter[int]:
-        """How many calls of each point are known."""
-        return Counter(job.point for job in self.jobs if job.key in self.known)
-
     def finished(self, point: int) -> set[int]:
         """The calls of a point that are known."""
         return {j.spec.call for j in self.jobs if j.point == point and j.key in self.known}
@@ -84,15 +78,10 @@ class Workload:
     def frames(
         self, points: Container[int] | None = None, calls: Container[int] | None = None
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """The tables of turns and of calls, in the order of points and calls.
-
-        Args:
-            points: Only these points, by index.
-            calls: Only these calls.
-        """
+        """The tables of turns and of calls, in order: all, or some points and calls by index."""
         import pandas as pd
 
-        heads = [{**identity(p.spec, p.arm), **p.swept} for p in self.points]
+        heads = [{**_identity(p), **p.swept} for p in self.points]
         turn_rows: list[dict[str, Any]] = []
         call_rows: list[dict[str, Any]] = []
         for job in sorted(self.jobs, key=lambda j: (j.point, j.spec.call)):
@@ -101,15 +90,23 @@ class Workload:
             if calls is None or job.spec.call in calls:
                 head, rows = heads[job.point], self.known[job.key]
                 turn_rows += [{**head, **row} for row in rows["turns"]]
-                call_rows.append({**head, **rows["call"], "replay": replay_command(job.spec)})
+                call_rows.append({**head, **rows["call"], "replay": _replay_command(job.spec)})
         return pd.DataFrame(turn_rows), pd.DataFrame(call_rows)
 
 
-def identity(spec: CallSpec, arm: str) -> dict[str, Any]:
-    """The first columns of every table: enough to run a call again."""
+def _identity(point: Point) -> dict[str, Any]:
+    """The first columns of every table: enough to run a call again.
+
+    ``experiment_id`` names what was run: the agent's code, the settings and the clock.
+    """
+    spec = point.spec
+    path, wanted = find_agent(spec.agent)
+    code = hashlib.sha256(path.read_bytes()).hexdigest()
+    terms = [code, wanted, spec.settings, spec.n_turns, spec.virtual]
+    text = json.dumps(terms, sort_keys=True, default=str)
     return {
-        "experiment_id": experiment_id(spec),
-        "arm": arm,
+        "experiment_id": hashlib.sha256(text.encode()).hexdigest()[:8],
+        "arm": point.arm,
         "agent": spec.agent,
         "settings": json.dumps(spec.settings, sort_keys=True),
         "turns_asked": spec.n_turns,
@@ -117,25 +114,13 @@ def identity(spec: CallSpec, arm: str) -> dict[str, Any]:
     }
 
 
-def experiment_id(spec: CallSpec) -> str:
-    """Eight hex digits that name what was run: the agent's code, the settings and the clock."""
-    path, wanted = find_agent(spec.agent)
-    code = hashlib.sha256(path.read_bytes()).hexdigest()
-    terms = [code, wanted, spec.settings, spec.n_turns, spec.virtual]
-    text = json.dumps(terms, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def replay_command(spec: CallSpec) -> str:
+def _replay_command(spec: CallSpec) -> str:
     """What to type to run a call again, alone."""
     words = ["labkit", "run", spec.agent]
     for name, value in spec.settings.items():
         words += ["--set", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]
-    words += ["--turns", str(spec.n_turns), "--seed", str(spec.seed)]
-    words += ["--first", str(spec.call), "--calls", "1", "--fresh"]
-    if not spec.virtual:
-        words += ["--clock", "wall"]
-    return shlex.join(words)
+    words += f"--turns {spec.n_turns} --seed {spec.seed} --first {spec.call} --calls 1".split()
+    return shlex.join([*words, "--fresh", *([] if spec.virtual else ["--clock", "wall"])])
 
 
 def checked_path(out: str | Path) -> Path:

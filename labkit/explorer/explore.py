@@ -24,25 +24,15 @@ from labkit.settings import Settings, Value
 from labkit.tunnel.spec import N_TURNS, SEED
 
 
-def explore(
-    agent: str = "vanilla",
-    *,
-    knobs: Sequence[str] | Mapping[str, Sequence[object]] | None = None,
-    baseline: Mapping[str, object] | None = None,
-    settings: Mapping[str, object] | None = None,
-    turns: int = 400,
-    turns_per_call: int = N_TURNS,
-    seed: int = SEED,
-    workers: int = 0,
-    rules: Rules | None = None,
-) -> Explorer:
+class Explorer:
     """Sliders and menus for an agent's settings, and figures that follow them.
+
+    It is what a notebook shows as widgets when it is the last value of a cell.
 
     Args:
         agent: A built-in agent's name, ``path.py`` or ``path.py:object``.
         knobs: Names of :data:`labkit.explorer.knobs.KNOBS`, or any settings and their values.
-        baseline: Settings of the agent that everything is compared with; by default the
-            SDK's.
+        baseline: Settings of the agent that everything is compared with; by default the SDK's.
         settings: Fixed for both: such as another provider profile.
         turns: Caller turns after which a measurement ends by itself.
         turns_per_call: Caller turns in each call.
@@ -50,37 +40,26 @@ def explore(
         workers: Worker processes; 0 for one per core.
         rules: What is worth having and what is too dear.
 
-    Returns:
-        What a notebook shows as widgets when it is the last value of a cell.
+    Attributes:
+        knobs: The widget of each knob, by setting.
+        view: Everything that is shown.
 
     Raises:
         UsageError, SettingError, AgentFileError: nothing was started.
     """
-    return Explorer(
-        agent, knob_values(knobs), baseline or {}, settings or {}, turns, turns_per_call, seed,
-        workers, rules or Rules(),
-    )  # fmt: skip
-
-
-class Explorer:
-    """The widgets of :func:`explore`, and the same in code.
-
-    Attributes:
-        knobs: The widget of each knob, by setting.
-        view: Everything that is shown.
-    """
 
     def __init__(
         self,
-        agent: str,
-        knobs: Mapping[str, Sequence[Value]],
-        baseline: Mapping[str, object],
-        settings: Mapping[str, object],
-        turns: int,
-        turns_per_call: int,
-        seed: int,
-        workers: int,
-        rules: Rules,
+        agent: str = "vanilla",
+        *,
+        knobs: Sequence[str] | Mapping[str, Sequence[object]] | None = None,
+        baseline: Mapping[str, object] | None = None,
+        settings: Mapping[str, object] | None = None,
+        turns: int = 400,
+        turns_per_call: int = N_TURNS,
+        seed: int = SEED,
+        workers: int = 0,
+        rules: Rules | None = None,
     ) -> None:
         for name, number in (("turns", turns), ("turns_per_call", turns_per_call)):
             if number < 1:
@@ -90,7 +69,7 @@ class Explorer:
         self._changed = threading.Condition()
         self._latest: Progress | None = None
         self._choice, self._setting_knobs, self._closed = 0, False, False
-        self.knobs = {name: knob_widget(name, values) for name, values in knobs.items()}
+        self.knobs = {n: knob_widget(n, values) for n, values in knob_values(knobs).items()}
         self._show_knobs(self._baseline)
         actions = {
             "Stop": self.stop,
@@ -98,7 +77,7 @@ class Explorer:
             "Pin as baseline": self.pin,
             "Back to baseline": self._back,
         }
-        self.view = View(list(self.knobs.values()), actions, rules)
+        self.view = View(list(self.knobs.values()), actions, rules or Rules())
         self._refiner = Refiner(
             agent, tell=self._take, calls=-(-turns // turns_per_call), turns=turns_per_call,
             seed=seed, workers=workers,
@@ -130,7 +109,7 @@ class Explorer:
     def progress(self) -> Progress | None:
         """The latest answer for what is chosen; None before the first call has ended."""
         latest = self._latest
-        return latest if latest is not None and latest.choice == self._choice else None
+        return latest if latest and latest.choice == self._choice else None
 
     def choose(self, changes: Mapping[str, object]) -> None:
         """Turns knobs.
@@ -158,17 +137,16 @@ class Explorer:
             TimeoutError: it took too long.
         """
 
-        def enough() -> bool:
+        def enough() -> Progress | None:
             now = self.progress
-            return now is not None and (
-                not now.running or now.n_calls * self._turns_per_call >= turns
-            )
+            if now and (not now.running or now.n_calls * self._turns_per_call >= turns):
+                return now
+            return None
 
         with self._changed:
-            if not self._changed.wait_for(enough, timeout_s):
-                raise TimeoutError(f"{turns} turns were not measured within {timeout_s:g} s")
-        now = self.progress
-        assert now is not None
+            now = self._changed.wait_for(enough, timeout_s)
+        if now is None:
+            raise TimeoutError(f"{turns} turns were not measured within {timeout_s:g} s")
         return now
 
     def results(self) -> Results:
@@ -246,7 +224,7 @@ class Explorer:
                 while self._latest is painted and not self._closed:
                     self._changed.wait()
                 painted = self._latest
-            if painted is not None and painted.choice == self._choice:
+            if painted and painted.choice == self._choice:
                 try:
                     self.view.show(painted, self._turns_per_call, self._name())
                 except Exception as e:  # a thread's error would be seen by nobody
@@ -257,3 +235,7 @@ class Explorer:
         own, base = self.chosen, self._baseline
         names = [n for n in dict.fromkeys([*own, *base]) if own.get(n) != base.get(n)]
         return ", ".join(f"{n.rpartition('.')[2]} {value_text(n, own.get(n))}" for n in names)
+
+
+explore = Explorer
+"""As a notebook says it: ``lab.explore("vanilla")``."""

@@ -9,22 +9,16 @@ import ipywidgets
 
 from labkit.errors import UsageError
 from labkit.providers.profile import load_profiles
-from labkit.settings import SETTINGS, Setting, Settings, Value
+from labkit.settings import SETTINGS, Settings, Value
+from labkit.settings.roles import link
 
-_PROVIDERS = {f"links.{SETTINGS[f'{role}.provider'].default}." for role in ("stt", "llm", "tts")}
-
-
-def _on_the_panel(setting: Setting) -> bool:
-    """Whether it has a knob without being asked for: no links of providers that are not used."""
-    link = setting.name.startswith("links.")
-    shown = setting.name.startswith(("links.caller.", *_PROVIDERS)) or not link
-    return setting.knob is not None and shown
-
+_LINKS = ("links.caller.", *(link(role, "") for role in ("stt", "llm", "tts")))
+"""Ways that have knobs: not those to providers that are not used."""
 
 KNOBS: dict[str, Sequence[object]] = {
     s.name: s.knob or ()
     for s in sorted(SETTINGS.values(), key=lambda s: not s.agent)  # the agent's own come first
-    if _on_the_panel(s)
+    if s.knob is not None and (s.name.startswith(_LINKS) or not s.name.startswith("links."))
 }
 """The knobs there are by default, and what each can be set to; empty for all that is known."""
 
@@ -78,7 +72,7 @@ def knob_widget(name: str, values: Sequence[Value]) -> Any:
         **({"continuous_update": False} if numbers else {}),
     )  # fmt: skip
     widget.tooltip = SETTINGS[name].help if name in SETTINGS else name
-    return classed(widget, "labkit-knob", f"labkit-knob-{name.replace('.', '-')}")
+    return widget.add_class("labkit-knob").add_class(f"labkit-knob-{name.replace('.', '-')}")
 
 
 def turn(name: str, widget: Any, value: Value) -> None:
@@ -111,10 +105,3 @@ def value_text(name: str, value: Value) -> str:
     if isinstance(value, (int, float)):
         return f"{1000 * value:g} ms" if name.endswith("_s") else f"{value:g}"
     return value
-
-
-def classed(widget: Any, *names: str) -> Any:
-    """A widget that style sheets and tests find by these names."""
-    for name in names:
-        widget.add_class(name)
-    return widget

@@ -23,7 +23,6 @@ from labkit.engine.workload import Job, Workload
 from labkit.tunnel.spec import N_TURNS, SEED
 
 _GIVE_UP = 2
-BASELINE, CHOSEN = "baseline", "chosen"
 
 
 @dataclass(frozen=True)
@@ -32,8 +31,7 @@ class Progress:
 
     Attributes:
         choice: Number of the choice it belongs to; a later one has a larger number.
-        baseline: Turns of the baseline, of the calls that both arms have finished.
-        chosen: Turns of the chosen settings, of the same calls.
+        baseline, chosen: Turns of either arm, of the calls that both have finished.
         n_calls: How many calls that are.
         total: Calls at which it ends by itself.
         running: Whether more is to come.
@@ -97,12 +95,9 @@ class Refiner:
     """Keeps measuring what was chosen last.
 
     Args:
-        agent: A built-in agent's name, ``path.py`` or ``path.py:object``.
+        agent, turns, seed, workers: As of :func:`labkit.engine.run.run`.
         tell: Called with a :class:`Progress` after each call that ended, from another thread.
         calls: Calls of each arm at which a measurement ends by itself.
-        turns: Caller turns in each call.
-        seed: Everything random follows from it.
-        workers: Worker processes; 0 for one per core.
 
     Raises:
         UsageError, AgentFileError: nothing was started.
@@ -134,10 +129,7 @@ class Refiner:
     ) -> int:
         """Measures other settings from now on; calls under way are finished and kept.
 
-        Args:
-            baseline: Settings of the baseline.
-            chosen: Settings that are compared with it.
-            common: Settings of both: who calls, from how far.
+        Settings in ``common`` are those of both: who calls, from how far.
 
         Returns:
             The number of this choice, which its progress carries.
@@ -145,7 +137,7 @@ class Refiner:
         Raises:
             UsageError, SettingError, AgentFileError: the choice before stays.
         """
-        arms = {BASELINE: Arm(self._agent, baseline), CHOSEN: Arm(self._agent, chosen)}
+        arms = {"baseline": Arm(self._agent, baseline), "chosen": Arm(self._agent, chosen)}
         work = Workload(Experiment(arms, settings=common or {}, **self._terms))
         with self._state:
             self._choices += 1
@@ -157,10 +149,9 @@ class Refiner:
     @property
     def experiment(self) -> Experiment:
         """What is measured, as :func:`labkit.engine.sweep.sweep` takes it."""
-        target = self._target
-        if target is None:
+        if self._target is None:
             raise RuntimeError("nothing was chosen yet")
-        return target.work.experiment
+        return self._target.work.experiment
 
     def stop(self) -> None:
         """Begins no more calls; those under way are finished and kept."""
@@ -199,10 +190,7 @@ class Refiner:
         """Waits until there is something to run; False when closed."""
         with self._state:
             self._state.wait_for(
-                lambda: (
-                    self._closed
-                    or (not self._paused and self._target is not None and self._target.next)
-                )
+                lambda: self._closed or (not self._paused and self._target and self._target.next)
             )
             return not self._closed
 
@@ -224,13 +212,12 @@ class Refiner:
 
     def _note(self, call: Finished) -> None:
         target, key = self._target, call.job.key
-        if target is not None and any(j.key == key for j in target.work.jobs):
+        if target and any(j.key == key for j in target.work.jobs):
             target.work.known[key] = call.rows
             target.handed.add(key)
             self._say()
 
     def _say(self, trouble: str = "") -> None:
-        target = self._target
-        if target is not None and not self._closed:
-            told = target.progress(self._paused)
+        if self._target and not self._closed:
+            told = self._target.progress(self._paused)
             self._tell(replace(told, errors=(*told.errors, trouble)) if trouble else told)

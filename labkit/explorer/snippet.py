@@ -39,6 +39,8 @@ def session_code(changes: Mapping[str, object]) -> str:
         arguments.append(f"turn_handling={{\n{lines}    }}")
     arguments += [f"{name}={_literal(value)}" for name, value in session.items()]
     inference = any("inference." in a for a in arguments)
+    own = {name for name, setting in SETTINGS.items() if setting.sdk}
+    others = [f"# {name}={value}" for name, value in settings.as_dict().items() if name not in own]
     return "\n".join([
         f"from livekit.agents import AgentSession{', inference' if inference else ''}",
         f"from livekit.plugins import {', '.join(used)}",
@@ -47,7 +49,7 @@ def session_code(changes: Mapping[str, object]) -> str:
         "session = AgentSession(",
         *(f"    {argument}," for argument in arguments),
         ")",
-        *_others(settings),
+        *(["", "# set elsewhere, not in the session:", *others] if others else []),
         "",
     ])  # fmt: skip
 
@@ -65,9 +67,3 @@ def _call(function: str, arguments: Mapping[str, Any]) -> str:
 
 def _literal(value: Any) -> str:
     return repr(value).replace("'", '"')
-
-
-def _others(settings: Settings) -> list[str]:
-    rest = {n: v for n, v in settings.as_dict().items() if n not in SETTINGS or not SETTINGS[n].sdk}
-    lines = [f"# {name}={value}" for name, value in rest.items()]
-    return ["", "# set elsewhere, not in the session:", *lines] if lines else []

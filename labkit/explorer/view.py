@@ -12,15 +12,8 @@ import pandas as pd
 
 from labkit.evidence.compare import harmed
 from labkit.evidence.verdict import Rules
-from labkit.explorer.knobs import classed
 from labkit.explorer.refine import Progress
-from labkit.explorer.tuning import (
-    frontier_png,
-    headline,
-    stage_changes,
-    stage_table,
-    waterfall_png,
-)
+from labkit.explorer.tuning import frontier_png, headline, stage_table, waterfall_png
 from labkit.report.palette import use_style
 
 _KEPT = 5
@@ -30,7 +23,7 @@ class View:
     """The widgets around the knobs.
 
     Args:
-        knobs: The widgets of the knobs.
+        knobs: Their widgets.
         actions: What each button does, by its text.
         rules: What is worth having and what is too dear.
 
@@ -46,15 +39,13 @@ class View:
         use_style()
         self._rules = rules
         self._tried: dict[str, pd.DataFrame] = {}
-        self.status = classed(ipywidgets.HTML(), "labkit-status")
+        self.status = ipywidgets.HTML().add_class("labkit-status")
         self._bar = ipywidgets.IntProgress(min=0, max=1, layout={"width": "100%"})
-        self.frontier = classed(_picture(), "labkit-frontier")
-        self.waterfall = classed(_picture(), "labkit-waterfall")
-        self.stages = classed(ipywidgets.HTML(), "labkit-stages")
-        self.code = classed(
-            ipywidgets.Textarea(layout={"width": "100%", "height": "16em"}, disabled=False),
-            "labkit-code",
-        )
+        self.frontier = _picture("labkit-frontier")
+        self.waterfall = _picture("labkit-waterfall")
+        self.stages = ipywidgets.HTML().add_class("labkit-stages")
+        self.code = ipywidgets.Textarea(layout={"width": "100%", "height": "16em"})
+        self.code.add_class("labkit-code")
         self._clipboard = ipywidgets.Output()
         buttons = [_button(text, action) for text, action in actions.items()]
         buttons.append(_button("Copy as AgentSession(...) code", self._copy))
@@ -104,8 +95,8 @@ class View:
         arms = {"baseline": now.baseline, **tried, **({name: now.chosen} if name else {})}
         limit = self._rules.max_harm + float(harmed(now.baseline).mean())
         self.frontier.value = frontier_png(arms, baseline="baseline", limit=limit)
-        self.waterfall.value = waterfall_png(now.chosen) or b""
-        self.stages.value = stage_table(stage_changes(now.baseline, now.chosen))
+        self.waterfall.value = waterfall_png(now.chosen)
+        self.stages.value = stage_table(now.baseline, now.chosen)
         if name:
             self._tried[name] = now.chosen
 
@@ -124,5 +115,6 @@ def _button(text: str, action: Callable[[], object]) -> Any:
     return button
 
 
-def _picture() -> Any:
-    return ipywidgets.Image(format="png", layout={"max_width": "100%", "object_fit": "contain"})
+def _picture(name: str) -> Any:
+    layout = {"max_width": "100%", "object_fit": "contain"}
+    return ipywidgets.Image(format="png", layout=layout).add_class(name)

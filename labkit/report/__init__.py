@@ -1,5 +1,3 @@
-"""Answers become pictures: figures with their numbers, executed notebooks, an HTML site.
+import lazy_loader
 
-The only part of the package that draws (matplotlib) and that runs notebooks (papermill, nbconvert).
-It never runs a call itself.
-"""
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, ["figures", "tables", "verdicts"])

@@ -209,8 +209,11 @@ def test_a_notebook_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert store.key(CallSpec("vanilla")) == before
 
 
-def test_a_damaged_entry_is_as_good_as_none(tmp_path: Path) -> None:
-    kept = store.CallStore(tmp_path / "calls.sqlite")
+def test_a_damaged_entry_is_as_good_as_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    kept = store.CallStore()
     kept.add("a", encode({"turns": [], "call": {"call": 0, "wall_s": float("nan")}}))
     kept.add("b", b"cut off")
     assert list(kept.find(["a", "b", "c"])) == ["a"]
@@ -218,14 +221,17 @@ def test_a_damaged_entry_is_as_good_as_none(tmp_path: Path) -> None:
     kept.close()
 
 
-def test_several_processes_may_write_at_once(tmp_path: Path) -> None:
-    stores = [store.CallStore(tmp_path / "calls.sqlite") for _ in range(3)]
+def test_several_processes_may_write_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    stores = [store.CallStore() for _ in range(3)]
     for i, kept in enumerate(stores):
         kept.add("same", encode({"i": 0}))
         kept.add(str(i), encode({"i": i}))
     assert [len(kept.find(["same", "0", "1", "2"])) for kept in stores] == [4, 4, 4]
     for kept in stores:
         kept.close()
-    db = sqlite3.connect(tmp_path / "calls.sqlite")
+    db = sqlite3.connect(tmp_path / "labkit" / "calls.sqlite")
     assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     db.close()
