@@ -52,13 +52,7 @@ def check(
             _turns(lost),
             f"{max_missed} at most",
         ),
-        (
-            "answered turns",
-            len(answered),
-            len(answered) >= min_turns,
-            "",
-            f"{min_turns} at least",
-        ),
+        ("answered turns", len(answered), len(answered) >= min_turns, "", f"{min_turns} at least"),
         (
             "largest residual (ms)",
             round(residual * 1000, 3),

@@ -81,11 +81,7 @@ def _columns(turns: pd.DataFrame, column: str, calls: pd.Index) -> tuple[np.ndar
     return known[column].to_numpy(dtype=float), calls.get_indexer(pd.Index(known["call"]))
 
 
-def quantile(
-    turns: pd.DataFrame,
-    q: float,
-    column: str = "response_latency_s",
-) -> Estimate:
+def quantile(turns: pd.DataFrame, q: float, column: str = "response_latency_s") -> Estimate:
     """A quantile of a column over turns, NaN left out, with a cluster-bootstrap CI.
 
     Args:
@@ -104,10 +100,7 @@ def quantile(
     return Estimate(float(point), *_interval(draws), len(values), len(calls))
 
 
-def mean(
-    turns: pd.DataFrame,
-    column: str,
-) -> Estimate:
+def mean(turns: pd.DataFrame, column: str) -> Estimate:
     """The mean of a numeric or boolean column over turns, NaN left out."""
     if not len(turns):
         return _NOTHING
@@ -128,10 +121,7 @@ def _weighted_mean(values: np.ndarray, owner: np.ndarray, counts: np.ndarray) ->
     return means
 
 
-def rate(
-    turns: pd.DataFrame,
-    happened: pd.Series,
-) -> Estimate:
+def rate(turns: pd.DataFrame, happened: pd.Series) -> Estimate:
     """The proportion of turns in which something happened.
 
     A bootstrap of a rate that is 0 or 1 in the sample has no width, which would claim certainty.
@@ -195,11 +185,7 @@ def difference(
     return Estimate(float(change[0]), *_interval(change[1:]), n, len(shared))
 
 
-def rate_difference(
-    baseline: pd.DataFrame,
-    variant: pd.DataFrame,
-    column: str,
-) -> Estimate:
+def rate_difference(baseline: pd.DataFrame, variant: pd.DataFrame, column: str) -> Estimate:
     """Variant minus baseline of the proportion of turns in which something happened.
 
     A bootstrap of something that never differed in the sample has no width. The interval is

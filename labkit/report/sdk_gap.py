@@ -8,15 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from labkit.evidence import statistics
-from labkit.report.palette import (
-    ACCENT,
-    BASELINE,
-    INK,
-    OWNERS,
-    axes_or_new,
-    draw_ci,
-    ms_axis,
-)
+from labkit.report.palette import ACCENT, BASELINE, INK, OWNERS, axes_or_new, draw_ci, ms_axis
 from labkit.report.saving import records
 from labkit.report.waterfall import sdk_stopped_s
 from labkit.settings import Settings
@@ -117,9 +109,7 @@ def _mean(split: pd.DataFrame, column: str, name: str, owner: str) -> dict[str, 
 
 
 def difference_by_stage(
-    turns: pd.DataFrame,
-    ax: Axes | None = None,
-    settings: Mapping[str, object] | None = None,
+    turns: pd.DataFrame, ax: Axes | None = None, settings: Mapping[str, object] | None = None
 ) -> Axes:
     """Draws what the SDK's ``e2e_latency`` leaves out of what the caller hears, part by part.
 

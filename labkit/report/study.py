@@ -131,11 +131,7 @@ class Study:
         save(chart.drawing, f"{self.name}/{name}", chart.data, results.provenance, self.figures_to)
 
     def conclude(
-        self,
-        rows: pd.DataFrame,
-        *,
-        headline: str | None = None,
-        harms: pd.DataFrame | None = None,
+        self, rows: pd.DataFrame, *, headline: str | None = None, harms: pd.DataFrame | None = None
     ) -> pd.DataFrame:
         """Saves the verdicts and returns them as a table to read.
 

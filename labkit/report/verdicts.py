@@ -118,11 +118,7 @@ def rows(
 
 
 def latency_claim(
-    turns: pd.DataFrame,
-    claim: Claim,
-    *,
-    arm: str = "vanilla",
-    column: str = "response_latency_s",
+    turns: pd.DataFrame, claim: Claim, *, arm: str = "vanilla", column: str = "response_latency_s"
 ) -> pd.DataFrame:
     """Compares a claimed band of a latency (not of a saving) with the turns of one arm.
 

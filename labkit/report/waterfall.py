@@ -10,16 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from labkit.measure.stages import STAGES
-from labkit.report.palette import (
-    BASELINE,
-    INK,
-    NAMES,
-    OWNERS,
-    SOFT,
-    axes_or_new,
-    ms_axis,
-    owner_of,
-)
+from labkit.report.palette import BASELINE, INK, NAMES, OWNERS, SOFT, axes_or_new, ms_axis, owner_of
 from labkit.report.saving import records
 
 _VISIBLE_S = 0.0005

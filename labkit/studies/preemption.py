@@ -73,10 +73,7 @@ def compared(main: Results, rules: Rules) -> pd.DataFrame:
     runs = main.arms
     nova = {name: run for name, run in runs.items() if not name.startswith("Flux")}
     flux = {"Flux, eager": runs["Flux, eager"]}
-    parts = [
-        compare(runs["off"], nova, rules=rules),
-        compare(runs["Flux, off"], flux, rules=rules),
-    ]
+    parts = [compare(runs["off"], nova, rules=rules), compare(runs["Flux, off"], flux, rules=rules)]
     return pd.concat(parts)
 
 
