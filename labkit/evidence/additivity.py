@@ -89,5 +89,4 @@ def _answered(turns: pd.DataFrame) -> pd.Series:
 
 
 def _mean(values: pd.Series, name: str) -> dict[str, float]:
-    e = statistics.mean(values.rename("x").reset_index(), "x")
-    return {f"{name}_s": e.value, f"{name}_low_s": e.low, f"{name}_high_s": e.high}
+    return statistics.mean(values.rename("x").reset_index(), "x").columns(name, "_s")

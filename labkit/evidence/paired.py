@@ -59,11 +59,9 @@ def mean_savings(saved: pd.DataFrame, by: Sequence[str], sort: bool = True) -> p
     Returns:
         One row per group: its columns, ``saved_s``, ``low``, ``high``, ``n_turns``.
     """
-    rows = []
-    for key, own in saved.groupby(list(by), sort=sort):
-        e = statistics.mean(own, "saved_s")
-        rows.append({**dict(zip(by, key, strict=True)), **e.row("saved_s"), "n_turns": e.n})
-    return pd.DataFrame(rows)
+    return statistics.by_group(
+        saved, by, lambda own: statistics.mean(own, "saved_s"), "saved_s", sort
+    )
 
 
 def places(

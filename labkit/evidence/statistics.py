@@ -8,6 +8,7 @@ same random draws (common random numbers): most of the noise cancels.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -133,6 +134,24 @@ def rate(turns: pd.DataFrame, happened: pd.Series) -> Estimate:
         return boot
     low, high = wilson(boot.value, boot.n)
     return Estimate(boot.value, min(boot.low, low), max(boot.high, high), boot.n, boot.n_calls)
+
+
+def by_group(
+    turns: pd.DataFrame,
+    by: Sequence[str],
+    estimate: Callable[[pd.DataFrame], Estimate],
+    name: str,
+    sort: bool = True,
+) -> pd.DataFrame:
+    """An estimate of each group: a row with its columns, ``NAME``, ``low``, ``high``, ``n_turns``.
+
+    Groups are sorted, or keep their order.
+    """
+    rows = [
+        {**dict(zip(by, key, strict=True)), **estimate(part).row(name), "n_turns": len(part)}
+        for key, part in turns.groupby(list(by), sort=sort, dropna=False)
+    ]
+    return pd.DataFrame(rows, columns=[*by, name, "low", "high", "n_turns"])
 
 
 def wilson(proportion: float, n: int) -> tuple[float, float]:

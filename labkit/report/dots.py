@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from matplotlib.axes import Axes
 
-from labkit.report.palette import ACCENT, INK, Look, axes_or_new, ms_axis
+from labkit.report.palette import ABOVE, ACCENT, INK, Look, figure_of, ms_axis, new_axes, note
 
 
 class Dot(NamedTuple):
@@ -47,7 +47,7 @@ def dots(
         claimed: What the band is called.
     """
     rows = list(dict.fromkeys(dot.row for dot in shown))
-    ax = axes_or_new(None, 8.0, 0.5 * len(rows) + 1.6)
+    ax = new_axes(8.0, 0.5 * len(rows) + 1.6)
     for y, row in enumerate(rows):
         own = [dot for dot in shown if dot.row == row]
         for k, dot in enumerate(own):
@@ -57,8 +57,8 @@ def dots(
             ax.plot([low, high], [at, at], color=colour, linewidth=1.6, zorder=3)
             ax.plot([value], [at], dot.look.marker, color=colour, markersize=7.5, zorder=4,
                     markerfacecolor=colour if dot.filled else "white", label=dot.name)  # fmt: skip
-            ax.annotate(dot.note, (high if high > value else value, at), xytext=(7, 0), va="center",
-                        textcoords="offset points", fontsize=8.5, color=INK)  # fmt: skip
+            beyond = high if high > value else value
+            note(ax, dot.note, (beyond, at), (7, 0), va="center", color=INK)
     ax.margins(x=0.15)
     left, right = ax.get_xlim()
     if min(end for dot in shown for end in dot.ends_s if not math.isnan(end)) >= 0:
@@ -68,15 +68,12 @@ def dots(
         low, high = (1000 * end for end in claimed_s)
         ax.axvspan(low, high, color=ACCENT, alpha=0.15, linewidth=0)
         ax.axvline(high, color=ACCENT, linewidth=1.2, linestyle="--")
-        ax.annotate(claimed, (high, 1.0), xycoords=("data", "axes fraction"), xytext=(4, -3),
-                    textcoords="offset points", va="top", fontsize=8, color=ACCENT)  # fmt: skip
+        note(ax, claimed, (high, 1.0), (4, -3), 8, xycoords=ABOVE, va="top", color=ACCENT)
     ax.axvline(0, color=INK, linewidth=0.8)
     ax.set_yticks(range(len(rows)), rows)
     ax.set_ylim(len(rows) - 0.5, -0.6)
     ax.grid(True, axis="x")
     ms_axis(ax, x_name)
     legend = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
-    figure = ax.get_figure(root=True)
-    assert figure is not None
-    figure.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=4)
+    figure_of(ax).legend(legend.values(), legend.keys(), loc="outside lower center", ncols=4)
     return ax

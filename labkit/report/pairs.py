@@ -9,8 +9,7 @@ import pandas as pd
 import seaborn as sns
 
 from labkit.evidence.units import ms
-from labkit.report.charts import Chart
-from labkit.report.palette import axes_or_new
+from labkit.report.palette import Chart, new_axes
 from labkit.report.saving import records
 
 
@@ -25,7 +24,7 @@ def pair_matrix(matrix: pd.DataFrame, techniques: Sequence[str]) -> Chart:
     """
     names = list(techniques)
     n = len(names)
-    ax = axes_or_new(None, max(1.35 * n + 2.2, 5.0), max(0.8 * n + 1.2, 2.6))
+    ax = new_axes(max(1.35 * n + 2.2, 5.0), max(0.8 * n + 1.2, 2.6))
     if n < 2:
         ax.set_axis_off()
         ax.text(0.5, 0.5, "Fewer than two techniques: nothing can overlap.", ha="center",

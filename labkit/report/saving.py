@@ -23,6 +23,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from labkit.report.palette import figure_of
+
 _HERE = Path(__file__).resolve().parent
 _TERMS = ("agent", "agents", "arms", "settings", "seed", "n_calls", "n_turns", "clock")
 _CODE = ("version",)
@@ -74,8 +76,7 @@ def save(
     Returns:
         The picture's path.
     """
-    figure = drawing if isinstance(drawing, Figure) else drawing.figure.get_figure(root=True)
-    assert isinstance(figure, Figure)
+    figure = figure_of(drawing)
     notebook, _, short = name.rpartition("/")
     stem = figures_dir(to) / name
     picture, table, source = (stem.with_suffix(s) for s in (".png", ".csv", ".json"))

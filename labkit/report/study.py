@@ -16,8 +16,7 @@ from labkit.errors import UsageError
 from labkit.evidence import claims
 from labkit.evidence.checks import check
 from labkit.report import verdicts
-from labkit.report.charts import Chart as Chart
-from labkit.report.palette import use_style
+from labkit.report.palette import Chart, use_style
 from labkit.report.saving import save
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from labkit.evidence.anchors import Anchor, load
 from labkit.evidence.paired import waited
 from labkit.evidence.statistics import Estimate
 from labkit.evidence.units import ms, ms_ci, percent, percent_ci
-from labkit.report.charts import Chart
-from labkit.report.palette import ACCENT, BASELINE, INK, MAIN, SOFT, axes_or_new, ms_axis
+from labkit.report.figures import Chart
+from labkit.report.palette import ACCENT, BASELINE, INK, MAIN, SOFT, ms_axis, new_axes
 from labkit.report.sdk_gap import sdk_difference
 from labkit.report.tables import titled
 
@@ -145,7 +145,7 @@ def commit_modes(arms: Mapping[str, pd.DataFrame]) -> Chart:
     Returns:
         Both axes are milliseconds from zero.
     """
-    ax = axes_or_new(None, 8.0, 4.2)
+    ax = new_axes(8.0, 4.2)
     points = commit_points(arms)
     looks = [(BASELINE, "o"), (MAIN, "^"), (ACCENT, "s")]
     for name, (colour, marker) in zip(arms, looks, strict=False):
@@ -179,7 +179,7 @@ def heard_against_sdk(
         Both axes are milliseconds from zero.
     """
     split = sdk_difference(turns, settings)
-    ax = axes_or_new(None, 8.0, 5.0)
+    ax = new_axes(8.0, 5.0)
     x, y = split["sdk_e2e_latency_s"] * 1000, split["response_latency_s"] * 1000
     edge = float(max(x.max(), y.max())) * 1.06 if len(split) else 1.0
     line = np.array([0.0, edge])

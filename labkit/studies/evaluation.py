@@ -20,10 +20,10 @@ from labkit.evidence.arms import by_arm
 from labkit.evidence.compare import compare
 from labkit.evidence.units import ms_ci, percent, with_ci
 from labkit.evidence.verdict import Rules
-from labkit.report import charts
-from labkit.report.charts import Chart
+from labkit.report import figures
+from labkit.report.figures import Chart
 from labkit.report.harms import What
-from labkit.report.sweeps import sweep_lines, sweep_points
+from labkit.report.sweeps import sweep_points
 from labkit.report.tables import titled
 
 _ATTRIBUTES = {
@@ -96,18 +96,17 @@ def compared(turns: pd.DataFrame, rules: Rules) -> pd.DataFrame:
 def harms(turns: pd.DataFrame) -> Chart:
     """What each arm adds to an agent that never judged anything."""
     arms = by_arm(turns)
-    return charts.harms(arms.pop("no judge"), arms, _HARMS)
+    return figures.harms(arms.pop("no judge"), arms, _HARMS)
 
 
 def against_collector(turns: pd.DataFrame) -> Chart:
     """Response latency against the time that the collector takes."""
     points = sweep_points(turns, COLLECTOR, by="arm")
     points = points.assign(collector_s=points[COLLECTOR])
-    drawing = sweep_lines(
+    return figures.lines(
         points, "collector_s", "response_latency_s", "arm", x_name="time the collector takes",
         y_name="median response latency",
     )  # fmt: skip
-    return Chart(drawing, points)
 
 
 def counted(turns: pd.DataFrame) -> pd.DataFrame:

@@ -13,9 +13,8 @@ from labkit.evidence.compare import compare
 from labkit.evidence.prompt_cache import with_cache
 from labkit.evidence.units import ms_ci, percent_ci
 from labkit.evidence.verdict import Rules
-from labkit.report import charts
-from labkit.report.charts import Chart, swept
-from labkit.report.sweeps import sweep_lines
+from labkit.report import figures
+from labkit.report.figures import Chart, swept
 from labkit.report.tables import titled
 from labkit.world.dialogue import load_dialogues
 
@@ -116,9 +115,8 @@ def added(turns: pd.DataFrame, column: str, bins: Sequence[int]) -> pd.DataFrame
     for arm in [a for a in turns["arm"].unique() if a != STABLE]:
         for first, last in pairwise(bins):
             here = turns[(turns["turn_number"] > first) & (turns["turn_number"] <= last)]
-            e = _difference(here, arm, column)
-            rows.append({"arm": arm, "turn_number": last, "added_s": e.value, "low": e.low,
-                         "high": e.high})  # fmt: skip
+            more = _difference(here, arm, column)
+            rows.append({"arm": arm, "turn_number": last, **more.row("added_s")})
     return pd.DataFrame(rows)
 
 
@@ -129,11 +127,10 @@ def ttft(turns: pd.DataFrame, bins: Sequence[int]) -> Chart:
     """
     arms = [STABLE, NOTED, "truncated", "summarised"]
     points = added(turns[turns["arm"].isin(arms)], "first_token_s", bins)
-    ax = sweep_lines(
+    return figures.lines(
         points, "turn_number", "added_s", "arm", x_name="turns of the call, up to",
         y_name="TTFT above that of a stable history",
     )  # fmt: skip
-    return Chart(ax, points)
 
 
 def by_length(turns: pd.DataFrame, lengths: Sequence[int]) -> pd.DataFrame:
@@ -161,7 +158,7 @@ def by_length(turns: pd.DataFrame, lengths: Sequence[int]) -> pd.DataFrame:
 def harms(runs: Mapping[str, pd.DataFrame], limit: float) -> Chart:
     """Draws what each restless history of OpenAI's costs, compared with the stable one."""
     restless = {name: runs[name] for name in (NOTED, *RESTLESS)}
-    return charts.harms(runs[STABLE], restless, HARMS, limit=limit)
+    return figures.harms(runs[STABLE], restless, HARMS, limit=limit)
 
 
 def _difference(

@@ -10,8 +10,8 @@ from labkit.evidence import statistics
 from labkit.evidence.compare import compare
 from labkit.evidence.units import percent_ci, with_ci
 from labkit.evidence.verdict import Rules
-from labkit.report import charts
-from labkit.report.charts import Chart
+from labkit.report import figures
+from labkit.report.figures import Chart
 from labkit.report.tables import titled
 
 AEC = "aec_warmup_s"
@@ -41,7 +41,7 @@ def compared(polite: Results, rules: Rules) -> pd.DataFrame:
 
 def barge_in_chart(turns: pd.DataFrame) -> Chart:
     """Words that reach the agent against the moment of the barge-in, by warm-up."""
-    return charts.swept(
+    return figures.swept(
         turns, BARGE_IN, "kept_frac", "warm-up", q=None,
         x_name="caller begins to talk, after the greeting's first sound",
         y_name="words that reach the agent",
@@ -50,7 +50,7 @@ def barge_in_chart(turns: pd.DataFrame) -> Chart:
 
 def echo_chart(turns: pd.DataFrame) -> Chart:
     """Greetings that stop for their own echo against its level, by warm-up."""
-    return charts.swept(
+    return figures.swept(
         turns, ECHO, "paused", "warm-up", share=True,
         x_name="echo in the caller's microphone, relative to the agent's voice (dB)",
         y_name="greetings that the agent's own echo stopped",
@@ -65,7 +65,7 @@ def join_chart(turns: pd.DataFrame, column: str, name: str) -> Chart:
         column: ``kept_frac`` or ``transcript_after_tap_s``.
         name: What it is called.
     """
-    return charts.swept(
+    return figures.swept(
         turns, HANDSHAKE, column, "buffer", panel="start", q=None, x_name="handshake", y_name=name,
     )  # fmt: skip
 

@@ -15,10 +15,9 @@ from labkit.evidence.compare import compare
 from labkit.evidence.paired import waits
 from labkit.evidence.units import ms, percent, percent_ci
 from labkit.evidence.verdict import Rules
-from labkit.report import charts, tables, verdicts
-from labkit.report.charts import Chart, trade_off
+from labkit.report import figures, tables, verdicts
+from labkit.report.figures import Chart, trade_off
 from labkit.report.harms import What
-from labkit.report.panels import sweep_panels
 from labkit.report.tables import titled
 from labkit.settings.roles import figure
 
@@ -115,7 +114,7 @@ def waste_chart(main: Results, limit: float) -> Chart:
 def harms(main: Results) -> Chart:
     """What preemption costs, against the arm without it."""
     wasted = {name: _wasted(run.turns) for name, run in main.arms.items()}
-    return charts.harms(wasted.pop("off"), wasted, _HARMS)
+    return figures.harms(wasted.pop("off"), wasted, _HARMS)
 
 
 def _wasted(turns: pd.DataFrame) -> pd.DataFrame:
@@ -130,11 +129,10 @@ def forecast(turns: pd.DataFrame) -> pd.DataFrame:
 def against_final(saved: pd.DataFrame, forecast: pd.DataFrame, delay_s: float) -> Chart:
     """Measured and predicted mean savings against the delay of the final transcript."""
     points = against(saved, forecast, FINAL, delay_s).rename(columns={FINAL: "final_delay_s"})
-    drawing = sweep_panels(
+    return figures.lines(
         points, "final_delay_s", "saved_s", "arm", "wait", x_name="delay of the final transcript",
         y_name="mean saving compared with off",
     )  # fmt: skip
-    return Chart(drawing, points)
 
 
 def predicted(

@@ -14,11 +14,9 @@ from labkit.evidence import statistics
 from labkit.evidence.arms import by_arm
 from labkit.evidence.compare import compare
 from labkit.evidence.verdict import Rules
-from labkit.report import charts
-from labkit.report.charts import Chart
+from labkit.report import figures
+from labkit.report.figures import Chart
 from labkit.report.harms import What
-from labkit.report.panels import sweep_panels
-from labkit.report.sweeps import sweep_lines
 from labkit.report.tables import titled
 
 TOOL_S = "agent.tool_s"
@@ -51,27 +49,25 @@ def compared(turns: pd.DataFrame, rules: Rules) -> pd.DataFrame:
 def harms(turns: pd.DataFrame, limit: float) -> Chart:
     """What each wiring costs, on all turns; ``limit`` is the largest proportion accepted."""
     arms = by_arm(turns)
-    return charts.harms(arms.pop("none"), arms, _HARMS, limit=limit)
+    return figures.harms(arms.pop("none"), arms, _HARMS, limit=limit)
 
 
 def against_tool_time(turns: pd.DataFrame) -> Chart:
     """Mean savings on look-ups against the tool's time, with and without preemption."""
     saved = savings_by_preemption(look_ups(counted(turns)))
-    drawing = sweep_panels(
+    return figures.lines(
         saved, TOOL_S, "saving_s", "arm", "preemption", x_name="time of a look-up",
         y_name="mean saving on a look-up",
     )  # fmt: skip
-    return Chart(drawing, saved)
 
 
 def against_threshold(turns: pd.DataFrame, default: float) -> Chart:
     """What a stricter gate costs and spares; see :func:`by_threshold`."""
     points = by_threshold(counted(turns))
-    drawing = sweep_lines(
+    return figures.lines(
         points, THRESHOLD, "share", "measure", default=default, share=True,
         x_name="confidence from which a look-up is begun", y_name="proportion",
     )  # fmt: skip
-    return Chart(drawing, points)
 
 
 def counted(turns: pd.DataFrame) -> pd.DataFrame:

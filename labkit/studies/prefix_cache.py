@@ -15,10 +15,9 @@ from labkit.evidence.compare import compare
 from labkit.evidence.prompt_cache import with_cache
 from labkit.evidence.units import percent, percent_ci
 from labkit.evidence.verdict import Rules
-from labkit.report import charts, verdicts
-from labkit.report.charts import Chart
+from labkit.report import figures, verdicts
+from labkit.report.figures import Chart
 from labkit.report.harms import What, harm_changes
-from labkit.report.sweeps import sweep_lines
 
 TOKENS = "agent.prompt_tokens"
 LIFETIME = "providers.openai.cache.prefix.idle_min_s"
@@ -132,7 +131,7 @@ def harms(runs: Mapping[str, Results], long: int) -> pd.DataFrame:
 def hits_by_turn(main: Results, probes: Results, long: int) -> Chart:
     """Cached prompt tokens, turn by turn of a call."""
     warmed = probes.arms[f"{on(long)}, warmed up"].turns
-    return charts.swept(
+    return figures.swept(
         with_cache(pd.concat([main.turns, warmed])), "turn_number", "hit_share", "arm", q=None,
         x_name="turn of the call", y_name="prompt tokens that were cached",
     )  # fmt: skip
@@ -141,16 +140,15 @@ def hits_by_turn(main: Results, probes: Results, long: int) -> Chart:
 def savings_by_length(turns: pd.DataFrame) -> Chart:
     """What the cache saves against the length of the instructions."""
     saved = savings(with_cache(turns), _PAIRS)
-    drawing = sweep_lines(
+    return figures.lines(
         saved, TOKENS, "saved_s", "line", x_name="length of the instructions",
         y_name="saved by the cache, mean",
     )  # fmt: skip
-    return Chart(drawing, saved)
 
 
 def hits_by_length(turns: pd.DataFrame) -> Chart:
     """Cached prompt tokens against the length of the instructions."""
-    return charts.swept(
+    return figures.swept(
         with_cache(turns), TOKENS, "hit_share", "arm", q=None,
         x_name="length of the instructions", y_name="prompt tokens that were cached",
     )  # fmt: skip
@@ -158,7 +156,7 @@ def hits_by_length(turns: pd.DataFrame) -> Chart:
 
 def cost_by_length(turns: pd.DataFrame) -> Chart:
     """Cost of a turn against the length of the instructions."""
-    return charts.swept(turns, TOKENS, "usd", "arm", q=None, x_name="length of the instructions")
+    return figures.swept(turns, TOKENS, "usd", "arm", q=None, x_name="length of the instructions")
 
 
 def savings(

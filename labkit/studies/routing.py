@@ -21,10 +21,9 @@ from labkit.evidence.turn_rules import Rule, classifier_errors, needs_heavy
 from labkit.evidence.units import percent_ci
 from labkit.evidence.verdict import Rules
 from labkit.providers.profile import load_profiles
-from labkit.report import charts, verdicts
-from labkit.report.charts import Chart
+from labkit.report import figures, verdicts
+from labkit.report.figures import Chart
 from labkit.report.harms import What
-from labkit.report.panels import sweep_panels
 
 LARGE, SMALL, IN_NODE = "large only", "small only", "in llm_node"
 _HOOK = "hook, update_options"
@@ -98,13 +97,13 @@ def verdict_rows(comparison: pd.DataFrame, claim: Claim) -> pd.DataFrame:
 def harms(turns: pd.DataFrame, limit: float) -> Chart:
     """What routing costs; ``limit`` is the largest proportion accepted."""
     arms = by_arm(turns)
-    return charts.harms(arms.pop(LARGE), arms, _HARMS, limit=limit)
+    return figures.harms(arms.pop(LARGE), arms, _HARMS, limit=limit)
 
 
 def cache_harms(turns: pd.DataFrame) -> Chart:
     """What two models cost where a prompt is cached per model."""
     arms = by_arm(turns)
-    return charts.harms(arms.pop(LARGE), arms, _CACHE_HARMS)
+    return figures.harms(arms.pop(LARGE), arms, _CACHE_HARMS)
 
 
 def rules_chart(
@@ -120,7 +119,7 @@ def rules_chart(
     own = by_arm(turns)
     tried, groups, labels = frontier_arms(own[LARGE], own[SMALL], settings)
     tried |= {name: own[name] for name in (LARGE, SMALL, IN_NODE)}
-    return charts.trade_off(
+    return figures.trade_off(
         tried, harm="misrouted", groups=groups, labels=labels, baseline=LARGE, limit=limit,
         harm_name="hard turns served by the small model",
     )  # fmt: skip
@@ -129,11 +128,10 @@ def rules_chart(
 def classifier_chart(thresholds: Sequence[float]) -> Chart:
     """How the classifier errs at each threshold, on the same and on another business."""
     errors = classifier_errors(thresholds)
-    drawing = sweep_panels(
+    return figures.lines(
         errors, "threshold", "error_share", "error", "tested_on",
         x_name="probability from which the large model is asked", y_name="sentences",
     )  # fmt: skip
-    return Chart(drawing, errors)
 
 
 def judged(turns: pd.DataFrame, light: str) -> pd.DataFrame:

@@ -18,9 +18,8 @@ from labkit.evidence.agent_parts import load, vectors
 from labkit.evidence.arms import by_arm
 from labkit.evidence.units import ms_ci, percent_ci
 from labkit.paths import agents_dir
-from labkit.report.charts import Chart
-from labkit.report.panels import sweep_panels
-from labkit.report.sweeps import sweep_lines
+from labkit.report import figures
+from labkit.report.figures import Chart
 from labkit.world.dialogue import load_dialogues
 
 NONE, PUBLISHED, RIGHT, AUDIO = "no cache", "as published", "done right", "done right, cached audio"
@@ -175,14 +174,12 @@ def second_answers(turns: pd.DataFrame) -> Chart:
         fates = (hits["twice"] & ~cut, cut, ~hits["twice"] & ~cut)
         for fate, happened in zip(FATES, fates, strict=True):
             e = statistics.rate(hits, happened)
-            rows.append({PAUSE: pause_s, "fate": fate, "hit_share": e.value, "low": e.low,
-                         "high": e.high, "n": e.n})  # fmt: skip
+            rows.append({PAUSE: pause_s, "fate": fate, **e.row("hit_share"), "n": e.n})
     points = pd.DataFrame(rows)
-    ax = sweep_lines(
+    return figures.lines(
         points, PAUSE, "hit_share", "fate", x_name="median pause of callers before they go on",
         y_name="hits",
     )  # fmt: skip
-    return Chart(ax, points)
 
 
 def material() -> pd.DataFrame:
@@ -268,19 +265,17 @@ def curves(values: Sequence[float]) -> pd.DataFrame:
                 of = table["kind"] == kind if kind else table["kind"].notna()
                 e = statistics.rate(table[of], happened[of])
                 rows.append({"threshold": threshold, "cache": cache, "measure": measure,
-                             "asked_share": e.value, "low": e.low, "high": e.high,
-                             "n": e.n})  # fmt: skip
+                             **e.row("asked_share"), "n": e.n})  # fmt: skip
     return pd.DataFrame(rows)
 
 
 def thresholds(values: Sequence[float]) -> Chart:
     """Draws what :func:`curves` returns, a panel for each cache."""
     points = curves(values)
-    figure = sweep_panels(
+    return figures.lines(
         points, "threshold", "asked_share", "measure", "cache",
         x_name="similarity from which an answer is given", y_name="wordings",
     )  # fmt: skip
-    return Chart(figure, points)
 
 
 def slips(threshold: float) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from labkit.evidence import statistics
 from labkit.evidence.arms import by_arm
 from labkit.evidence.phrasings import phrasings
 from labkit.evidence.turn_rules import acknowledges
-from labkit.report.charts import Chart, harms
+from labkit.report.figures import Chart, harms
 from labkit.report.rules import rule_errors
 
 LARGE, PUBLISHED, PHRASES = "large model", "as published", "canned, phrases"
@@ -131,14 +131,12 @@ def acknowledgement_errors(settings: Mapping[str, Sequence[float]]) -> pd.DataFr
             right = statistics.rate(test[is_one], taken[is_one])
             wrong = statistics.rate(test[~is_one], taken[~is_one])
             hard = test.loc[taken & (test["needs"] == "heavy"), "text"].drop_duplicates()
-            rows.append({"rule": rule, "setting": value, "found": right.value,
-                         "found_low": right.low, "found_high": right.high, "wrong": wrong.value,
-                         "wrong_low": wrong.low, "wrong_high": wrong.high,
-                         "hard": "; ".join(hard)})  # fmt: skip
+            rows.append({"rule": rule, "setting": value, **right.columns("found"),
+                         **wrong.columns("wrong"), "hard": "; ".join(hard)})  # fmt: skip
     return pd.DataFrame(rows)
 
 
 def rules(thresholds: Sequence[float], max_words: Sequence[float]) -> Chart:
     """Draws the errors of the phrase list, the classifier and the rule by length."""
-    errors = acknowledgement_errors({"phrases": [0], "classifier": thresholds, "length": max_words})
-    return Chart(rule_errors(errors), errors)
+    settings = {"phrases": [0], "classifier": thresholds, "length": max_words}
+    return rule_errors(acknowledgement_errors(settings))

@@ -19,8 +19,8 @@ from labkit.evidence.compare import compare, harmed
 from labkit.evidence.summary import OUTCOMES
 from labkit.evidence.units import Unit, ms, percent
 from labkit.evidence.verdict import Rules
-from labkit.report.charts import Chart
 from labkit.report.dots import Dot, dots
+from labkit.report.figures import Chart
 from labkit.report.palette import looks
 from labkit.report.saving import records
 from labkit.report.tables import titled
@@ -183,7 +183,7 @@ def short_turns(arms: Mapping[str, pd.DataFrame], claim: Claim) -> Chart:
             at = f"{name}: {label}, {percent(row['harm'])} harmed"
             for p, q in (("p50", 0.5), ("p95", 0.95)):
                 e = statistics.quantile(part, q)
-                row |= {f"{p}_s": e.value, f"{p}_low_s": e.low, f"{p}_high_s": e.high}
+                row |= e.columns(p, "_s")
                 shown.append(Dot(at, f"{label} turns, {p}", _ends(row, p), looks(k), p == "p50"))
             rows.append(row)
     ax = dots(shown, "response latency", claimed_s=(claim.high_s, claim.high_s),
@@ -203,9 +203,9 @@ def levels(results: Results, claim: Claim) -> pd.DataFrame:
     for (arm, persona), turns in results.turns.groupby(["arm", PERSONA], sort=False):
         e = statistics.quantile(turns, claim.quantile)
         rows.append({
-            "arm": arm, "persona": persona, "quantile": claim.quantile, "latency_s": e.value,
-            "latency_low_s": e.low, "latency_high_s": e.high, "n_turns": e.n,
-            "reached": e.value <= claim.high_s, **_harm(_judged(turns)),
+            "arm": arm, "persona": persona, "quantile": claim.quantile,
+            **e.columns("latency", "_s"), "n_turns": e.n, "reached": e.value <= claim.high_s,
+            **_harm(_judged(turns)),
         })  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -291,8 +291,7 @@ def read_band(table: pd.DataFrame, claim: Claim) -> str:
 
 def _harm(turns: pd.DataFrame) -> dict[str, float]:
     """The proportion of harmed turns; latencies leave most of these turns out."""
-    e = statistics.rate(turns, turns["harmed"] == 1)
-    return {"harm": e.value, "harm_low": e.low, "harm_high": e.high}
+    return statistics.rate(turns, turns["harmed"] == 1).columns("harm")
 
 
 def _ends(row: Mapping[str, float], name: str) -> tuple[float, float, float]:

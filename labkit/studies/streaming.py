@@ -12,10 +12,9 @@ from labkit.evidence.claims import Claim
 from labkit.evidence.compare import compare
 from labkit.evidence.units import ms, ms_ci, percent_ci
 from labkit.evidence.verdict import Rules
-from labkit.report import charts, verdicts
-from labkit.report.charts import Chart
+from labkit.report import figures, verdicts
+from labkit.report.figures import Chart
 from labkit.report.harms import What
-from labkit.report.panels import sweep_panels
 from labkit.report.tables import titled
 from labkit.settings.roles import figure
 
@@ -89,22 +88,21 @@ def harms(turns: pd.DataFrame) -> Chart:
     """What the tuned arms cost against the default."""
     arms = by_arm(turns)
     arms.pop("buffered")
-    return charts.harms(arms.pop("default"), arms, _HARMS)
+    return figures.harms(arms.pop("default"), arms, _HARMS)
 
 
 def against_rate(turns: pd.DataFrame) -> Chart:
     """Mean savings against the token rate, with preemption on and off."""
     points = against(turns, "default", RATE)
-    drawing = sweep_panels(
+    return figures.lines(
         points, RATE, "saved_s", "arm", "preemption", x_name="speed of the LLM, tokens",
         y_name="mean saving compared with the default",
     )  # fmt: skip
-    return Chart(drawing, points)
 
 
 def silence(turns: pd.DataFrame, default_rate: float) -> Chart:
     """The longest silence inside replies against the token rate, with preemption on."""
-    return charts.swept(
+    return figures.swept(
         turns[turns[PREEMPTION].astype(bool)], RATE, "reply_gap_s", "arm", q=None,
         x_name="speed of the LLM, tokens", y_name="longest silence inside a reply, mean",
         default=default_rate,

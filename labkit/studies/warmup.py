@@ -12,8 +12,8 @@ from labkit.engine.tables import Results
 from labkit.evidence import statistics
 from labkit.evidence.paired import mean_savings, savings, waits
 from labkit.evidence.units import ms, ms_ci, percent, percent_ci
-from labkit.report.charts import Chart
-from labkit.report.sweeps import sweep_lines
+from labkit.report import figures
+from labkit.report.figures import Chart
 from labkit.report.tables import titled
 from labkit.settings.roles import figure, link
 
@@ -121,11 +121,10 @@ def by_round_trip(turns: pd.DataFrame, delay_s: float) -> pd.DataFrame:
 
 def round_trip(points: pd.DataFrame, default_s: float) -> Chart:
     """Draws what :func:`by_round_trip` returned; the link's default is marked."""
-    ax = sweep_lines(
+    return figures.lines(
         points, RTT, "saved_s", "turns", x_name="round trip to the TTS",
         y_name="mean saving on the first turn", default=default_s,
     )  # fmt: skip
-    return Chart(ax, points)
 
 
 def read_slopes(points: pd.DataFrame) -> str:
