@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
+from typing import Any
 
 from labkit.errors import UsageError
 from labkit.paths import data_dir
@@ -33,15 +34,15 @@ class Anchor:
 
     id: str
     name: str
-    quantity: str
+    quantity: str = "response_latency"
     quantile: float
     low_s: float
     high_s: float
-    value_s: float | None
-    share: float | None
+    value_s: float | None = None
+    share: float | None = None
     source: str
     date: str
-    note: str
+    note: str = ""
 
 
 def load(*ids: str) -> list[Anchor]:
@@ -58,21 +59,8 @@ def load(*ids: str) -> list[Anchor]:
     return [_anchor(known[name]) for name in ids or known]
 
 
-def _anchor(row: dict[str, object]) -> Anchor:
-    value = row.get("value_s")
-    low, high = row.get("low_s", value), row.get("high_s", value)
-    if low is None or high is None:
+def _anchor(row: dict[str, Any]) -> Anchor:
+    if "value_s" not in row and not {"low_s", "high_s"} <= row.keys():
         raise AnchorError(f"anchor {row['id']}: it needs value_s, or low_s and high_s")
-    return Anchor(
-        id=str(row["id"]),
-        name=str(row["name"]),
-        quantity=str(row.get("quantity", "response_latency")),
-        quantile=float(str(row["quantile"])),
-        low_s=float(str(low)),
-        high_s=float(str(high)),
-        value_s=None if value is None else float(str(value)),
-        share=None if row.get("share") is None else float(str(row["share"])),
-        source=str(row["source"]),
-        date=str(row["date"]),
-        note=str(row.get("note", "")),
-    )
+    value_s = row.get("value_s")
+    return Anchor(**{"low_s": value_s, "high_s": value_s, **row})

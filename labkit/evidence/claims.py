@@ -108,21 +108,16 @@ def load() -> dict[str, Claim]:
     """Every claim by the name of its study."""
     table = tomllib.loads((data_dir() / "claims.toml").read_text(encoding="utf-8"))
     sources = table.pop("sources")
-    full = {n: f"{s['title']} ({s['publisher']}, {s['date']})" for n, s in sources.items()}
-    return {
-        study: Claim(
-            study=study,
-            technique=c["technique"],
-            claim=c["claim"],
-            quantity=c["quantity"],
-            low_s=float(c.get("low_s", math.nan)),
-            high_s=float(c.get("high_s", math.nan)),
-            conditions=c["conditions"],
-            text=sources[c["source"]]["short"],
-            source=full[c["source"]],
-        )
-        for study, c in table.items()
-    }
+    found = {}
+    for study, c in table.items():
+        s = sources[c["source"]]
+        known = {
+            "study": study,
+            "text": s["short"],
+            "source": f"{s['title']} ({s['publisher']}, {s['date']})",
+        }
+        found[study] = Claim(**{"low_s": math.nan, "high_s": math.nan, **c, **known})
+    return found
 
 
 def of(study: str) -> Claim:

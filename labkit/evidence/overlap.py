@@ -15,9 +15,11 @@ that is why savings do not add up.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
+
+from labkit.evidence.paired import places
 
 PARTS = ("transcript_s", "commit_s", "hook_s", "llm_s", "sentence_s", "voice_s", "rest_s")
 """The parts of a turn, seconds; the first two count from the caller's last sound."""
@@ -79,6 +81,33 @@ def predict(of: pd.DataFrame, mode: str = "llm") -> pd.Series:
     return decided.where(decided > early, early) + of["rest_s"]
 
 
+def forecast(
+    turns: pd.DataFrame,
+    baseline: str,
+    axes: Sequence[str],
+    savings: Mapping[str, Callable[[pd.DataFrame], pd.Series]],
+) -> pd.DataFrame:
+    """What arms would save, from the turns of the baseline, an arm without preemption.
+
+    Args:
+        turns: Turns of the baseline, and perhaps others.
+        baseline: Its name.
+        axes: Swept settings.
+        savings: By arm, what it would save on each turn (seconds), given the :func:`parts`.
+
+    Returns:
+        One row per place, arm and turn: ``call``, ``turn``, ``saved_s``, ``arm`` and the swept
+        settings.
+    """
+    found = []
+    for place, own in places(turns, baseline, axes):
+        of = parts(own)
+        for arm, saving in savings.items():
+            saved_s = saving(of).rename("saved_s").reset_index()
+            found.append(saved_s.assign(arm=arm, **place))
+    return pd.concat(found, ignore_index=True)
+
+
 def combine(base: pd.DataFrame, changed: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Parts with several changes at once: each part as much shorter as the changes make it alone.
 
@@ -96,7 +125,6 @@ def combine(base: pd.DataFrame, changed: Mapping[str, pd.DataFrame]) -> pd.DataF
     total = base.loc[common].copy()
     for other in changed.values():
         total += other.loc[common] - base.loc[common]
-    total[["hook_s", "llm_s", "sentence_s", "voice_s"]] = total[
-        ["hook_s", "llm_s", "sentence_s", "voice_s"]
-    ].clip(lower=0.0)
+    lengths = ["hook_s", "llm_s", "sentence_s", "voice_s"]
+    total[lengths] = total[lengths].clip(lower=0.0)
     return total

@@ -48,7 +48,7 @@ class Estimate:
         return {name: self.value, f"low{suffix}": self.low, f"high{suffix}": self.high}
 
 
-_NOTHING = Estimate(math.nan, math.nan, math.nan, 0, 0)
+NOTHING = Estimate(math.nan, math.nan, math.nan, 0, 0)
 
 
 def _resamples(n_calls: int) -> np.ndarray:
@@ -83,19 +83,13 @@ def _columns(turns: pd.DataFrame, column: str, calls: pd.Index) -> tuple[np.ndar
 
 
 def quantile(turns: pd.DataFrame, q: float, column: str = "response_latency_s") -> Estimate:
-    """A quantile of a column over turns, NaN left out, with a cluster-bootstrap CI.
-
-    Args:
-        turns: The turns table.
-        q: Which quantile, 0 to 1.
-        column: Numeric column.
-    """
+    """A quantile (0 to 1) of a numeric column over turns, NaN left out."""
     if not len(turns):
-        return _NOTHING
+        return NOTHING
     calls = pd.Index(turns["call"].unique())
     values, owner = _columns(turns, column, calls)
     if not len(values):
-        return _NOTHING
+        return NOTHING
     point = _weighted_quantile(values, owner, np.ones((1, len(calls)), dtype=int), q)[0]
     draws = _weighted_quantile(values, owner, _resamples(len(calls)), q)
     return Estimate(float(point), *_interval(draws), len(values), len(calls))
@@ -104,11 +98,11 @@ def quantile(turns: pd.DataFrame, q: float, column: str = "response_latency_s") 
 def mean(turns: pd.DataFrame, column: str) -> Estimate:
     """The mean of a numeric or boolean column over turns, NaN left out."""
     if not len(turns):
-        return _NOTHING
+        return NOTHING
     calls = pd.Index(turns["call"].unique())
     values, owner = _columns(turns, column, calls)
     if not len(values):
-        return _NOTHING
+        return NOTHING
     draws = _weighted_mean(values, owner, _resamples(len(calls)))
     return Estimate(float(values.mean()), *_interval(draws), len(values), len(calls))
 
@@ -176,14 +170,14 @@ def difference(
     Args:
         baseline: Turns of the baseline arm.
         variant: Turns of the other arm, of the same calls.
-        column: Numeric or boolean column.
+        column: Numeric or boolean.
         q: Quantile that is compared; None compares means.
 
     Raises:
         ValueError: the arms have no call in common.
     """
     if not len(baseline) or not len(variant):
-        return _NOTHING
+        return NOTHING
     shared = pd.Index(sorted(set(baseline["call"]) & set(variant["call"])))
     if not len(shared):
         raise ValueError("the arms have no call in common; run both with the same seed and calls")
@@ -193,7 +187,7 @@ def difference(
     for turns in (baseline, variant):
         values, owner = _columns(turns[turns["call"].isin(shared)], column, shared)
         if not len(values):
-            return _NOTHING
+            return NOTHING
         n = len(values)
         sides.append(
             _weighted_mean(values, owner, counts)
@@ -209,12 +203,7 @@ def rate_difference(baseline: pd.DataFrame, variant: pd.DataFrame, column: str) 
 
     A bootstrap of something that never differed in the sample has no width. The interval is
     therefore never narrower than what Wilson's interval allows for the turns in which it happened
-    on one side only.
-
-    Args:
-        baseline: Turns of the baseline arm.
-        variant: Turns of the other arm, of the same calls.
-        column: Holds 0 or 1; NaN is left out.
+    on one side only. The column holds 0 or 1; NaN is left out.
     """
     boot = difference(baseline, variant, column, q=None)
     key = ["call", "turn"]

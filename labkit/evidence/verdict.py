@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from labkit.evidence.statistics import Estimate
 from labkit.evidence.units import ms
@@ -23,8 +23,7 @@ class Rules:
     max_harm: float = 0.02
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """A decision with its reason.
 
     Attributes:
@@ -37,18 +36,9 @@ class Verdict:
     reason: str
     more_calls: int = 0
 
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def decide(saving: Estimate, harm: Estimate, rules: Rules) -> Verdict:
-    """Weighs a saving against a harm.
-
-    Args:
-        saving: Seconds saved; positive is good.
-        harm: Increase of the harm's rate; positive is bad.
-        rules: Fixed before the data.
-    """
+    """Weighs a saving (seconds, positive is good) against the increase of a harm's rate."""
     worth, limit = rules.worth_saving_s, rules.max_harm
     if math.isnan(saving.value):
         return Verdict("reject", "no turn was answered, so there is nothing to save")

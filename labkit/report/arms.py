@@ -128,8 +128,8 @@ def frontier(
     unit_axis(ax, unit, "y")
     ax.grid(True, axis="both")
     note(ax, "better", (0, 0), (26, 18), 8, style="italic", xycoords="axes fraction", color=SOFT)
-    arrow = {"arrowstyle": "->", "color": SOFT, "linewidth": 0.9}
-    note(ax, "", (0, 0), (24, 20), xycoords="axes fraction", arrowprops=arrow)
+    ax.annotate("", (0, 0), xycoords="axes fraction", xytext=(24, 20), textcoords="offset points",
+                arrowprops={"arrowstyle": "->", "color": SOFT, "linewidth": 0.9})  # fmt: skip
     place(ax, labels, lines)
     return ax
 

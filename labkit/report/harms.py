@@ -66,8 +66,8 @@ def harm_changes(
     """By how much each arm changes each harm, paired by call.
 
     Args:
-        baseline: What is compared with.
-        arms: The others, by name; the baseline itself among them is left out.
+        baseline: What is compared with; it is left out if it is among the arms.
+        arms: The others, by name.
         harms: What each harm is called in the figure, and what it is: an outcome, several
             outcomes, or a boolean or numeric column of the turns table.
 

@@ -113,14 +113,7 @@ def difference_means(
 
 
 def sdk_gap(turns: pd.DataFrame, settings: Mapping[str, object]) -> Chart:
-    """Draws what the SDK's ``e2e_latency`` leaves out of what the caller hears, part by part.
-
-    Intervals are those of each part's mean.
-
-    Args:
-        turns: The turns table.
-        settings: Settings of the run, by which the line splits into path, codec and buffer.
-    """
+    """Draws :func:`difference_means`, one part after the other."""
     means = difference_means(turns, settings)
     ax = new_axes(8.0, 0.33 * len(means) + 1.2)
     at, last = 0.0, len(means) - 1

@@ -86,17 +86,15 @@ class Study:
     ) -> Results:
         """Runs arms, which all hear the same callers, and checks what came out.
 
+        What is not named here is the study's own by default.
+
         Args:
             arms: By name: an arm, or text such as ``vanilla@preemptive.enabled=false``.
             grid: Settings and the values each takes; every combination is run.
             points: Further places of the grid, one by one.
             settings: Set for all arms.
-            calls: Calls of each arm at each place; the study's by default, as all that follow.
-            turns: Caller turns in each call.
-            min_turns: Answered turns below which nothing is concluded.
-            max_missed: Turns that may go without a reply, as a proportion of all.
-            max_missed_turns: The same as a number, instead of a proportion.
-            clock: ``virtual`` or ``wall``.
+            calls: Calls of each arm at each place.
+            max_missed_turns: ``max_missed`` as a number, instead of a proportion.
 
         Raises:
             UsageError: nothing was run.
@@ -106,24 +104,17 @@ class Study:
         terms = self._run | {k: v for k, v in own.items() if v is not None}
         experiment = Experiment(arms, grid or {}, points, settings=settings or {}, **terms)
         results = sweep(experiment, workers=self._workers)
+        min_turns = self._min_turns if min_turns is None else min_turns
+        max_missed = self._max_missed if max_missed is None else max_missed
         if max_missed_turns is None:
-            proportion = self._max_missed if max_missed is None else max_missed
-            max_missed_turns = round(proportion * len(results.turns))
-        check(
-            results,
-            min_turns=self._min_turns if min_turns is None else min_turns,
-            max_missed=max_missed_turns,
-        )
+            max_missed_turns = round(max_missed * len(results.turns))
+        check(results, min_turns=min_turns, max_missed=max_missed_turns)
         return results
 
     def keep(self, name: str, chart: Chart, results: Results, title: str | None = None) -> None:
         """Saves a chart, its numbers and where they come from; the notebook shows it by itself.
 
-        Args:
-            name: Of the chart, such as ``forest``.
-            chart: What was drawn, and the numbers.
-            results: The run that it shows.
-            title: Written above axes.
+        The title is written above axes.
         """
         if title is not None and isinstance(chart.drawing, Axes):
             chart.drawing.set_title(title)

@@ -11,6 +11,7 @@ import pandas as pd
 from labkit.evidence.claims import REPRODUCED
 from labkit.evidence.units import Unit, change_unit, number
 from labkit.report.saving import records
+from labkit.report.tables import titled
 
 _MS = Unit("", 1000.0, "ms")
 
@@ -58,8 +59,7 @@ def table(verdicts: pd.DataFrame) -> pd.DataFrame:
         if not is_none(row["decision"]):
             line |= {"verdict": row["decision"], "because": row["reason"]}
         shown.append(line)
-    out = pd.DataFrame(shown).fillna("").set_index("arm")
-    return out.rename_axis(None).rename_axis("arm", axis="columns")
+    return titled(pd.DataFrame(shown).fillna("").set_index("arm"))
 
 
 def sentence(row: Mapping[str, Any]) -> str:

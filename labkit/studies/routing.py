@@ -14,9 +14,8 @@ import pandas as pd
 
 from labkit.engine.experiment import Arm
 from labkit.evidence import statistics
-from labkit.evidence.arms import by_arm
 from labkit.evidence.claims import Claim
-from labkit.evidence.compare import compare
+from labkit.evidence.compare import by_arm, compare
 from labkit.evidence.turn_rules import Rule, classifier_errors, needs_heavy
 from labkit.evidence.units import percent_ci
 from labkit.evidence.verdict import Rules
@@ -62,14 +61,7 @@ def pair() -> dict[str, Arm]:
 
 
 def models(provider: str, large: str, small: str, threshold: float) -> dict[str, object]:
-    """Settings of a pair of models.
-
-    Args:
-        provider: Whose they are.
-        large: Answers hard turns.
-        small: Answers easy ones.
-        threshold: Probability of being hard from which the large one is asked.
-    """
+    """Settings of a pair of models; from this probability of being hard the large one is asked."""
     return {
         "llm.provider": provider,
         "llm.model": large,
@@ -79,12 +71,7 @@ def models(provider: str, large: str, small: str, threshold: float) -> dict[str,
 
 
 def compared(turns: pd.DataFrame, rules: Rules) -> pd.DataFrame:
-    """Each arm against the large model throughout: savings on easy turns, harm on all.
-
-    Args:
-        turns: What :func:`judged` returned.
-        rules: What is worth having.
-    """
+    """Each arm against the large model throughout: savings on easy turns, harm on all."""
     arms = by_arm(easy(turns))
     return compare(arms.pop(LARGE), arms, harm="harmed", rules=rules)
 
@@ -109,13 +96,7 @@ def cache_harms(turns: pd.DataFrame) -> Chart:
 def rules_chart(
     turns: pd.DataFrame, settings: Mapping[str, Sequence[float]], limit: float
 ) -> Chart:
-    """Latency against misrouted turns, for every rule and setting, beside the arms that ran.
-
-    Args:
-        turns: What :func:`judged` returned.
-        settings: Settings to try, by rule.
-        limit: Largest proportion accepted.
-    """
+    """Latency against misrouted turns, for every rule and setting, beside the arms that ran."""
     own = by_arm(turns)
     tried, groups, labels = frontier_arms(own[LARGE], own[SMALL], settings)
     tried |= {name: own[name] for name in (LARGE, SMALL, IN_NODE)}
@@ -135,11 +116,7 @@ def classifier_chart(thresholds: Sequence[float]) -> Chart:
 
 
 def judged(turns: pd.DataFrame, light: str) -> pd.DataFrame:
-    """The turns with what became of their routing.
-
-    Args:
-        turns: Turns of arms that served with two models.
-        light: Name of the small model.
+    """The turns with what became of their routing, ``light`` being the small model.
 
     Returns:
         The same rows plus ``misrouted`` (the turn needed the large model, the small one served),
@@ -149,8 +126,7 @@ def judged(turns: pd.DataFrame, light: str) -> pd.DataFrame:
         ``dropped`` (no reply) and ``harmed`` (misrouted or dropped).
     """
     served = turns["served_model"].fillna("")
-    nothing = pd.Series(None, turns.index, dtype=object)
-    wanted = turns.get("agent_wanted_model", nothing)
+    wanted = turns.get("agent_wanted_model", pd.Series(None, turns.index, dtype=object))
     known = wanted.notna() & (served != "")
     misrouted = turns["heavy"].astype(bool) & (served == light)
     dropped = turns["outcome"].isin(("missed", "failed"))
@@ -218,12 +194,7 @@ def composed(heavy: pd.DataFrame, light: pd.DataFrame, rule: Rule) -> pd.DataFra
 def frontier_arms(
     heavy: pd.DataFrame, light: pd.DataFrame, settings: Mapping[str, Sequence[float]]
 ) -> tuple[dict[str, pd.DataFrame], dict[str, str], dict[str, str]]:
-    """Composed turns of every rule and setting, with their groups and short labels.
-
-    Args:
-        heavy: Turns of the arm with the large model throughout.
-        light: Turns of the arm with the small one.
-        settings: Settings to try, by rule; see :func:`needs_heavy`.
+    """:func:`composed` turns of every rule and setting, with their groups and short labels.
 
     Returns:
         Arms, groups and labels as ``figures.frontier_points`` takes them.
@@ -245,14 +216,10 @@ def tally(turns: pd.DataFrame) -> pd.DataFrame:
         "not the model wanted": "late",
         "no reply": "dropped",
     }
-    rows = {}
-    for arm, part in turns.groupby("arm", sort=False):
-        cells = {}
+    rows: dict[str, dict[str, object]] = {}
+    for arm, part in by_arm(turns).items():
+        rows[arm] = {"turns": len(part)}
         for name, column in wanted.items():
             known = part[part[column].notna()]
-            if not len(known):
-                cells[f"{name} (%)"] = "–"
-                continue
-            cells[f"{name} (%)"] = percent_ci(statistics.rate(known, known[column]))
-        rows[str(arm)] = {"turns": len(part), **cells}
+            rows[arm][f"{name} (%)"] = percent_ci(statistics.rate(known, known[column]))
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("arm", axis="columns")

@@ -15,7 +15,7 @@ import pandas as pd
 from labkit.engine.experiment import Arm
 from labkit.evidence import statistics
 from labkit.evidence.agent_parts import load, vectors
-from labkit.evidence.arms import by_arm
+from labkit.evidence.compare import by_arm
 from labkit.evidence.units import ms_ci, percent_ci
 from labkit.paths import agents_dir
 from labkit.report import figures

@@ -9,7 +9,7 @@ import pandas as pd
 
 from labkit.engine.experiment import Arm
 from labkit.evidence import statistics
-from labkit.evidence.arms import by_arm
+from labkit.evidence.compare import by_arm
 from labkit.evidence.phrasings import phrasings
 from labkit.evidence.turn_rules import acknowledges
 from labkit.report.figures import Chart, harms
