@@ -16,33 +16,19 @@ class AnchorError(UsageError):
 
 @dataclass(frozen=True, kw_only=True)
 class Anchor:
-    """One published figure.
+    """One published figure."""
 
-    Attributes:
-        id: Name in ``data/anchors.toml``.
-        name: What a figure's legend calls it.
-        quantity: ``response_latency``, ``dashboard_gap``, ``end_of_turn_delay`` …
-        quantile: Which quantile it speaks of, 0 to 1.
-        low_s: Lower end of the published range or interval; the value where there is none.
-        high_s: Upper end.
-        value_s: The value; None where only a range was published.
-        share: The proportion of turns or pauses that goes with it; None where there is none.
-        source: Who published it where.
-        date: When, as precisely as known.
-        note: What it was measured on.
-    """
-
-    id: str
-    name: str
-    quantity: str = "response_latency"
-    quantile: float
-    low_s: float
+    id: str  # name in data/anchors.toml
+    name: str  # in a figure's legend
+    quantity: str = "response_latency"  # or dashboard_gap, end_of_turn_delay …
+    quantile: float  # that it speaks of, 0 to 1
+    low_s: float  # lower end of the published range or interval; the value where there is none
     high_s: float
-    value_s: float | None = None
-    share: float | None = None
-    source: str
-    date: str
-    note: str = ""
+    value_s: float | None = None  # None where only a range was published
+    share: float | None = None  # proportion of turns or pauses that goes with it
+    source: str  # who published it where
+    date: str  # as precisely as known
+    note: str = ""  # what it was measured on
 
 
 def load(*ids: str) -> list[Anchor]:

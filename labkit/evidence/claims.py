@@ -32,32 +32,20 @@ UNDECIDED = "not enough evidence"
 class Claim:
     """One claim: a band of milliseconds, and what the ledger knows about it.
 
-    Attributes:
-        text: Who claims it, as the subject of a sentence: "The 12-techniques guide".
-        low_s: Lower end of the claimed band, seconds; NaN without a band.
-        high_s: Upper end.
-        quantile: Of which quantile of the latency it is said, 0 to 1.
-        quantity: ``saving`` or ``level`` of the response latency, or ``none``.
-        study: Name of the notebook that tests it, and "/ARM" where that is not the headline.
-        technique: What it is about, in a few words.
-        claim: What is claimed, in a sentence.
-        conditions: Under which conditions it is claimed.
-        source: Title and publisher.
-
     Raises:
         ValueError: the band is empty.
     """
 
-    text: str
-    low_s: float
+    text: str  # who claims it, as the subject of a sentence: "The 12-techniques guide"
+    low_s: float  # lower end of the claimed band; NaN without a band
     high_s: float
-    quantile: float = 0.95
-    quantity: str = "saving"
-    study: str = ""
-    technique: str = ""
-    claim: str = ""
+    quantile: float = 0.95  # of the latency, 0 to 1
+    quantity: str = "saving"  # or "level", of the response latency, or "none"
+    study: str = ""  # the notebook that tests it, and "/ARM" where that is not the headline
+    technique: str = ""  # what it is about, in a few words
+    claim: str = ""  # what is claimed, in a sentence
     conditions: str = ""
-    source: str = ""
+    source: str = ""  # title and publisher
 
     def __post_init__(self) -> None:
         if self.low_s > self.high_s:
@@ -65,12 +53,7 @@ class Claim:
 
 
 def saving_outcome(saving: Estimate, claim: Claim, worth_s: float = 0.02) -> str:
-    """Whether a claimed saving was found.
-
-    Args:
-        saving: The measured saving, seconds.
-        claim: The claimed band.
-        worth_s: A saving whose whole CI lies below this is no effect.
+    """Whether a claimed saving was found; one whose whole CI lies below ``worth_s`` is no effect.
 
     Returns:
         ``reproduced`` when the saving lies in the band, ``saves less than claimed`` or ``saves more

@@ -36,7 +36,6 @@ def compare(
         harm: A numeric or boolean column of the turns whose mean is the harm; premature and missing
             replies if none is named. NaN is left out.
         q: The quantile on whose saving the verdict rests; None for the mean.
-        rules: What is worth having.
 
     Returns:
         One row per arm: latencies, savings and harm with 95% CI (seconds and proportions), and the

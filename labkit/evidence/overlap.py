@@ -59,11 +59,7 @@ def parts(turns: pd.DataFrame) -> pd.DataFrame:
 
 
 def predict(of: pd.DataFrame, mode: str = "llm") -> pd.Series:
-    """The response latency that the parts add up to, seconds.
-
-    Args:
-        of: Parts, as :func:`parts` gives them.
-        mode: One of :data:`MODES`.
+    """The response latency that :func:`parts` add up to, seconds, in one of :data:`MODES`.
 
     Raises:
         ValueError: an unknown mode.
@@ -87,12 +83,9 @@ def forecast(
     axes: Sequence[str],
     savings: Mapping[str, Callable[[pd.DataFrame], pd.Series]],
 ) -> pd.DataFrame:
-    """What arms would save, from the turns of the baseline, an arm without preemption.
+    """What arms would save, from the turns of the ``baseline``, an arm without preemption.
 
     Args:
-        turns: Turns of the baseline, and perhaps others.
-        baseline: Its name.
-        axes: Swept settings.
         savings: By arm, what it would save on each turn (seconds), given the :func:`parts`.
 
     Returns:
@@ -110,10 +103,6 @@ def forecast(
 
 def combine(base: pd.DataFrame, changed: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Parts with several changes at once: each part as much shorter as the changes make it alone.
-
-    Args:
-        base: Parts of the baseline.
-        changed: Parts of other arms, each with one change.
 
     Returns:
         The baseline's parts plus every arm's own differences, for the turns that all of them have;

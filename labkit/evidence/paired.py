@@ -27,8 +27,6 @@ def savings(turns: pd.DataFrame, baseline: str, axes: Sequence[str] = ()) -> pd.
     """What each turn of each other arm saves against the same turn of the baseline.
 
     Args:
-        turns: Turns of all arms.
-        baseline: The arm that is compared with.
         axes: Swept settings; a turn is compared with the one at the same place.
 
     Returns:
@@ -49,12 +47,7 @@ def savings(turns: pd.DataFrame, baseline: str, axes: Sequence[str] = ()) -> pd.
 
 
 def mean_savings(saved: pd.DataFrame, by: Sequence[str], sort: bool = True) -> pd.DataFrame:
-    """Means of savings, group by group, with 95% CI.
-
-    Args:
-        saved: What :func:`savings` returned, or any table with ``call`` and ``saved_s``.
-        by: Columns of the groups.
-        sort: Whether to sort the groups; otherwise they keep their order.
+    """Means of ``saved_s`` by group; see :func:`labkit.evidence.statistics.by_group`.
 
     Returns:
         One row per group: its columns, ``saved_s``, ``low``, ``high``, ``n_turns``.
@@ -87,7 +80,6 @@ def waits(turns: pd.DataFrame, delay_s: float) -> pd.Series:
     A turn is *heard in pieces* if it was committed before all of it had been transcribed.
 
     Args:
-        turns: The turns table.
         delay_s: The wait that the doubt brings, seconds.
     """
     found = waited(turns, delay_s).map({False: AT_ONCE, True: f"held back {ms(delay_s)} ms"})

@@ -22,21 +22,13 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class Estimate:
-    """An estimate and its confidence interval (CI).
-
-    Attributes:
-        value: The figure; NaN where nothing could be estimated.
-        low: Lower end of the interval.
-        high: Upper end of the interval.
-        n: How many turns it rests on.
-        n_calls: How many calls they come from.
-    """
+    """An estimate and its confidence interval (CI); NaN where nothing could be estimated."""
 
     value: float
     low: float
     high: float
-    n: int
-    n_calls: int
+    n: int  # turns it rests on
+    n_calls: int  # calls they come from
 
     def columns(self, name: str, suffix: str = "") -> dict[str, float]:
         """For a table with several estimates: ``NAME``, ``NAME_low``, ``NAME_high`` + suffix."""
@@ -168,9 +160,6 @@ def difference(
     If one side has no turns, or no values, there is nothing to estimate and the figures are NaN.
 
     Args:
-        baseline: Turns of the baseline arm.
-        variant: Turns of the other arm, of the same calls.
-        column: Numeric or boolean.
         q: Quantile that is compared; None compares means.
 
     Raises:

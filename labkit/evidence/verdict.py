@@ -12,29 +12,18 @@ from labkit.evidence.units import ms
 
 @dataclass(frozen=True)
 class Rules:
-    """What would be worth having and what would be too dear.
+    """What would be worth having and what would be too dear."""
 
-    Attributes:
-        worth_saving_s: Smallest saving worth having, seconds.
-        max_harm: Largest increase of the harm that is accepted, as a proportion of turns.
-    """
-
-    worth_saving_s: float = 0.05
-    max_harm: float = 0.02
+    worth_saving_s: float = 0.05  # smallest saving worth having, seconds
+    max_harm: float = 0.02  # largest increase of the harm that is accepted, a proportion of turns
 
 
 class Verdict(NamedTuple):
-    """A decision with its reason.
+    """A decision with its reason."""
 
-    Attributes:
-        decision: ``adopt``, ``reject``, ``no practical difference`` or ``not enough evidence``.
-        reason: One sentence.
-        more_calls: How many more calls would settle it; 0 if it is settled.
-    """
-
-    decision: str
-    reason: str
-    more_calls: int = 0
+    decision: str  # "adopt", "reject", "no practical difference" or "not enough evidence"
+    reason: str  # one sentence
+    more_calls: int = 0  # that would settle it; 0 if it is settled
 
 
 def decide(saving: Estimate, harm: Estimate, rules: Rules) -> Verdict:

@@ -33,7 +33,7 @@ from labkit.report.palette import (
     note,
     unit_axis,
 )
-from labkit.report.saving import records
+from labkit.report.saving import ends, records
 
 _BASE = Look(BASELINE, INK, "X", "-", "")
 
@@ -51,7 +51,6 @@ def frontier_points(
     Args:
         arms: Runs or turns tables by name, in the order in which points of a group are joined.
         harm: An outcome, several outcomes, or a column of the turns table.
-        q: Quantile of the response latency.
         groups: Group of each arm by name, such as the persona or the detector.
         labels: What is written at an arm's point; its name by default.
 
@@ -88,8 +87,6 @@ def frontier(
 
     Args:
         points: What :func:`frontier_points` returned; arms of one group are joined in their order.
-        ax: Where to draw; a new figure by default.
-        harm_name: What the harm is called on its axis.
         baseline: The arm drawn in grey.
         limit: Harm accepted at most; what lies above is shaded.
     """
@@ -104,15 +101,15 @@ def frontier(
     for group in filter(None, groups):
         own = known[known["group"] == group]
         look = looks(groups.index(group))
-        ends = np.c_[1000 * own["latency_s"], unit.factor * own["harm"]]
-        ax.plot(*ends.T, color=look.colour, linestyle=look.dash, marker=look.marker, linewidth=1.4,
+        at = np.c_[1000 * own["latency_s"], unit.factor * own["harm"]]
+        ax.plot(*at.T, color=look.colour, linestyle=look.dash, marker=look.marker, linewidth=1.4,
                 markersize=6, label=group, alpha=0.85, zorder=2)  # fmt: skip
-        lines += map(tuple, np.c_[ends[:-1], ends[1:]])
+        lines += map(tuple, np.c_[at[:-1], at[1:]])
     for i, row in enumerate(records(known)):
         look = looks(groups.index(row["group"]) if row["group"] else i)
         look = _BASE if row["arm"] == baseline else look
-        x = [1000 * row[f"latency{end}_s"] for end in ("", "_low", "_high")]
-        y = [unit.factor * row[f"harm{end}"] for end in ("", "_low", "_high")]
+        x = [1000 * end for end in ends(row, "latency", "_s")]
+        y = [unit.factor * end for end in ends(row, "harm")]
         lines += draw_cross(ax, x, y, look.colour, linewidth=1.2, alpha=0.8, zorder=3)
         ax.plot(x[:1], y[:1], look.marker, color=look.colour, markersize=8,
                 markeredgecolor="white", zorder=5)  # fmt: skip
@@ -193,7 +190,7 @@ def forest(
     for y, row in enumerate(rows):
         _claimed(ax, y, claims.get(arms[y]))
         for p, shift, marker, face in (("p50", -0.17, "o", MAIN), ("p95", 0.17, "D", "white")):
-            value, low, high = (1000 * row[f"saving_{p}{e}_s"] for e in ("", "_low", "_high"))
+            value, low, high = (1000 * end for end in ends(row, f"saving_{p}", "_s"))
             if math.isnan(value):
                 continue
             ax.plot([low, high], [y + shift] * 2, color=MAIN, linewidth=1.6, zorder=3)

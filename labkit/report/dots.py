@@ -12,23 +12,14 @@ from labkit.report.palette import ABOVE, ACCENT, INK, Look, figure_of, ms_axis, 
 
 
 class Dot(NamedTuple):
-    """A value with its interval.
+    """A value with its interval."""
 
-    Attributes:
-        row: The row it stands in; rows keep the order of their first dots.
-        name: What it is called in the legend, once for all dots of that name.
-        ends_s: Value, lower and upper end of its interval, seconds; the ends may be NaN.
-        look: Colour and marker.
-        filled: Whether the marker is filled.
-        note: Written beside it.
-    """
-
-    row: str
-    name: str
-    ends_s: tuple[float, float, float]
+    row: str  # it stands in; rows keep the order of their first dots
+    name: str  # in the legend, once for all dots of that name
+    ends_s: tuple[float, float, float]  # value, lower and upper end, which may be NaN
     look: Look
     filled: bool = True
-    note: str = ""
+    note: str = ""  # written beside it
 
 
 def dots(
@@ -41,10 +32,7 @@ def dots(
     """Draws dots with lines for their intervals; those of one row lie below each other.
 
     Args:
-        shown: The dots.
-        x_name: What the x axis is called; milliseconds are added.
         claimed_s: A published band, seconds; its upper end is a line.
-        claimed: What the band is called.
     """
     rows = list(dict.fromkeys(dot.row for dot in shown))
     ax = new_axes(8.0, 0.5 * len(rows) + 1.6)

@@ -50,19 +50,12 @@ class ListenError(UsageError):
 
 @dataclass(frozen=True)
 class Moment:
-    """A stretch of a call, shown in a notebook as a player and a picture.
+    """A stretch of a call, shown in a notebook as a player and a picture."""
 
-    Attributes:
-        stereo: Caller left, agent as heard right; int16 of shape (samples, 2).
-        rate_hz: Samples per second.
-        from_s: When it begins, seconds from the start of the call.
-        row: The turn's row.
-    """
-
-    stereo: np.ndarray
+    stereo: np.ndarray  # caller left, agent as heard right; int16 of shape (samples, 2)
     rate_hz: int
-    from_s: float
-    row: Mapping[str, Any]
+    from_s: float  # when it begins, from the start of the call
+    row: Mapping[str, Any]  # of the turn
 
     def figure(self) -> Figure:
         """Both tracks over the seconds of the call, with the turn's milestones."""

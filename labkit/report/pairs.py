@@ -10,7 +10,7 @@ import seaborn as sns
 
 from labkit.evidence.units import ms
 from labkit.report.palette import Chart, new_axes
-from labkit.report.saving import records
+from labkit.report.saving import ends, records
 
 
 def pair_matrix(matrix: pd.DataFrame, techniques: Sequence[str]) -> Chart:
@@ -20,7 +20,6 @@ def pair_matrix(matrix: pd.DataFrame, techniques: Sequence[str]) -> Chart:
 
     Args:
         matrix: What :func:`labkit.evidence.additivity.interactions` returned.
-        techniques: Their names, in the order of rows and columns.
     """
     names = list(techniques)
     n = len(names)
@@ -34,7 +33,7 @@ def pair_matrix(matrix: pd.DataFrame, techniques: Sequence[str]) -> Chart:
     texts = pd.DataFrame("", index=grid.index, columns=grid.columns)
     clear: set[str] = set()
     for row in records(matrix):
-        value, low, high = (row[f"interaction{end}_s"] for end in ("", "_low", "_high"))
+        value, low, high = ends(row, "interaction", "_s")
         grid.loc[row["second"], row["first"]] = 1000 * value
         text = f"{1000 * value:+,.0f}\n[{ms(low)} to {ms(high)}]"
         if low > 0 or high < 0:

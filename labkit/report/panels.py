@@ -25,10 +25,7 @@ def swept(
     """A column against a swept setting, from the turns of all points.
 
     Args:
-        turns: The turns table, with the swept columns.
-        x: The swept column.
         y: An outcome, or a boolean or numeric column.
-        by: Column with a line for each value.
         panel: Column with a panel for each value; one panel by default.
         q: Quantile of a numeric ``y``; None takes the mean.
         **more: Passed on to :func:`labkit.report.sweeps.sweep_lines`.
@@ -49,11 +46,7 @@ def lines(
 
     Args:
         points: ``x``, ``y``, ``low``, ``high``, ``by`` and ``panel``, in the units of tables.
-        x: The swept column.
-        y: The column drawn.
-        by: Column with a line for each value.
         panel: Column with a panel for each value, which is its title; all share both axes.
-        **more: Passed on to ``sweep_lines``.
     """
     if panel is None:
         return Chart(sweep_lines(points, x, y, by, **more), points)

@@ -7,7 +7,7 @@ import pandas as pd
 from labkit.evidence.units import Unit
 from labkit.report.labels import Label, Line, draw_cross, place
 from labkit.report.palette import Chart, looks, new_axes, unit_axis
-from labkit.report.saving import records
+from labkit.report.saving import ends, records
 
 
 def rule_errors(points: pd.DataFrame) -> Chart:
@@ -28,8 +28,7 @@ def rule_errors(points: pd.DataFrame) -> Chart:
                 marker=look.marker, markeredgecolor="white", markersize=8, label=rule,
                 zorder=3)  # fmt: skip
         for row in records(own):
-            x, y = ([100 * row[f"{name}{end}"] for end in ("", "_low", "_high")]
-                    for name in ("found", "wrong"))  # fmt: skip
+            x, y = ([100 * end for end in ends(row, name)] for name in ("found", "wrong"))
             lines += draw_cross(ax, x, y, look.colour, linewidth=1.0, alpha=0.6)
             if len(own) > 1:
                 labels.append(Label(x[0], y[0], f"{row['setting']:g}", look.text))

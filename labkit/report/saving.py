@@ -71,7 +71,6 @@ def save(
         name: ``NOTEBOOK/FIGURE``, such as ``00_anatomy_of_a_turn/waterfall``.
         data: The numbers drawn, in seconds and proportions.
         provenance: Where they come from: ``results.provenance``.
-        to: The folder of all figures; see :func:`figures_dir`.
 
     Returns:
         The picture's path.
@@ -132,6 +131,11 @@ def _same_table(one: str, other: str) -> bool:
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a table as dicts, keyed by column name."""
     return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+
+
+def ends(row: Mapping[str, Any], name: str, suffix: str = "") -> tuple[float, float, float]:
+    """An estimate in a row: its value and the ends of its interval."""
+    return row[f"{name}{suffix}"], row[f"{name}_low{suffix}"], row[f"{name}_high{suffix}"]
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

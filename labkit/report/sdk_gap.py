@@ -50,7 +50,6 @@ def sdk_difference(
     is what lies before the one plus what lies after the other, and nothing else.
 
     Args:
-        turns: The turns table.
         settings: Settings of the run; with them the line splits into path, codec and buffer.
 
     Returns:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -23,38 +24,22 @@ if TYPE_CHECKING:
     from IPython.display import Markdown
 
 
+@dataclass(kw_only=True)
 class Study:
-    """One run of a study's notebook.
+    """One run of a study's notebook; a run may have terms of its own."""
 
-    Args:
-        name: Of the notebook, such as ``04_model_routing``.
-        calls: Calls of each arm, unless a run says otherwise.
-        turns: Caller turns in each call, likewise.
-        seed: Everything random follows from it.
-        clock: ``virtual``, or ``wall`` for real time.
-        workers: Worker processes; 0 for one per core. Results do not depend on it.
-        min_turns: Answered turns below which nothing is concluded, likewise.
-        max_missed: Turns that may go without a reply, as a proportion of all, likewise.
-        figures_to: The folder of all charts; ``figures`` of the checkout by default.
-    """
+    name: str = field(kw_only=False)  # of the notebook, such as 04_model_routing
+    calls: int = 20  # of each arm
+    turns: int = 5  # of the caller in each call
+    seed: int = 7  # everything random follows from it
+    clock: str = "virtual"  # or "wall" for real time
+    workers: int = 0  # processes; 0 for one per core; results do not depend on it
+    min_turns: int = 20  # answered turns below which nothing is concluded
+    max_missed: float = 0.0  # turns that may go without a reply, as a proportion of all
+    figures_to: str | Path | None = None  # folder of all charts; "figures" of the checkout
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        calls: int = 20,
-        turns: int = 5,
-        seed: int = 7,
-        clock: str = "virtual",
-        workers: int = 0,
-        min_turns: int = 20,
-        max_missed: float = 0.0,
-        figures_to: str | Path | None = None,
-    ) -> None:
-        self.name, self.figures_to = name, figures_to
-        self._run: dict[str, Any] = {"calls": calls, "turns": turns, "seed": seed, "clock": clock}
+    def __post_init__(self) -> None:
         self._statement = ""
-        self._workers, self._min_turns, self._max_missed = workers, min_turns, max_missed
         use_style()
 
     @property
@@ -100,12 +85,15 @@ class Study:
             UsageError: nothing was run.
             CheckFailed: a call failed, stages do not add up, or too few turns were answered.
         """
-        own = {"calls": calls, "turns": turns, "clock": clock}
-        terms = self._run | {k: v for k, v in own.items() if v is not None}
-        experiment = Experiment(arms, grid or {}, points, settings=settings or {}, **terms)
-        results = sweep(experiment, workers=self._workers)
-        min_turns = self._min_turns if min_turns is None else min_turns
-        max_missed = self._max_missed if max_missed is None else max_missed
+        experiment = Experiment(
+            arms, grid or {}, points, settings=settings or {}, seed=self.seed,
+            calls=self.calls if calls is None else calls,
+            turns=self.turns if turns is None else turns,
+            clock=self.clock if clock is None else clock,
+        )  # fmt: skip
+        results = sweep(experiment, workers=self.workers)
+        min_turns = self.min_turns if min_turns is None else min_turns
+        max_missed = self.max_missed if max_missed is None else max_missed
         if max_missed_turns is None:
             max_missed_turns = round(max_missed * len(results.turns))
         check(results, min_turns=min_turns, max_missed=max_missed_turns)

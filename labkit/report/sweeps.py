@@ -28,10 +28,8 @@ def sweep_points(
     """The numbers of :func:`sweep_lines`, from the turns of all points of a sweep.
 
     Args:
-        turns: Turns tables of the runs, one after the other, each with the swept columns.
         x: The swept column, such as ``endpointing.min_delay_s``.
         y: An outcome (its rate is taken), a boolean column (its rate), or a numeric column.
-        by: A column that makes a line of its own for each value, such as ``persona``.
         q: Quantile of a numeric ``y``; None takes the mean.
 
     Returns:
@@ -75,15 +73,9 @@ def sweep_lines(
     Args:
         points: What :func:`sweep_points` returned, or any table with ``x``, ``y``, ``low`` and
             ``high`` in the units of tables (seconds, proportions).
-        x: The swept column.
-        y: The column drawn.
-        by: Column with a line for each value.
-        ax: Where to draw; a new figure by default.
         x_name: What the x axis is called; the column's name by default. The unit is added.
-        y_name: What the y axis is called.
         share: Whether ``y`` is a proportion, to be shown as per cent; an outcome is one by default.
         default: Value of ``x`` that the SDK or the study takes by default; marked.
-        log_x: Whether the x axis is logarithmic.
         groups: The lines in the order of their looks, for a legend outside these axes; by default
             each line is named at its end.
     """

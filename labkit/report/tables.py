@@ -118,14 +118,19 @@ def together(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(named, ignore_index=True)
 
 
+def flat(record: Mapping[str, object]) -> dict[str, str]:
+    """A record in which each entry of a mapping stands by itself, under the names of both."""
+    found: dict[str, str] = {}
+    for key, value in record.items():
+        if isinstance(value, Mapping):
+            found |= {f"{key}: {name}": str(v) for name, v in value.items()}
+        else:
+            found[key] = str(value)
+    return found
+
+
 def provenance(results: Results) -> pd.DataFrame:
     """Where the tables come from: run, code, packages, data and machine."""
-    flat: dict[str, str] = {}
-    for key, value in {**results.provenance, "digest": results.digest}.items():
-        if isinstance(value, Mapping):
-            flat |= {f"{key}: {name}": str(v) for name, v in value.items()}
-            if not value:
-                flat[key] = "all at their defaults"
-        else:
-            flat[key] = str(value)
-    return titled(pd.DataFrame({"value": flat}), "provenance")
+    record = {**results.provenance, "digest": results.digest}
+    shown = {k: "all at their defaults" if v == {} else v for k, v in record.items()}
+    return titled(pd.DataFrame({"value": flat(shown)}), "provenance")

@@ -25,7 +25,6 @@ def quick_stack(
 
     Args:
         first_token_s: The LLM's time to first token (TTFT), seconds.
-        tokens_per_s: The LLM's speed.
         first_audio_s: The TTS's time to first byte (TTFB), seconds.
     """
     return {
@@ -60,9 +59,6 @@ def proportions(turns: pd.DataFrame, by: str, x: str, *columns: str) -> pd.DataF
     """The proportion of turns in which a count is above zero, at each point of a sweep.
 
     Args:
-        turns: Turns of all points.
-        by: Column with a group for each value, such as ``arm``.
-        x: The swept column.
         *columns: Counts per turn, such as ``n_false_endpoints``.
 
     Returns:
@@ -105,7 +101,6 @@ def frontiers(results: Results, *, q: float = 0.5, anchors: Sequence[Anchor] = (
 
     Args:
         results: Arms over personas; an arm's name is its group, a comma and its label.
-        q: Quantile of the response latency.
         anchors: Published latencies, drawn as lines.
     """
     personas = list(results.turns[PERSONA].unique())

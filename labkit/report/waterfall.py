@@ -74,10 +74,6 @@ def turn_waterfall(turns: pd.Series | pd.DataFrame, ax: Axes | None = None) -> A
     with its length. Below, on the same axis: what the caller heard, and the SDK's own
     ``e2e_latency`` with what it leaves out at either end.
 
-    Args:
-        turns: One row of the turns table, or a table with one row.
-        ax: Where to draw; a new figure by default.
-
     Raises:
         ValueError: more or fewer than one turn was given, or it was not answered.
     """

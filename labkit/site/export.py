@@ -7,12 +7,7 @@ from typing import Any
 
 
 def export(executed: Path, question: str) -> str:
-    """An executed notebook as one HTML page: code folded, images inside, nothing fetched.
-
-    Args:
-        executed: The notebook with its outputs.
-        question: The page's title.
-    """
+    """An executed notebook as one HTML page: code folded, images inside, nothing fetched."""
     import nbformat
     from nbconvert import HTMLExporter
 

@@ -45,8 +45,6 @@ def build(
 
     Args:
         only: Notebooks by name or number; all of them by default.
-        preset: ``smoke``, ``default`` or ``full``.
-        to: Folder of the site.
         say: Called with a line of progress now and then.
 
     Returns:
@@ -82,9 +80,6 @@ def run_all(
 
     Args:
         notebooks: What to run; the first is started first.
-        preset: ``smoke``, ``default`` or ``full``.
-        to: Folder of the site.
-        say: Called with a line as each ends.
 
     Returns:
         What went wrong, by name, for those that stopped, in the order given.
@@ -133,11 +128,7 @@ def write(
 ) -> Path:
     """Writes the index and the provenance page for notebooks that were run into ``to``.
 
-    Args:
-        notebooks: What the site shows, in this order.
-        to: Folder of the site, with the executed copies in ``notebooks``.
-        preset: Named in the footer.
-        failures: What went wrong, by notebook name.
+    ``failures`` says what went wrong, by notebook name. Returns the index page.
 
     Returns:
         The index page.

@@ -31,10 +31,6 @@ def published_gap() -> Anchor:
 def typical_turns(turns: pd.DataFrame, delay_s: float) -> pd.DataFrame:
     """Turns worth a look, as a table of one or two rows.
 
-    Args:
-        turns: The turns table.
-        delay_s: A wait before the commit, seconds.
-
     Returns:
         The answered turn whose latency is closest to the median of all; then the same among the
         turns that waited ``delay_s``, if there are any. Column ``example`` says which is which.
@@ -137,10 +133,9 @@ def _longest_wait(points: pd.DataFrame) -> tuple[float, Estimate, float]:
 
 
 def commit_modes(arms: Mapping[str, pd.DataFrame]) -> Chart:
-    """Each turn's response latency against the wait before the turn was committed.
+    """Each turn's response latency against the wait before the turn was committed, ms.
 
-    Args:
-        arms: Turns tables by name, at most three; the first is the baseline.
+    Of at most three arms; the first is the baseline.
 
     Returns:
         Both axes are milliseconds from zero.
@@ -168,12 +163,9 @@ def commit_modes(arms: Mapping[str, pd.DataFrame]) -> Chart:
 def heard_against_sdk(
     turns: pd.DataFrame, settings: Mapping[str, object], published: Anchor
 ) -> Chart:
-    """Turn by turn, the response latency against the SDK's own ``e2e_latency``.
+    """Each turn's response latency against the SDK's own ``e2e_latency``, ms.
 
-    Args:
-        turns: The turns table.
-        settings: Settings of the run; with them the line splits into path, codec and buffer.
-        published: A published range of the difference, drawn as a band.
+    The published range of the difference is drawn as a band.
 
     Returns:
         Both axes are milliseconds from zero.

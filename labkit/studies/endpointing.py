@@ -134,7 +134,6 @@ def floor_points(turns: pd.DataFrame, threshold: float) -> pd.DataFrame:
     """What the detector takes for a finished turn, against the background noise.
 
     Args:
-        turns: Turns of all floors.
         threshold: Probability from which the detector calls a turn finished.
 
     Returns:
@@ -153,9 +152,7 @@ def floor_points(turns: pd.DataFrame, threshold: float) -> pd.DataFrame:
 def background_noise(turns: pd.DataFrame, threshold: float) -> Chart:
     """Draws what the noise under the words does: to the detector's judgement, and to the callers.
 
-    Args:
-        turns: Turns of all personas and floors.
-        threshold: Probability from which the detector calls a turn finished.
+    From ``threshold`` on the detector calls a turn finished.
 
     Returns:
         The figure, and what :func:`floor_points` returned, which the left half shows.

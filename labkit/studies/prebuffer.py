@@ -58,13 +58,7 @@ def echo_chart(turns: pd.DataFrame) -> Chart:
 
 
 def join_chart(turns: pd.DataFrame, column: str, name: str) -> Chart:
-    """A column against the handshake, with and without a buffer, by the caller's start.
-
-    Args:
-        turns: What :func:`labelled` returned.
-        column: ``kept_frac`` or ``transcript_after_tap_s``.
-        name: What it is called.
-    """
+    """A column against the handshake, with and without a buffer, by the caller's start."""
     return figures.swept(
         turns, HANDSHAKE, column, "buffer", panel="start", q=None, x_name="handshake", y_name=name,
     )  # fmt: skip
@@ -72,9 +66,6 @@ def join_chart(turns: pd.DataFrame, column: str, name: str) -> Chart:
 
 def labelled(turns: pd.DataFrame) -> pd.DataFrame:
     """The turns with what a first-words study compares.
-
-    Args:
-        turns: Turns of a sweep over any of the settings above.
 
     Returns:
         The same rows plus ``warm-up`` (the echo canceller's, in words), ``buffer`` (whether the
@@ -138,11 +129,7 @@ def join_table(turns: pd.DataFrame) -> pd.DataFrame:
 
 
 def harms_of_barging_in(turns: pd.DataFrame, warm_up_s: float) -> pd.DataFrame:
-    """What a warm-up changes for callers who talk over the greeting, against none.
-
-    Args:
-        turns: What :func:`labelled` returned, with warm-ups of 0 and ``warm_up_s`` among them.
-        warm_up_s: The warm-up, seconds.
+    """What a warm-up (seconds) changes for callers who talk over the greeting, against none.
 
     Returns:
         One row per harm, as ``figures.harm_changes`` gives them.

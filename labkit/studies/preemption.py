@@ -138,10 +138,7 @@ def predicted(
     The model takes a turn to be committed once; those that were heard in pieces are left out.
 
     Args:
-        turns: Turns of the baseline, an arm without preemption, and perhaps others.
-        baseline: Its name.
         modes: For each arm to be predicted, what it starts before the commit: ``llm`` or ``tts``.
-        axes: Swept settings.
 
     Returns:
         What :func:`labkit.evidence.overlap.forecast` returns; :data:`PREDICTED` ends arms' names.
@@ -172,9 +169,6 @@ def against(saved: pd.DataFrame, forecast: pd.DataFrame, x: str, delay_s: float)
     """Measured and predicted mean savings at each value of a swept setting.
 
     Args:
-        saved: Savings, turn by turn.
-        forecast: Predicted savings of the same turns.
-        x: The swept setting.
         delay_s: The wait that the turn detector's doubt brings, seconds.
 
     Returns:

@@ -91,15 +91,7 @@ def lifetimes(values_s: Sequence[float]) -> list[dict[str, object]]:
 def compared(
     runs: Mapping[str, Results], short: int, long: int, q: float, rules: Rules
 ) -> pd.DataFrame:
-    """Each arm against the one without a cache.
-
-    Args:
-        runs: All arms of :func:`published`, :func:`arms` and :func:`probes`.
-        short: Length of the short instructions, tokens.
-        long: Length of the long ones.
-        q: The quantile on whose saving the verdict rests.
-        rules: What is worth having.
-    """
+    """Each arm against the one without a cache."""
     pairs = {
         "off, short": (on(short), "as published"),
         "off, long": (on(long), f"{on(long)}, warmed up"),
@@ -165,9 +157,7 @@ def savings(
     """What a cache saves at each length of the prompt: means, paired by call.
 
     Args:
-        turns: Turns of all arms and lengths, as ``with_cache`` returns them.
         pairs: By name, the arm without the cache and the arm with it.
-        x: The swept column.
 
     Returns:
         One row per pair, length and measure: ``line`` (pair and measure), ``x`` under its own name,
@@ -195,7 +185,6 @@ def expiry(
     Turns with one request are taken, since the first of several warms the cache for the others.
 
     Args:
-        turns: Turns at several lifetimes of an entry, as ``with_cache`` returns them.
         lifetime: Column of the lifetime, seconds.
         edges: Bounds of the classes of gap over lifetime.
 
@@ -225,9 +214,7 @@ def where_it_shows(probes: Results, long: int) -> pd.DataFrame:
 def expected(without: pd.DataFrame, cached: pd.DataFrame) -> pd.DataFrame:
     """What the overlap of a turn's parts leaves of a saving, predicted from its parts.
 
-    Args:
-        without: Turns of the arm without the cache, preemption off.
-        cached: Turns of the arm with it, preemption off.
+    Both arms, without the cache and with it, have preemption off.
 
     Returns:
         One row per mode of preemption: the predicted mean saving in ms, and the % of turns in which

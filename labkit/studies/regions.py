@@ -94,10 +94,7 @@ def places(rtts_s: Sequence[float]) -> list[dict[str, object]]:
 
 
 def added(turns: pd.DataFrame) -> pd.DataFrame:
-    """By how much the mean response latency grew with each hop's round trip.
-
-    Args:
-        turns: Turns of one arm at all :func:`places`.
+    """By how much the mean response latency grew with each hop's round trip, at all :func:`places`.
 
     Returns:
         One row per hop and distance: ``hop``, ``added_rtt_s``, ``added_s`` with ``low`` and

@@ -170,12 +170,8 @@ def first_tokens(models: Sequence[str]) -> pd.DataFrame:
 
 
 def composed(heavy: pd.DataFrame, light: pd.DataFrame, rule: Rule) -> pd.DataFrame:
-    """The turns that a rule would have led to, each taken from the arm it chooses.
-
-    Args:
-        heavy: Turns of the arm with the large model throughout.
-        light: Turns of the arm with the small one, of the same calls.
-        rule: Tells which texts need the large model.
+    """The turns that a rule would have led to, each taken from the arm (one model throughout) that
+    it chooses.
 
     Returns:
         One row per turn of both arms, with the columns that :func:`judged` adds.

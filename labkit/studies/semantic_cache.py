@@ -110,10 +110,6 @@ def on_hits(turns: pd.DataFrame, arm: str = RIGHT) -> dict[str, pd.DataFrame]:
     """The turns of each arm, with the latency of all but one arm's hits blanked.
 
     Callers say the same in each arm. Savings are then those on hits, harms those on all turns.
-
-    Args:
-        turns: What :func:`judged` returned.
-        arm: The arm whose hits are meant.
     """
     hits = pd.MultiIndex.from_frame(turns.loc[(turns["arm"] == arm) & turns["hit"], _KEYS])
     hit = pd.MultiIndex.from_frame(turns[_KEYS]).isin(hits)
@@ -125,7 +121,6 @@ def by_persona(turns: pd.DataFrame, name: str = "{}") -> pd.DataFrame:
     """What cached audio saves persona by persona: the more hits, the more over all turns.
 
     Args:
-        turns: What :func:`judged` returned.
         name: What a row is called; the persona stands for ``{}``.
 
     Returns:
@@ -157,9 +152,6 @@ def by_persona(turns: pd.DataFrame, name: str = "{}") -> pd.DataFrame:
 
 def second_answers(turns: pd.DataFrame) -> Chart:
     """Draws what becomes of the model's answer that follows a cached one, against the pause.
-
-    Args:
-        turns: Turns of an arm that lets both be spoken, as :func:`judged` returned them.
 
     Returns:
         The numbers have one row per pause and fate: :data:`PAUSE`, ``fate``, ``hit_share`` (of hits
@@ -211,7 +203,6 @@ def lookups(asked: pd.DataFrame, *, by_tenant: bool = True) -> pd.DataFrame:
     """What the agent's cache finds for questions, whatever the threshold.
 
     Args:
-        asked: Columns ``tenant``, ``text`` and ``right_reply``.
         by_tenant: Whether the cache looks at the asker's own entries only.
 
     Returns:

@@ -22,12 +22,8 @@ HARMS = {"mistaken for one": "mistreated", "no reply": "dropped", "overlooked": 
 
 
 def arms(small: str, max_words: int, threshold: float) -> dict[str, Arm]:
-    """The large model for all turns, and ways to treat short turns apart.
-
-    Args:
-        small: The model that answers acknowledgements in two of the arms.
-        max_words: Of the rule by length.
-        threshold: Probability of being an acknowledgement, of the classifier.
+    """The large model for all turns, and ways to treat short ones apart: the small model, and rules
+    by length and by the probability of being an acknowledgement.
     """
     light = {"agent.light_model": small}
     classifier = {"agent.rule": "classifier", "agent.threshold": threshold}
@@ -89,12 +85,7 @@ def floor(turns: pd.DataFrame) -> pd.DataFrame:
 
 
 def mistakes(turns: pd.DataFrame, limit: float) -> Chart:
-    """Draws what else was taken for an acknowledgement, dropped or overlooked, arm by arm.
-
-    Args:
-        turns: What :func:`treated` returned.
-        limit: Proportion of turns accepted.
-    """
+    """Draws what else was taken for an acknowledgement, dropped or overlooked, arm by arm."""
     others = by_arm(turns)
     # a baseline that treats no turn apart has nothing to overlook either
     none = others.pop(LARGE).assign(overlooked=False)
@@ -111,9 +102,6 @@ def mistreated_words(turns: pd.DataFrame) -> pd.DataFrame:
 
 def acknowledgement_errors(settings: Mapping[str, Sequence[float]]) -> pd.DataFrame:
     """How the rules for acknowledgements err on what callers may say, by the words alone.
-
-    Args:
-        settings: Settings to try, by rule; see :func:`labkit.evidence.turn_rules.acknowledges`.
 
     Returns:
         One row per rule and setting: ``rule``, ``setting``, ``found`` (proportion of

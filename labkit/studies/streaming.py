@@ -106,9 +106,6 @@ def bound(turns: pd.DataFrame, baseline: str, axes: Sequence[str], mode: str) ->
     """What each turn would save if its first sentence were complete with its first token.
 
     Args:
-        turns: Turns of an arm without preemption, and perhaps of others.
-        baseline: Its name.
-        axes: Swept settings.
         mode: What is started before the commit; see :data:`labkit.evidence.overlap.MODES`.
 
     Returns:
@@ -123,11 +120,6 @@ def bound(turns: pd.DataFrame, baseline: str, axes: Sequence[str], mode: str) ->
 
 def against(turns: pd.DataFrame, baseline: str, x: str) -> pd.DataFrame:
     """Mean savings at each value of a swept setting, with and without preemption.
-
-    Args:
-        turns: Turns of all arms, swept over ``preemptive.enabled`` and ``x``.
-        baseline: The arm that is compared with.
-        x: The swept setting.
 
     Returns:
         One row per ``preemption``, arm and value: ``saved_s``, ``low``, ``high``, ``n_turns``; the

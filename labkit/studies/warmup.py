@@ -43,8 +43,7 @@ _ROUND_TRIPS = 3
 def reopening(slow_factor: float) -> dict[str, Arm]:
     """The defaults, and a connection opened again when one was lost, each with a slow TTS too.
 
-    Args:
-        slow_factor: The slow TTS's time to make a second of sound, seconds.
+    ``slow_factor`` is that TTS's time to make a second of sound, seconds.
     """
     slow: dict[str, object] = {figure("tts", "real_time_factor"): slow_factor}
     again: dict[str, object] = {"agent.variant": "done_right"}
@@ -103,7 +102,6 @@ def by_round_trip(turns: pd.DataFrame, delay_s: float) -> pd.DataFrame:
     """Mean savings at each round trip, beside the handshake's own round trips.
 
     Args:
-        turns: First turns of the two arms :data:`TWO`.
         delay_s: The wait that the turn detector's doubt brings, seconds.
 
     Returns:
@@ -128,11 +126,7 @@ def round_trip(points: pd.DataFrame, default_s: float) -> Chart:
 
 
 def read_slopes(points: pd.DataFrame) -> str:
-    """How much a warm connection saves per millisecond of round trip, as sentences.
-
-    Args:
-        points: What :func:`by_round_trip` returned.
-    """
+    """How much a warm connection saves per millisecond of round trip, as sentences."""
     lines = []
     for turns, own in points[points["turns"] != HANDSHAKE].groupby("turns", sort=False):
         if len(own) > 1:
@@ -145,11 +139,7 @@ def read_slopes(points: pd.DataFrame) -> str:
 
 
 def by_idle(turns: pd.DataFrame) -> pd.DataFrame:
-    """How a first turn fared after each idle time.
-
-    Args:
-        turns: First turns of the two arms :data:`TWO`, at each :data:`START`.
-    """
+    """How the first turns of the two arms :data:`TWO` fared after each idle time, :data:`START`."""
     saved = savings(turns, COLD, [START])
     rows = {}
     for (arm, idle_s), own in turns.groupby(["arm", START], sort=False):
