@@ -16,10 +16,9 @@ that is why savings do not add up.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
-
-from labkit.evidence.paired import places
 
 PARTS = ("transcript_s", "commit_s", "hook_s", "llm_s", "sentence_s", "voice_s", "rest_s")
 """The parts of a turn, seconds; the first two count from the caller's last sound."""
@@ -92,9 +91,11 @@ def forecast(
         One row per place, arm and turn: ``call``, ``turn``, ``saved_s``, ``arm`` and the swept
         settings.
     """
+    own = turns[turns["arm"] == baseline]
     found = []
-    for place, own in places(turns, baseline, axes):
-        of = parts(own)
+    for key, part in own.groupby(list(axes), sort=False) if axes else [((), own)]:
+        of = parts(part)
+        place: dict[str, Any] = dict(zip(axes, key, strict=True))
         for arm, saving in savings.items():
             saved_s = saving(of).rename("saved_s").reset_index()
             found.append(saved_s.assign(arm=arm, **place))

@@ -7,8 +7,7 @@ the mean over the turns that both arms answered to the end; quantiles are for ``
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -55,18 +54,6 @@ def mean_savings(saved: pd.DataFrame, by: Sequence[str], sort: bool = True) -> p
     return statistics.by_group(
         saved, by, lambda own: statistics.mean(own, "saved_s"), "saved_s", sort
     )
-
-
-def places(
-    turns: pd.DataFrame, arm: str, axes: Sequence[str] = ()
-) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
-    """Each place of a grid, as its swept settings, with the turns of one arm there."""
-    own = turns[turns["arm"] == arm]
-    if not axes:
-        yield {}, own
-        return
-    for values, part in own.groupby(list(axes), sort=False):
-        yield dict(zip(axes, values, strict=True)), part
 
 
 def waited(turns: pd.DataFrame, delay_s: float) -> pd.Series:

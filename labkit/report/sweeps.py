@@ -63,7 +63,6 @@ def sweep_lines(
     y_name: str | None = None,
     share: bool | None = None,
     default: float | None = None,
-    log_x: bool = False,
     groups: Sequence[object] | None = None,
 ) -> Axes:
     """Draws a metric against a swept setting: a line per group with a band of 95% CI.
@@ -101,14 +100,12 @@ def sweep_lines(
                 markersize=6, markeredgecolor="white", label=str(group))  # fmt: skip
         if group is not None and named:
             labels.append(Label(float(at[-1]), float(value[-1]), str(group), look.text))
-    if log_x:
-        ax.set_xscale("log")
     ends = up.factor * points[["low", "high", y]].to_numpy(dtype=float)
     lowest, highest = np.nanmin(ends), np.nanmax(ends)
     ax.set_ylim(min(1.1 * lowest, 0.0), 1.1 * highest if highest > 0 else 1.0)
     left, right = ax.get_xlim()
     room = 0.15 if named else 0.02  # for the names at the lines' ends
-    ax.set_xlim(left, right * (right / left) ** room if log_x else right + room * (right - left))
+    ax.set_xlim(left, right + room * (right - left))
     if default is not None:
         default *= across.factor
         ax.axvline(default, color=ACCENT, linewidth=1.0, linestyle=":", zorder=1)

@@ -67,7 +67,7 @@ def sdk_stopped_s(turns: pd.DataFrame) -> pd.Series:
     return (turns["at_committed_s"] - turns["sdk_end_of_turn_delay_s"]).where(single)
 
 
-def turn_waterfall(turns: pd.Series | pd.DataFrame, ax: Axes | None = None) -> Axes:
+def turn_waterfall(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Draws one turn from the caller's last sound to the first sound heard of the reply.
 
     Each stage is a bar that begins where the one before ended, coloured by its owner and labelled
@@ -77,10 +77,9 @@ def turn_waterfall(turns: pd.Series | pd.DataFrame, ax: Axes | None = None) -> A
     Raises:
         ValueError: more or fewer than one turn was given, or it was not answered.
     """
-    frame = turns.to_frame().T if isinstance(turns, pd.Series) else turns
     if len(frame) != 1:
         raise ValueError(f"a waterfall shows one turn, {len(frame)} were given")
-    parts = one_turn(frame.infer_objects())
+    parts = one_turn(frame)
     stages = parts[~parts["part"].isin(("response_latency", "sdk_e2e_latency"))]
     if not len(stages):
         raise ValueError("this turn was not answered: it has no stages to draw")

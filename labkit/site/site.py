@@ -15,7 +15,7 @@ from rich.progress import Progress
 from labkit.engine.provenance import code_version
 from labkit.report.saving import checkout
 from labkit.site import gallery
-from labkit.site.export import templates_dir
+from labkit.site.export import TEMPLATES, assets
 from labkit.site.notebooks import (
     Notebook,
     NotebookError,
@@ -137,12 +137,11 @@ def write(
 
     studies = [study(n, to, (failures or {}).get(n.name, "")) for n in notebooks]
     pages = Environment(
-        loader=FileSystemLoader(templates_dir() / "site"), autoescape=True, trim_blocks=True,
+        loader=FileSystemLoader(TEMPLATES / "site"), autoescape=True, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
     common = {
-        "css": (templates_dir() / "style.css").read_text(encoding="utf-8"),
-        "js": (templates_dir() / "sort.js").read_text(encoding="utf-8"),
+        **assets(),
         "code": code_version(),
         "preset": preset,
         "studies": studies,

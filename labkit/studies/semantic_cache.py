@@ -106,12 +106,12 @@ def judged(turns: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([turns.assign(call=call), pd.DataFrame(rows, index=turns.index)], axis=1)
 
 
-def on_hits(turns: pd.DataFrame, arm: str = RIGHT) -> dict[str, pd.DataFrame]:
-    """The turns of each arm, with the latency of all but one arm's hits blanked.
+def on_hits(turns: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The turns of each arm, with the latency of all but the hits of :data:`RIGHT` blanked.
 
     Callers say the same in each arm. Savings are then those on hits, harms those on all turns.
     """
-    hits = pd.MultiIndex.from_frame(turns.loc[(turns["arm"] == arm) & turns["hit"], _KEYS])
+    hits = pd.MultiIndex.from_frame(turns.loc[(turns["arm"] == RIGHT) & turns["hit"], _KEYS])
     hit = pd.MultiIndex.from_frame(turns[_KEYS]).isin(hits)
     blanked = turns.assign(response_latency_s=turns["response_latency_s"].where(hit))
     return by_arm(blanked)
