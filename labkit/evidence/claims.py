@@ -26,6 +26,7 @@ SAVES_LESS, SAVES_MORE = "saves less than claimed", "saves more than claimed"
 NO_EFFECT, DIFFERS = "no effect", "mechanism differs"
 AS_CLAIMED, FASTER, SLOWER = "as claimed", "faster than claimed", "slower than claimed"
 UNDECIDED = "not enough evidence"
+_EFFECT_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -52,15 +53,15 @@ class Claim:
             raise ValueError(f"a claimed band from {self.low_s} s to {self.high_s} s is empty")
 
 
-def saving_outcome(saving: Estimate, claim: Claim, worth_s: float = 0.02) -> str:
-    """Whether a claimed saving was found; one whose whole CI lies below ``worth_s`` is no effect.
+def saving_outcome(saving: Estimate, claim: Claim) -> str:
+    """Whether a claimed saving was found; one whose whole CI lies below 20 ms is no effect.
 
     Returns:
         ``reproduced`` when the saving lies in the band, ``saves less than claimed`` or ``saves more
         than claimed`` when its whole CI lies beside it, ``no effect``, or ``not enough evidence``
         when it lies outside and its CI reaches in.
     """
-    if math.isnan(saving.value) or saving.high < worth_s:
+    if math.isnan(saving.value) or saving.high < _EFFECT_S:
         return NO_EFFECT
     return _beside(saving, claim, SAVES_LESS, REPRODUCED, SAVES_MORE)
 

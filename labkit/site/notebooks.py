@@ -144,13 +144,6 @@ def run_notebook(
     return page
 
 
-def default_values(notebook: Notebook) -> dict[str, str]:
-    """The parameters of a notebook as its own cell sets them, as Python source."""
-    from papermill import inspect_notebook
-
-    return {k: str(p["default"]) for k, p in inspect_notebook(str(notebook.path)).items()}
-
-
 def plan(
     notebook: Notebook, parameters: Sequence[str], preset: str, to: Path, workers: int = 0
 ) -> dict[str, Any]:

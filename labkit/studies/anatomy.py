@@ -48,14 +48,14 @@ def typical_turns(turns: pd.DataFrame, delay_s: float) -> pd.DataFrame:
     return pd.concat(rows)
 
 
-def waited_table(turns: pd.DataFrame, delay_s: float, rows: int = 8) -> pd.DataFrame:
-    """Which sentences made the turn detector wait, the most frequent first."""
+def waited_table(turns: pd.DataFrame, delay_s: float) -> pd.DataFrame:
+    """Which eight sentences made the turn detector wait most often."""
     table = turns.assign(waited=waited(turns, delay_s)).groupby("said")["waited"]
     found = pd.DataFrame({"times said": table.size(), "of these waited": table.sum()})
     found = found[found["of these waited"] > 0].sort_values(
         ["of these waited", "times said"], ascending=[False, True], kind="stable"
     )
-    return titled(found.head(rows), "the caller said")
+    return titled(found.head(8), "the caller said")
 
 
 def anchor_table(anchors: Iterable[Anchor]) -> pd.DataFrame:

@@ -157,10 +157,10 @@ def savings_by_preemption(turns: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def wrong_answers(turns: pd.DataFrame, rows: int = 6) -> pd.DataFrame:
-    """Turns answered about the wrong thing, the most frequent first: what was said, how often."""
+def wrong_answers(turns: pd.DataFrame) -> pd.DataFrame:
+    """The six most frequent turns answered about the wrong thing: what was said, how often."""
     wrong = turns[turns["wrong"]]
     found = wrong.groupby(["arm", "said", "replied"], sort=False).size()
-    table = found.sort_values(ascending=False, kind="stable").head(rows).reset_index(name="times")
+    table = found.sort_values(ascending=False, kind="stable").head(6).reset_index(name="times")
     table = table.rename(columns={"said": "the caller said", "replied": "the agent answered"})
     return titled(table.set_index("arm"))

@@ -151,26 +151,23 @@ def cost_by_length(turns: pd.DataFrame) -> Chart:
     return figures.swept(turns, TOKENS, "usd", "arm", q=None, x_name="length of the instructions")
 
 
-def savings(
-    turns: pd.DataFrame, pairs: Mapping[str, tuple[str, str]], x: str = TOKENS
-) -> pd.DataFrame:
+def savings(turns: pd.DataFrame, pairs: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
     """What a cache saves at each length of the prompt: means, paired by call.
 
     Args:
         pairs: By name, the arm without the cache and the arm with it.
 
     Returns:
-        One row per pair, length and measure: ``line`` (pair and measure), ``x`` under its own name,
+        One row per pair, length and measure: ``line`` (pair and measure), :data:`TOKENS`,
         ``saved_s``, ``low``, ``high``, ``n_turns``.
     """
     rows = []
     for name, (without, cached) in pairs.items():
         for column, measure in _MEASURES.items():
-            for value in sorted(turns[x].unique()):
-                here = turns[turns[x] == value]
+            for tokens, here in turns.groupby(TOKENS):
                 fast, slow = (here[here["arm"] == arm] for arm in (cached, without))
                 found = statistics.difference(fast, slow, column, q=None)
-                rows.append({"line": f"{name}: {measure}", x: value, **found.row("saved_s"),
+                rows.append({"line": f"{name}: {measure}", TOKENS: tokens, **found.row("saved_s"),
                              "n_turns": found.n})  # fmt: skip
     return pd.DataFrame(rows)
 
