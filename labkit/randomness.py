@@ -1,9 +1,9 @@
 """Random draws that do not depend on the order in which they are made.
 
 Every draw comes from a stream named by ``(seed, purpose, call, turn, …)``. Two arms of an
-experiment therefore meet the same callers and the same provider luck, whatever else they do, and
+experiment therefore see the same random draws (common random numbers), whatever else they do, and
 their differences can be compared in pairs. Delay distributions draw by inverting their cumulative
-distribution with **one** uniform number, so the same luck means the same quantile even where two
+distribution with **one** uniform number, so the same draw means the same quantile even where two
 arms use different distributions.
 """
 
@@ -105,9 +105,9 @@ class Delay:
         """The delay of one occasion, in seconds: the same name always gives the same delay."""
         value = self.quantile(uniform(seed, purpose, *key))
         if self.stall_prob:
-            luck = uniform(seed, purpose + ".stall", *key)
-            if luck < self.stall_prob:
-                value -= self.stall_s * math.log(luck / self.stall_prob)
+            drawn = uniform(seed, purpose + ".stall", *key)
+            if drawn < self.stall_prob:
+                value -= self.stall_s * math.log(drawn / self.stall_prob)
         return min(value, self.max_s)
 
     @classmethod

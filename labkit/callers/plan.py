@@ -65,15 +65,15 @@ def plan_call(
         if wanted == "mixed"
         else [wanted]
     )
-    voice_luck = uniform(seed, "caller.voice", call)
+    voice_draw = uniform(seed, "caller.voice", call)
     turns: list[PlannedTurn] = []
     first = dialogues[order[0]]
     voices = corpus.dialogue_voices(first.name)
-    voice = voices[int(voice_luck * len(voices))]
+    voice = voices[int(voice_draw * len(voices))]
     while len(turns) < n_turns:
         dialogue = dialogues[order[len({t.dialogue for t in turns}) % len(order)]]
         spoken_by = corpus.dialogue_voices(dialogue.name)
-        speaker = voice if voice in spoken_by else spoken_by[int(voice_luck * len(spoken_by))]
+        speaker = voice if voice in spoken_by else spoken_by[int(voice_draw * len(spoken_by))]
         stops = corpus.barge_ins(speaker)
         for turn in dialogue.turns[: n_turns - len(turns)]:
             variant = persona.variant(corpus.variants(dialogue.name, turn.id))

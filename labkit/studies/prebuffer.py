@@ -129,7 +129,7 @@ def join_table(turns: pd.DataFrame) -> pd.DataFrame:
 
 
 def harms_of_barging_in(turns: pd.DataFrame, warm_up_s: float) -> pd.DataFrame:
-    """What a warm-up (seconds) changes for callers who talk over the greeting, against none.
+    """What a warm-up changes for callers who barge in on the greeting, compared with none.
 
     Returns:
         One row per harm, as ``figures.harm_changes`` gives them.
