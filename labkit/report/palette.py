@@ -18,6 +18,9 @@ from labkit.measure.stages import STAGES
 
 STYLE = Path(__file__).resolve().parent / "style" / "labkit.mplstyle"
 
+SHOWN_S = 0.0005
+"""What takes less time is not drawn: it was overlapped by other work, or did not happen."""
+
 BASELINE = "#9A9A9A"
 """Grey: the baseline, and what is only there for comparison."""
 INK = "#222222"

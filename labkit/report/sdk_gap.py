@@ -10,6 +10,7 @@ from labkit.evidence import statistics
 from labkit.report.palette import (
     ACCENT,
     INK,
+    SHOWN_S,
     Chart,
     draw_ci,
     ms_axis,
@@ -20,8 +21,6 @@ from labkit.report.palette import (
 from labkit.report.saving import records
 from labkit.report.waterfall import sdk_stopped_s
 from labkit.settings import Settings
-
-_SHOWN_S = 0.0005
 
 PARTS: dict[str, tuple[str, str]] = {
     "codec_up": ("codec, caller's side", "network"),
@@ -77,7 +76,7 @@ def sdk_difference(
     for name, value in line.items():
         out[f"{name}_down_s"] = value
     rest = down - sum(line.values())
-    if not line or rest.abs().max() > _SHOWN_S:
+    if not line or rest.abs().max() > SHOWN_S:
         out["downlink_s"] = rest
     return out.reset_index(drop=True)
 
@@ -103,7 +102,7 @@ def difference_means(
     split = sdk_difference(turns, settings)
     rows = []
     for part, (name, owner) in PARTS.items():
-        if f"{part}_s" in split and split[f"{part}_s"].abs().max() > _SHOWN_S:
+        if f"{part}_s" in split and split[f"{part}_s"].abs().max() > SHOWN_S:
             rows.append({"part": part, "name": name, "owner": owner})
     rows.append({"part": "difference", "name": "the SDK reads low by", "owner": ""})
     return pd.DataFrame(

@@ -8,6 +8,7 @@ from labkit.evidence import statistics
 from labkit.measure.stages import STAGES
 from labkit.report.palette import (
     NAMES,
+    SHOWN_S,
     SOFT,
     Chart,
     draw_ci,
@@ -19,8 +20,6 @@ from labkit.report.palette import (
     owner_of,
 )
 from labkit.report.saving import records
-
-_SHOWN_S = 0.0005
 
 
 def stage_means(turns: pd.DataFrame) -> pd.DataFrame:
@@ -35,7 +34,7 @@ def stage_means(turns: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for name in STAGES:
         found = statistics.mean(answered, name)
-        if found.value > _SHOWN_S:
+        if found.value > SHOWN_S:
             rows.append({"stage": name.removesuffix("_s"), "owner": owner_of(name),
                          **found.row("mean_s", "_s"), "share": found.value / whole})  # fmt: skip
     return pd.DataFrame(rows)

@@ -15,6 +15,7 @@ from labkit.report.palette import (
     BESIDE,
     INK,
     NAMES,
+    SHOWN_S,
     SOFT,
     Chart,
     ms_axis,
@@ -25,8 +26,6 @@ from labkit.report.palette import (
 )
 from labkit.report.saving import records
 
-_VISIBLE_S = 0.0005
-"""A stage shorter than this is not drawn; it was overlapped by other work, or did not happen."""
 _ALWAYS = ("transcript_s", "llm_ttft_s", "first_sentence_s", "tts_ttfb_s")
 """Stages that every answered turn goes through, seen or unseen."""
 
@@ -45,7 +44,7 @@ def one_turn(turns: pd.DataFrame) -> pd.DataFrame:
         at = 0.0
         for name in STAGES:
             length = float(turn[name])
-            if length > _VISIBLE_S:
+            if length > SHOWN_S:
                 rows.append({**head, "part": name.removesuffix("_s"), "owner": owner_of(name),
                              "start_s": at, "end_s": at + length})  # fmt: skip
             at += length
@@ -113,7 +112,7 @@ def turn_waterfall(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
 def waterfalls(turns: pd.DataFrame, titles: Sequence[str]) -> Chart:
     """Draws several turns, each under its title, above each other on one axis of time."""
     rows = [turns.iloc[[i]] for i in range(len(turns))]
-    heights = [(t[list(STAGES)].iloc[0] > _VISIBLE_S).sum() + 3.5 for t in rows]
+    heights = [(t[list(STAGES)].iloc[0] > SHOWN_S).sum() + 3.5 for t in rows]
     figure, axes = plt.subplots(
         len(rows), 1, figsize=(8.0, 0.3 * sum(heights) + 0.4), sharex=True, squeeze=False,
         height_ratios=heights, layout="constrained",
@@ -129,7 +128,7 @@ def waterfalls(turns: pd.DataFrame, titles: Sequence[str]) -> Chart:
 
 def _hidden(ax: Axes, frame: pd.DataFrame, stages: pd.DataFrame) -> None:
     """Says which work was over before its turn came: it is missing, but it was done."""
-    gone = [NAMES[s] for s in _ALWAYS if float(frame[s].iloc[0]) <= _VISIBLE_S]
+    gone = [NAMES[s] for s in _ALWAYS if float(frame[s].iloc[0]) <= SHOWN_S]
     if gone:
         # below the first bars, where a waterfall has room
         note(ax, "done meanwhile, so not visible:\n" + "\n".join(gone), (0, len(stages) - 0.6),
