@@ -25,7 +25,6 @@ def additivity(
     """Mean savings of single techniques, their sum, and all together: measured and predicted.
 
     Args:
-        baseline: The arm that is compared with.
         alone: Turns of the baseline and of each technique alone.
         together: Turns of the stack.
         parts: Parts of the same arms' turns (:func:`labkit.evidence.overlap.parts`), from runs
@@ -68,8 +67,6 @@ def interactions(turns: pd.DataFrame, baseline: str, techniques: Sequence[str]) 
 
     Args:
         turns: Turns of the baseline, of each technique alone and of each pair, named ``a+b``.
-        baseline: The arm that is compared with.
-        techniques: Their names.
 
     Returns:
         One row per pair: ``first``, ``second``, and ``interaction_s`` with its interval, seconds;
@@ -89,5 +86,4 @@ def _answered(turns: pd.DataFrame) -> pd.Series:
 
 
 def _mean(values: pd.Series, name: str) -> dict[str, float]:
-    e = statistics.mean(values.rename("x").reset_index(), "x")
-    return {f"{name}_s": e.value, f"{name}_low_s": e.low, f"{name}_high_s": e.high}
+    return statistics.mean(values.rename("x").reset_index(), "x").columns(name, "_s")

@@ -14,11 +14,7 @@ from labkit.paths import agents_dir
 
 
 def load(name: str) -> ModuleType:
-    """A module beside the agents that needs no LiveKit, imported as they import it.
-
-    Args:
-        name: Such as ``_turn_rules``.
-    """
+    """A module beside the agents (``_turn_rules``) that needs no LiveKit, imported as by them."""
     folder = str(agents_dir())
     sys.path.insert(0, folder)
     try:

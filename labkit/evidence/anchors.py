@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
+from typing import Any
 
 from labkit.errors import UsageError
 from labkit.paths import data_dir
@@ -15,33 +16,19 @@ class AnchorError(UsageError):
 
 @dataclass(frozen=True, kw_only=True)
 class Anchor:
-    """One published figure.
+    """One published figure."""
 
-    Attributes:
-        id: Name in ``data/anchors.toml``.
-        name: What a figure's legend calls it.
-        quantity: ``response_latency``, ``dashboard_gap``, ``end_of_turn_delay`` …
-        quantile: Which quantile it speaks of, 0 to 1.
-        low_s: Lower end of the published range or interval; the value where there is none.
-        high_s: Upper end.
-        value_s: The value; None where only a range was published.
-        share: The proportion of turns or pauses that goes with it; None where there is none.
-        source: Who published it where.
-        date: When, as precisely as known.
-        note: What it was measured on.
-    """
-
-    id: str
-    name: str
-    quantity: str
-    quantile: float
-    low_s: float
+    id: str  # name in data/anchors.toml
+    name: str  # in a figure's legend
+    quantity: str = "response_latency"  # or dashboard_gap, end_of_turn_delay …
+    quantile: float  # that it speaks of, 0 to 1
+    low_s: float  # lower end of the published range or interval; the value where there is none
     high_s: float
-    value_s: float | None
-    share: float | None
-    source: str
-    date: str
-    note: str
+    value_s: float | None = None  # None where only a range was published
+    share: float | None = None  # proportion of turns or pauses that goes with it
+    source: str  # who published it where
+    date: str  # as precisely as known
+    note: str = ""  # what it was measured on
 
 
 def load(*ids: str) -> list[Anchor]:
@@ -58,21 +45,8 @@ def load(*ids: str) -> list[Anchor]:
     return [_anchor(known[name]) for name in ids or known]
 
 
-def _anchor(row: dict[str, object]) -> Anchor:
-    value = row.get("value_s")
-    low, high = row.get("low_s", value), row.get("high_s", value)
-    if low is None or high is None:
+def _anchor(row: dict[str, Any]) -> Anchor:
+    if "value_s" not in row and not {"low_s", "high_s"} <= row.keys():
         raise AnchorError(f"anchor {row['id']}: it needs value_s, or low_s and high_s")
-    return Anchor(
-        id=str(row["id"]),
-        name=str(row["name"]),
-        quantity=str(row.get("quantity", "response_latency")),
-        quantile=float(str(row["quantile"])),
-        low_s=float(str(low)),
-        high_s=float(str(high)),
-        value_s=None if value is None else float(str(value)),
-        share=None if row.get("share") is None else float(str(row["share"])),
-        source=str(row["source"]),
-        date=str(row["date"]),
-        note=str(row.get("note", "")),
-    )
+    value_s = row.get("value_s")
+    return Anchor(**{"low_s": value_s, "high_s": value_s, **row})

@@ -43,42 +43,26 @@ def check(
     answered = turns[turns["residual_s"].notna()]
     residual = float(answered["residual_s"].abs().max()) if len(answered) else float("nan")
     lost = turns[turns["outcome"].isin(("missed", "failed"))]
-    rows = [
-        ("failed calls", len(bad), len(bad) == 0, _calls(bad), "none"),
-        (
-            "missed or failed turns",
-            len(lost),
-            len(lost) <= max_missed,
-            _turns(lost),
-            f"{max_missed} at most",
-        ),
-        (
-            "answered turns",
-            len(answered),
-            len(answered) >= min_turns,
-            "",
-            f"{min_turns} at least",
-        ),
-        (
-            "largest residual (ms)",
-            round(residual * 1000, 3),
-            residual < max_residual_s,
-            _turns(answered[answered["residual_s"].abs() >= max_residual_s]),
-            f"below {max_residual_s * 1000:g}",
-        ),
-    ]
+    large = answered[answered["residual_s"].abs() >= max_residual_s]
+    checks = {  # what was found, whether it is good, where it is not, what is allowed
+        "failed calls": (len(bad), not len(bad), _calls(bad), "none"),
+        "missed or failed turns": (
+            len(lost), len(lost) <= max_missed, _turns(lost), f"{max_missed} at most"),
+        "answered turns": (
+            len(answered), len(answered) >= min_turns, "", f"{min_turns} at least"),
+        "largest residual (ms)": (
+            round(residual * 1000, 3), residual < max_residual_s, _turns(large),
+            f"below {max_residual_s * 1000:g}"),
+    }  # fmt: skip
     failed = [
         f"{what}: {found} (allowed: {allowed}){where}"
-        for what, found, good, where, allowed in rows
+        for what, (found, good, where, allowed) in checks.items()
         if not good
     ]
     if failed:
         raise CheckFailed("; ".join(failed))
-    table = pd.DataFrame(
-        {"found": [f"{row[1]:g}" for row in rows], "allowed": [row[4] for row in rows]},
-        index=[row[0] for row in rows],
-    )
-    return table.rename_axis("check", axis="columns")
+    shown = {what: {"found": f"{c[0]:g}", "allowed": c[3]} for what, c in checks.items()}
+    return pd.DataFrame(shown).T.rename_axis("check", axis="columns")
 
 
 def _calls(calls: pd.DataFrame) -> str:

@@ -26,58 +26,42 @@ SAVES_LESS, SAVES_MORE = "saves less than claimed", "saves more than claimed"
 NO_EFFECT, DIFFERS = "no effect", "mechanism differs"
 AS_CLAIMED, FASTER, SLOWER = "as claimed", "faster than claimed", "slower than claimed"
 UNDECIDED = "not enough evidence"
+_EFFECT_S = 0.02
 
 
 @dataclass(frozen=True)
 class Claim:
     """One claim: a band of milliseconds, and what the ledger knows about it.
 
-    Attributes:
-        text: Who claims it, as the subject of a sentence: "The 12-techniques guide".
-        low_s: Lower end of the claimed band, seconds; NaN without a band.
-        high_s: Upper end.
-        quantile: Of which quantile of the latency it is said, 0 to 1.
-        quantity: ``saving`` or ``level`` of the response latency, or ``none``.
-        study: Name of the notebook that tests it, and "/ARM" where that is not the headline.
-        technique: What it is about, in a few words.
-        claim: What is claimed, in a sentence.
-        conditions: Under which conditions it is claimed.
-        source: Title and publisher.
-
     Raises:
         ValueError: the band is empty.
     """
 
-    text: str
-    low_s: float
+    text: str  # who claims it, as the subject of a sentence: "The 12-techniques guide"
+    low_s: float  # lower end of the claimed band; NaN without a band
     high_s: float
-    quantile: float = 0.95
-    quantity: str = "saving"
-    study: str = ""
-    technique: str = ""
-    claim: str = ""
+    quantile: float = 0.95  # of the latency, 0 to 1
+    quantity: str = "saving"  # or "level", of the response latency, or "none"
+    study: str = ""  # the notebook that tests it, and "/ARM" where that is not the headline
+    technique: str = ""  # what it is about, in a few words
+    claim: str = ""  # what is claimed, in a sentence
     conditions: str = ""
-    source: str = ""
+    source: str = ""  # title and publisher
 
     def __post_init__(self) -> None:
         if self.low_s > self.high_s:
             raise ValueError(f"a claimed band from {self.low_s} s to {self.high_s} s is empty")
 
 
-def saving_outcome(saving: Estimate, claim: Claim, worth_s: float = 0.02) -> str:
-    """Whether a claimed saving was found.
-
-    Args:
-        saving: The measured saving, seconds.
-        claim: The claimed band.
-        worth_s: A saving whose whole CI lies below this is no effect.
+def saving_outcome(saving: Estimate, claim: Claim) -> str:
+    """Whether a claimed saving was found; one whose whole CI lies below 20 ms is no effect.
 
     Returns:
         ``reproduced`` when the saving lies in the band, ``saves less than claimed`` or ``saves more
         than claimed`` when its whole CI lies beside it, ``no effect``, or ``not enough evidence``
         when it lies outside and its CI reaches in.
     """
-    if math.isnan(saving.value) or saving.high < worth_s:
+    if math.isnan(saving.value) or saving.high < _EFFECT_S:
         return NO_EFFECT
     return _beside(saving, claim, SAVES_LESS, REPRODUCED, SAVES_MORE)
 
@@ -108,21 +92,16 @@ def load() -> dict[str, Claim]:
     """Every claim by the name of its study."""
     table = tomllib.loads((data_dir() / "claims.toml").read_text(encoding="utf-8"))
     sources = table.pop("sources")
-    full = {n: f"{s['title']} ({s['publisher']}, {s['date']})" for n, s in sources.items()}
-    return {
-        study: Claim(
-            study=study,
-            technique=c["technique"],
-            claim=c["claim"],
-            quantity=c["quantity"],
-            low_s=float(c.get("low_s", math.nan)),
-            high_s=float(c.get("high_s", math.nan)),
-            conditions=c["conditions"],
-            text=sources[c["source"]]["short"],
-            source=full[c["source"]],
-        )
-        for study, c in table.items()
-    }
+    found = {}
+    for study, c in table.items():
+        s = sources[c["source"]]
+        known = {
+            "study": study,
+            "text": s["short"],
+            "source": f"{s['title']} ({s['publisher']}, {s['date']})",
+        }
+        found[study] = Claim(**{"low_s": math.nan, "high_s": math.nan, **c, **known})
+    return found
 
 
 def of(study: str) -> Claim:

@@ -31,12 +31,11 @@ def compare(
     """Each arm against the baseline, paired by call.
 
     Args:
-        baseline: What is compared with.
-        arms: The others, by name; the baseline itself among them is left out.
+        baseline: What is compared with; it is left out if it is among the arms.
+        arms: The others, by name.
         harm: A numeric or boolean column of the turns whose mean is the harm; premature and missing
             replies if none is named. NaN is left out.
         q: The quantile on whose saving the verdict rests; None for the mean.
-        rules: What is worth having; see :class:`labkit.evidence.verdict.Rules`.
 
     Returns:
         One row per arm: latencies, savings and harm with 95% CI (seconds and proportions), and the
@@ -64,9 +63,8 @@ def compare(
             row |= latency.columns(p, "_s") | saved[level].columns(f"saving_{p}", "_s")
         row |= worse.columns("harm")
         row |= {"harm_rate": rates[1].value, "baseline_harm_rate": rates[0].value}
-        row |= {"verdict": verdict.decision, "reason": verdict.reason}
-        row |= {"more_calls": verdict.more_calls}
-        rows.append(row)
+        rows.append({**row, "verdict": verdict.decision, "reason": verdict.reason,
+                     "more_calls": verdict.more_calls})  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -82,6 +80,11 @@ def _with_harm(turns: pd.DataFrame, column: str | None) -> pd.DataFrame:
         raise KeyError(f"the turns have no column {column!r} to take as harm")
     happened = harmed(turns) if column is None else turns[column]
     return turns.assign(harm=happened.astype(float))
+
+
+def by_arm(turns: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The turns of each arm, in the order of their first turns."""
+    return {str(name): part for name, part in turns.groupby("arm", sort=False)}
 
 
 def turns_of(given: Turns) -> pd.DataFrame:

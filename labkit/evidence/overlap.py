@@ -15,7 +15,8 @@ that is why savings do not add up.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -57,11 +58,7 @@ def parts(turns: pd.DataFrame) -> pd.DataFrame:
 
 
 def predict(of: pd.DataFrame, mode: str = "llm") -> pd.Series:
-    """The response latency that the parts add up to, seconds.
-
-    Args:
-        of: Parts, as :func:`parts` gives them.
-        mode: One of :data:`MODES`.
+    """The response latency that :func:`parts` add up to, seconds, in one of :data:`MODES`.
 
     Raises:
         ValueError: an unknown mode.
@@ -79,12 +76,34 @@ def predict(of: pd.DataFrame, mode: str = "llm") -> pd.Series:
     return decided.where(decided > early, early) + of["rest_s"]
 
 
-def combine(base: pd.DataFrame, changed: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Parts with several changes at once: each part as much shorter as the changes make it alone.
+def forecast(
+    turns: pd.DataFrame,
+    baseline: str,
+    axes: Sequence[str],
+    savings: Mapping[str, Callable[[pd.DataFrame], pd.Series]],
+) -> pd.DataFrame:
+    """What arms would save, from the turns of the ``baseline``, an arm without preemption.
 
     Args:
-        base: Parts of the baseline.
-        changed: Parts of other arms, each with one change.
+        savings: By arm, what it would save on each turn (seconds), given the :func:`parts`.
+
+    Returns:
+        One row per place, arm and turn: ``call``, ``turn``, ``saved_s``, ``arm`` and the swept
+        settings.
+    """
+    own = turns[turns["arm"] == baseline]
+    found = []
+    for key, part in own.groupby(list(axes), sort=False) if axes else [((), own)]:
+        of = parts(part)
+        place: dict[str, Any] = dict(zip(axes, key, strict=True))
+        for arm, saving in savings.items():
+            saved_s = saving(of).rename("saved_s").reset_index()
+            found.append(saved_s.assign(arm=arm, **place))
+    return pd.concat(found, ignore_index=True)
+
+
+def combine(base: pd.DataFrame, changed: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Parts with several changes at once: each part as much shorter as the changes make it alone.
 
     Returns:
         The baseline's parts plus every arm's own differences, for the turns that all of them have;
@@ -96,7 +115,6 @@ def combine(base: pd.DataFrame, changed: Mapping[str, pd.DataFrame]) -> pd.DataF
     total = base.loc[common].copy()
     for other in changed.values():
         total += other.loc[common] - base.loc[common]
-    total[["hook_s", "llm_s", "sentence_s", "voice_s"]] = total[
-        ["hook_s", "llm_s", "sentence_s", "voice_s"]
-    ].clip(lower=0.0)
+    lengths = ["hook_s", "llm_s", "sentence_s", "voice_s"]
+    total[lengths] = total[lengths].clip(lower=0.0)
     return total

@@ -7,8 +7,7 @@ the mean over the turns that both arms answered to the end; quantiles are for ``
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -27,8 +26,6 @@ def savings(turns: pd.DataFrame, baseline: str, axes: Sequence[str] = ()) -> pd.
     """What each turn of each other arm saves against the same turn of the baseline.
 
     Args:
-        turns: Turns of all arms.
-        baseline: The arm that is compared with.
         axes: Swept settings; a turn is compared with the one at the same place.
 
     Returns:
@@ -49,33 +46,14 @@ def savings(turns: pd.DataFrame, baseline: str, axes: Sequence[str] = ()) -> pd.
 
 
 def mean_savings(saved: pd.DataFrame, by: Sequence[str], sort: bool = True) -> pd.DataFrame:
-    """Means of savings, group by group, with 95% CI.
-
-    Args:
-        saved: What :func:`savings` returned, or any table with ``call`` and ``saved_s``.
-        by: Columns of the groups.
-        sort: Whether to sort the groups; otherwise they keep their order.
+    """Means of ``saved_s`` by group; see :func:`labkit.evidence.statistics.by_group`.
 
     Returns:
         One row per group: its columns, ``saved_s``, ``low``, ``high``, ``n_turns``.
     """
-    rows = []
-    for key, own in saved.groupby(list(by), sort=sort):
-        e = statistics.mean(own, "saved_s")
-        rows.append({**dict(zip(by, key, strict=True)), **e.row("saved_s"), "n_turns": e.n})
-    return pd.DataFrame(rows)
-
-
-def places(
-    turns: pd.DataFrame, arm: str, axes: Sequence[str] = ()
-) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
-    """Each place of a grid, as its swept settings, with the turns of one arm there."""
-    own = turns[turns["arm"] == arm]
-    if not axes:
-        yield {}, own
-        return
-    for values, part in own.groupby(list(axes), sort=False):
-        yield dict(zip(axes, values, strict=True)), part
+    return statistics.by_group(
+        saved, by, lambda own: statistics.mean(own, "saved_s"), "saved_s", sort
+    )
 
 
 def waited(turns: pd.DataFrame, delay_s: float) -> pd.Series:
@@ -89,7 +67,6 @@ def waits(turns: pd.DataFrame, delay_s: float) -> pd.Series:
     A turn is *heard in pieces* if it was committed before all of it had been transcribed.
 
     Args:
-        turns: The turns table.
         delay_s: The wait that the doubt brings, seconds.
     """
     found = waited(turns, delay_s).map({False: AT_ONCE, True: f"held back {ms(delay_s)} ms"})

@@ -25,6 +25,8 @@ COMMON_ACKNOWLEDGEMENTS = (
 """What a developer would write down without having heard a single call."""
 
 _STEPS, _RATE = 800, 8.0
+_PENALTY = 1e-3
+"""On the squared weights; the bias is free. It was not tuned."""
 
 
 def needs(turn: Turn) -> str:
@@ -83,13 +85,12 @@ def questions() -> list[dict[str, str]]:
     ]
 
 
-def fit(vectors: np.ndarray, labels: np.ndarray, penalty: float = 1e-3) -> np.ndarray:
+def fit(vectors: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Softmax regression with balanced labels, by gradient descent.
 
     Args:
         vectors: (n, dimensions).
         labels: (n,) indices from 0; each occurs.
-        penalty: On the squared weights; the bias is free. The default was not tuned.
 
     Returns:
         Weights (labels, dimensions + 1), the bias last.
@@ -104,6 +105,6 @@ def fit(vectors: np.ndarray, labels: np.ndarray, penalty: float = 1e-3) -> np.nd
         odds = np.exp(scores - scores.max(axis=1, keepdims=True))
         odds /= odds.sum(axis=1, keepdims=True)
         slope = x.T @ ((odds - wanted) * share[:, None])
-        slope[:-1] += penalty * weights[:-1]
+        slope[:-1] += _PENALTY * weights[:-1]
         weights -= _RATE * slope
     return np.asarray(weights.T)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,18 +10,11 @@ import pandas as pd
 from labkit.engine.tables import Results
 from labkit.evidence import statistics
 from labkit.evidence.compare import harmed
-from labkit.evidence.statistics import Estimate
 from labkit.settings import Value
-
-_NOTHING = Estimate(math.nan, math.nan, math.nan, 0, 0)
 
 
 def by_point(results: Results, axes: Sequence[str]) -> pd.DataFrame:
-    """Latency, harm and failures of every point.
-
-    Args:
-        results: What a sweep returned.
-        axes: The swept settings.
+    """Latency, harm and failures of every point of a sweep over ``axes``.
 
     Returns:
         One row per arm and place, in the order they were run: ``arm``, the swept settings,
@@ -40,7 +32,9 @@ def by_point(results: Results, axes: Sequence[str]) -> pd.DataFrame:
         row |= {"n_calls": len(own), "failed_calls": len(failed)}
         turns = _turns(results.turns, row, heads)
         row["n_turns"] = len(turns)
-        row |= _latencies(turns) | _harm(turns)
+        p50, p95 = (statistics.quantile(turns, q) for q in (0.5, 0.95))
+        harm = statistics.rate(turns, harmed(turns)) if len(turns) else statistics.NOTHING
+        row |= p50.columns("p50", "_s") | p95.columns("p95", "_s") | harm.columns("harm")
         row["error"] = str(failed["error"].iloc[0]) if len(failed) else ""
         rows.append(row)
     return pd.DataFrame(rows)
@@ -59,13 +53,3 @@ def _turns(turns: pd.DataFrame, place: dict[str, Value], heads: Sequence[str]) -
         value = place[name]
         turns = turns[turns[name].isna() if value is None else turns[name] == value]
     return turns
-
-
-def _latencies(turns: pd.DataFrame) -> dict[str, float]:
-    p50, p95 = (statistics.quantile(turns, q) if len(turns) else _NOTHING for q in (0.5, 0.95))
-    return p50.columns("p50", "_s") | p95.columns("p95", "_s")
-
-
-def _harm(turns: pd.DataFrame) -> dict[str, float]:
-    found = statistics.rate(turns, harmed(turns)) if len(turns) else _NOTHING
-    return found.columns("harm")

@@ -8,6 +8,7 @@ same random draws (common random numbers): most of the noise cancels.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -21,21 +22,13 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class Estimate:
-    """An estimate and its confidence interval (CI).
-
-    Attributes:
-        value: The figure; NaN where nothing could be estimated.
-        low: Lower end of the interval.
-        high: Upper end of the interval.
-        n: How many turns it rests on.
-        n_calls: How many calls they come from.
-    """
+    """An estimate and its confidence interval (CI); NaN where nothing could be estimated."""
 
     value: float
     low: float
     high: float
-    n: int
-    n_calls: int
+    n: int  # turns it rests on
+    n_calls: int  # calls they come from
 
     def columns(self, name: str, suffix: str = "") -> dict[str, float]:
         """For a table with several estimates: ``NAME``, ``NAME_low``, ``NAME_high`` + suffix."""
@@ -47,7 +40,7 @@ class Estimate:
         return {name: self.value, f"low{suffix}": self.low, f"high{suffix}": self.high}
 
 
-_NOTHING = Estimate(math.nan, math.nan, math.nan, 0, 0)
+NOTHING = Estimate(math.nan, math.nan, math.nan, 0, 0)
 
 
 def _resamples(n_calls: int) -> np.ndarray:
@@ -81,40 +74,27 @@ def _columns(turns: pd.DataFrame, column: str, calls: pd.Index) -> tuple[np.ndar
     return known[column].to_numpy(dtype=float), calls.get_indexer(pd.Index(known["call"]))
 
 
-def quantile(
-    turns: pd.DataFrame,
-    q: float,
-    column: str = "response_latency_s",
-) -> Estimate:
-    """A quantile of a column over turns, NaN left out, with a cluster-bootstrap CI.
-
-    Args:
-        turns: The turns table.
-        q: Which quantile, 0 to 1.
-        column: Numeric column.
-    """
+def quantile(turns: pd.DataFrame, q: float, column: str = "response_latency_s") -> Estimate:
+    """A quantile (0 to 1) of a numeric column over turns, NaN left out."""
     if not len(turns):
-        return _NOTHING
+        return NOTHING
     calls = pd.Index(turns["call"].unique())
     values, owner = _columns(turns, column, calls)
     if not len(values):
-        return _NOTHING
+        return NOTHING
     point = _weighted_quantile(values, owner, np.ones((1, len(calls)), dtype=int), q)[0]
     draws = _weighted_quantile(values, owner, _resamples(len(calls)), q)
     return Estimate(float(point), *_interval(draws), len(values), len(calls))
 
 
-def mean(
-    turns: pd.DataFrame,
-    column: str,
-) -> Estimate:
+def mean(turns: pd.DataFrame, column: str) -> Estimate:
     """The mean of a numeric or boolean column over turns, NaN left out."""
     if not len(turns):
-        return _NOTHING
+        return NOTHING
     calls = pd.Index(turns["call"].unique())
     values, owner = _columns(turns, column, calls)
     if not len(values):
-        return _NOTHING
+        return NOTHING
     draws = _weighted_mean(values, owner, _resamples(len(calls)))
     return Estimate(float(values.mean()), *_interval(draws), len(values), len(calls))
 
@@ -128,10 +108,7 @@ def _weighted_mean(values: np.ndarray, owner: np.ndarray, counts: np.ndarray) ->
     return means
 
 
-def rate(
-    turns: pd.DataFrame,
-    happened: pd.Series,
-) -> Estimate:
+def rate(turns: pd.DataFrame, happened: pd.Series) -> Estimate:
     """The proportion of turns in which something happened.
 
     A bootstrap of a rate that is 0 or 1 in the sample has no width, which would claim certainty.
@@ -143,6 +120,24 @@ def rate(
         return boot
     low, high = wilson(boot.value, boot.n)
     return Estimate(boot.value, min(boot.low, low), max(boot.high, high), boot.n, boot.n_calls)
+
+
+def by_group(
+    turns: pd.DataFrame,
+    by: Sequence[str],
+    estimate: Callable[[pd.DataFrame], Estimate],
+    name: str,
+    sort: bool = True,
+) -> pd.DataFrame:
+    """An estimate of each group: a row with its columns, ``NAME``, ``low``, ``high``, ``n_turns``.
+
+    Groups are sorted, or keep their order.
+    """
+    rows = [
+        {**dict(zip(by, key, strict=True)), **estimate(part).row(name), "n_turns": len(part)}
+        for key, part in turns.groupby(list(by), sort=sort, dropna=False)
+    ]
+    return pd.DataFrame(rows, columns=[*by, name, "low", "high", "n_turns"])
 
 
 def wilson(proportion: float, n: int) -> tuple[float, float]:
@@ -165,16 +160,13 @@ def difference(
     If one side has no turns, or no values, there is nothing to estimate and the figures are NaN.
 
     Args:
-        baseline: Turns of the baseline arm.
-        variant: Turns of the other arm, of the same calls.
-        column: Numeric or boolean column.
         q: Quantile that is compared; None compares means.
 
     Raises:
         ValueError: the arms have no call in common.
     """
     if not len(baseline) or not len(variant):
-        return _NOTHING
+        return NOTHING
     shared = pd.Index(sorted(set(baseline["call"]) & set(variant["call"])))
     if not len(shared):
         raise ValueError("the arms have no call in common; run both with the same seed and calls")
@@ -184,7 +176,7 @@ def difference(
     for turns in (baseline, variant):
         values, owner = _columns(turns[turns["call"].isin(shared)], column, shared)
         if not len(values):
-            return _NOTHING
+            return NOTHING
         n = len(values)
         sides.append(
             _weighted_mean(values, owner, counts)
@@ -195,21 +187,12 @@ def difference(
     return Estimate(float(change[0]), *_interval(change[1:]), n, len(shared))
 
 
-def rate_difference(
-    baseline: pd.DataFrame,
-    variant: pd.DataFrame,
-    column: str,
-) -> Estimate:
+def rate_difference(baseline: pd.DataFrame, variant: pd.DataFrame, column: str) -> Estimate:
     """Variant minus baseline of the proportion of turns in which something happened.
 
     A bootstrap of something that never differed in the sample has no width. The interval is
     therefore never narrower than what Wilson's interval allows for the turns in which it happened
-    on one side only.
-
-    Args:
-        baseline: Turns of the baseline arm.
-        variant: Turns of the other arm, of the same calls.
-        column: Holds 0 or 1; NaN is left out.
+    on one side only. The column holds 0 or 1; NaN is left out.
     """
     boot = difference(baseline, variant, column, q=None)
     key = ["call", "turn"]

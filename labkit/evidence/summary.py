@@ -19,7 +19,7 @@ OUTCOMES = ("answered", "premature", "interrupted", "missed", "failed")
 def figures(results: Results) -> dict[str, Any]:
     """The metrics of ``labkit run --json``; seconds, proportions from 0 to 1, None for unknown."""
     turns = results.turns
-    answered = _replied(turns)
+    answered = turns.query("outcome in ('answered', 'interrupted')") if len(turns) else turns
     quantiles = {p: statistics.quantile(answered, p / 100) for p in (50, 95, 99)}
     out: dict[str, Any] = {}
     for p, estimate in quantiles.items():
@@ -45,12 +45,6 @@ def figures(results: Results) -> dict[str, Any]:
     out["digest"] = results.digest
     cleaned: dict[str, Any] = _clean(out)
     return cleaned
-
-
-def _replied(turns: pd.DataFrame) -> pd.DataFrame:
-    if not len(turns):
-        return turns
-    return turns[turns["outcome"].isin(("answered", "interrupted"))]
 
 
 def _clean(value: Any) -> Any:

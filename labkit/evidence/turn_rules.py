@@ -26,11 +26,7 @@ def probabilities(texts: Sequence[str]) -> pd.DataFrame:
 
 
 def needs_heavy(rule: str, setting: float) -> Rule:
-    """The rule by which ``model_routing`` asks the large model.
-
-    Args:
-        rule: ``classifier``, ``length`` or ``phrases``.
-        setting: Its threshold or number of words; the phrase list has none.
+    """The rule by which ``model_routing`` asks the large model; see :func:`acknowledges`.
 
     Raises:
         ValueError: an unknown rule.

@@ -35,17 +35,11 @@ _SUFFIXES = (  # the first that fits; `_per_s` must come before `_s`
 
 @dataclass(frozen=True)
 class Unit:
-    """How a column's values are shown.
+    """How a column's values are shown."""
 
-    Attributes:
-        name: What the quantity is called.
-        factor: Multiplies a value of the table.
-        symbol: Unit after that; empty for plain numbers.
-    """
-
-    name: str
-    factor: float = 1.0
-    symbol: str = ""
+    name: str  # of the quantity
+    factor: float = 1.0  # multiplies a value of the table
+    symbol: str = ""  # unit after that; empty for plain numbers
 
     @property
     def label(self) -> str:
@@ -83,7 +77,6 @@ def change_unit(kind: str, name: str) -> Unit:
 
     Args:
         kind: ``share``, or the column whose mean per turn it is.
-        name: What the change is called.
     """
     if kind == SHARE:
         return Unit(name, 100.0, "percentage points")
@@ -92,11 +85,9 @@ def change_unit(kind: str, name: str) -> Unit:
 
 
 def number(value: float, sign: bool = False, like: float | None = None) -> str:
-    """A number with thousands separated and no more decimals than its size deserves.
+    """A number with thousands separated and no more decimals than its size deserves; a dash: NaN.
 
     Args:
-        value: What to print; a dash for NaN.
-        sign: Whether to print a plus too.
         like: A number whose size decides about the decimals instead.
     """
     if math.isnan(value):

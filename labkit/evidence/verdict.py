@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from labkit.evidence.statistics import Estimate
 from labkit.evidence.units import ms
@@ -12,43 +12,22 @@ from labkit.evidence.units import ms
 
 @dataclass(frozen=True)
 class Rules:
-    """What would be worth having and what would be too dear.
+    """What would be worth having and what would be too dear."""
 
-    Attributes:
-        worth_saving_s: Smallest saving worth having, seconds.
-        max_harm: Largest increase of the harm that is accepted, as a proportion of turns.
-    """
-
-    worth_saving_s: float = 0.05
-    max_harm: float = 0.02
+    worth_saving_s: float = 0.05  # smallest saving worth having, seconds
+    max_harm: float = 0.02  # largest increase of the harm that is accepted, a proportion of turns
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """A decision with its reason.
+class Verdict(NamedTuple):
+    """A decision with its reason."""
 
-    Attributes:
-        decision: ``adopt``, ``reject``, ``no practical difference`` or ``not enough evidence``.
-        reason: One sentence.
-        more_calls: How many more calls would settle it; 0 if it is settled.
-    """
-
-    decision: str
-    reason: str
-    more_calls: int = 0
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+    decision: str  # "adopt", "reject", "no practical difference" or "not enough evidence"
+    reason: str  # one sentence
+    more_calls: int = 0  # that would settle it; 0 if it is settled
 
 
 def decide(saving: Estimate, harm: Estimate, rules: Rules) -> Verdict:
-    """Weighs a saving against a harm.
-
-    Args:
-        saving: Seconds saved; positive is good.
-        harm: Increase of the harm's rate; positive is bad.
-        rules: Fixed before the data.
-    """
+    """Weighs a saving (seconds, positive is good) against the increase of a harm's rate."""
     worth, limit = rules.worth_saving_s, rules.max_harm
     if math.isnan(saving.value):
         return Verdict("reject", "no turn was answered, so there is nothing to save")

@@ -15,20 +15,25 @@ from labkit.evidence.claims import Claim
 from labkit.evidence.compare import HARMED, Turns, turns_of
 from labkit.evidence.units import SHARE, Unit, interval, number, unit_of
 from labkit.report.harms import What, harm_level
-from labkit.report.labels import Label, Obstacles, place
+from labkit.report.labels import Label, Line, draw_cross, place
 from labkit.report.palette import (
+    ABOVE,
     ACCENT,
     BASELINE,
+    BESIDE,
     INK,
     MAIN,
     SOFT,
+    Chart,
     Look,
-    axes_or_new,
     looks,
     ms_axis,
+    name_rows,
+    new_axes,
+    note,
+    unit_axis,
 )
-from labkit.report.saving import records
-from labkit.report.units import unit_axis
+from labkit.report.saving import ends, records
 
 _BASE = Look(BASELINE, INK, "X", "-", "")
 
@@ -46,7 +51,6 @@ def frontier_points(
     Args:
         arms: Runs or turns tables by name, in the order in which points of a group are joined.
         harm: An outcome, several outcomes, or a column of the turns table.
-        q: Quantile of the response latency.
         groups: Group of each arm by name, such as the persona or the detector.
         labels: What is written at an arm's point; its name by default.
 
@@ -79,82 +83,70 @@ def frontier(
 ) -> Axes:
     """Draws response latency against harm, a cross of CIs and a name at each arm.
 
+    Better is towards the lower left. An arm that answered nothing is named in a corner instead.
+
     Args:
         points: What :func:`frontier_points` returned; arms of one group are joined in their order.
-        ax: Where to draw; a new figure by default.
-        harm_name: What the harm is called on its axis.
         baseline: The arm drawn in grey.
         limit: Harm accepted at most; what lies above is shaded.
-
-    Returns:
-        The axes: x milliseconds, y the harm; better is towards the lower left. An arm that
-        answered nothing has no place here and is named in a corner instead.
     """
-    ax = axes_or_new(ax, 8.0, 4.8)
+    ax = ax or new_axes(8.0, 4.8)
     kind = str(points["harm_kind"].iloc[0])
     unit = Unit(harm_name, 100.0, "% of turns") if kind == SHARE else unit_of(kind)
     known = points[points["latency_s"].notna() & points["harm"].notna()]
     lost = [str(name) for name in points["arm"] if name not in set(known["arm"])]
     groups = list(dict.fromkeys(str(g) for g in known["group"]))
-    obstacles, labels = Obstacles(), []
-    for group in groups:
-        own = records(known[known["group"] == group])
-        if group:
-            _join(ax, own, looks(groups.index(group)), unit, obstacles)
+    lines: list[Line] = []
+    labels = []
+    for group in filter(None, groups):
+        own = known[known["group"] == group]
+        look = looks(groups.index(group))
+        at = np.c_[1000 * own["latency_s"], unit.factor * own["harm"]]
+        ax.plot(*at.T, color=look.colour, linestyle=look.dash, marker=look.marker, linewidth=1.4,
+                markersize=6, label=group, alpha=0.85, zorder=2)  # fmt: skip
+        lines += map(tuple, np.c_[at[:-1], at[1:]])
     for i, row in enumerate(records(known)):
         look = looks(groups.index(row["group"]) if row["group"] else i)
         look = _BASE if row["arm"] == baseline else look
-        x, y = 1000 * row["latency_s"], unit.factor * row["harm"]
-        _cross(ax, row, unit, look, obstacles)
-        labels.append(Label(x, y, str(row["label"]), look.text))
+        x = [1000 * end for end in ends(row, "latency", "_s")]
+        y = [unit.factor * end for end in ends(row, "harm")]
+        lines += draw_cross(ax, x, y, look.colour, linewidth=1.2, alpha=0.8, zorder=3)
+        ax.plot(x[:1], y[:1], look.marker, color=look.colour, markersize=8,
+                markeredgecolor="white", zorder=5)  # fmt: skip
+        labels.append(Label(x[0], y[0], str(row["label"]), look.text))
     _limits(ax, known, unit, limit)
     if lost:
-        ax.annotate("no answer to measure: " + ", ".join(lost), (1, 1), xycoords="axes fraction",
-                    xytext=(0, -3), textcoords="offset points", ha="right", va="top",
-                    fontsize=8.5, color=ACCENT)  # fmt: skip
+        note(ax, "no answer to measure: " + ", ".join(lost), (1, 1), (0, -3),
+             xycoords="axes fraction", ha="right", va="top", color=ACCENT)  # fmt: skip
     if any(groups):
         ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     quantile = float(points["quantile"].iloc[0])
     ms_axis(ax, f"p{100 * quantile:g} of the mouth-to-ear response latency")
     unit_axis(ax, unit, "y")
     ax.grid(True, axis="both")
-    ax.annotate("better", (0, 0), xycoords="axes fraction", xytext=(26, 18),
-                textcoords="offset points", fontsize=8, color=SOFT, style="italic")  # fmt: skip
+    note(ax, "better", (0, 0), (26, 18), 8, style="italic", xycoords="axes fraction", color=SOFT)
     ax.annotate("", (0, 0), xycoords="axes fraction", xytext=(24, 20), textcoords="offset points",
                 arrowprops={"arrowstyle": "->", "color": SOFT, "linewidth": 0.9})  # fmt: skip
-    place(ax, labels, obstacles)
+    place(ax, labels, lines)
     return ax
 
 
-def _join(
-    ax: Axes, rows: list[dict[str, Any]], look: Look, unit: Unit, obstacles: Obstacles
-) -> None:
-    x = [1000 * r["latency_s"] for r in rows]
-    y = [unit.factor * r["harm"] for r in rows]
-    ax.plot(x, y, color=look.colour, linestyle=look.dash, marker=look.marker, linewidth=1.4,
-            markersize=6, label=str(rows[0]["group"]), alpha=0.85, zorder=2)  # fmt: skip
-    for a, b in zip(range(len(x)), range(1, len(x)), strict=False):
-        obstacles.line(x[a], y[a], x[b], y[b])
-
-
-def _cross(ax: Axes, row: Mapping[str, Any], unit: Unit, look: Look, obstacles: Obstacles) -> None:
-    x, left, right = (1000 * row[f"latency{end}_s"] for end in ("", "_low", "_high"))
-    y, low, high = (unit.factor * row[f"harm{end}"] for end in ("", "_low", "_high"))
-    ax.plot([left, right], [y, y], color=look.colour, linewidth=1.2, alpha=0.8, zorder=3)
-    ax.plot([x, x], [low, high], color=look.colour, linewidth=1.2, alpha=0.8, zorder=3)
-    ax.plot(
-        [x], [y], look.marker, color=look.colour, markersize=8, markeredgecolor="white", zorder=5
-    )
-    obstacles.line(left, y, right, y)
-    obstacles.line(x, low, x, high)
+def trade_off(
+    arms: Mapping[str, Turns],
+    *,
+    harm: What = HARMED,
+    groups: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    **more: Any,
+) -> Chart:
+    """:func:`frontier_points` and :func:`frontier`, to which ``more`` is passed on."""
+    points = frontier_points(arms, harm=harm, groups=groups, labels=labels)
+    return Chart(frontier(points, **more), points)
 
 
 def _limits(ax: Axes, known: pd.DataFrame, unit: Unit, limit: float | None) -> None:
     """Latency from zero unless all arms lie far from it; harm from zero."""
-    left, right = (
-        1000 * float(known["latency_low_s"].min()),
-        1000 * float(known["latency_high_s"].max()),
-    )
+    left, right = 1000 * known["latency_low_s"].min(), 1000 * known["latency_high_s"].max()
     room = max(right - left, 0.05 * right)
     ax.set_xlim(0 if left < room else left - 0.25 * room, right + 0.25 * room)
     top = unit.factor * max(float(known["harm_high"].max()), 1.6 * (limit or 0.0))
@@ -164,35 +156,30 @@ def _limits(ax: Axes, known: pd.DataFrame, unit: Unit, limit: float | None) -> N
     at = unit.factor * limit
     ax.axhspan(at, ax.get_ylim()[1], color=ACCENT, alpha=0.07, linewidth=0, zorder=0)
     ax.axhline(at, color=ACCENT, linewidth=1.0, linestyle="--", zorder=1)
-    ax.annotate(f"accepted at most {number(at)} {unit.symbol}", (0, at),
-                xycoords=("axes fraction", "data"), xytext=(4, 3), textcoords="offset points",
-                fontsize=8, color=ACCENT)  # fmt: skip
+    note(ax, f"accepted at most {number(at)} {unit.symbol}", (0, at), (4, 3), 8, xycoords=BESIDE,
+         color=ACCENT)  # fmt: skip
 
 
-def arms_forest(
+def forest(
     comparison: pd.DataFrame,
-    ax: Axes | None = None,
     *,
     claim: Claim | Mapping[str, Claim] | None = None,
     worth_s: float | None = None,
-) -> Axes:
+) -> Chart:
     """Draws what each arm saves compared with the baseline: p50 and p95, paired, with 95% CI.
+
+    Right of zero is faster. An arm without a saving to measure says so in its row.
 
     Args:
         comparison: What ``lab.compare`` returned.
-        ax: Where to draw; a new figure by default.
         claim: A claimed saving, of every arm or by arm, drawn as a band behind the quantile it
             speaks of.
         worth_s: Smallest saving worth having, seconds; drawn as a line.
-
-    Returns:
-        The axes; x is milliseconds saved, right of zero is faster. An arm without a saving to
-        measure says so in its row.
     """
     rows = records(comparison)
     arms = [str(row["arm"]) for row in rows]
     claims = claim if isinstance(claim, Mapping) else dict.fromkeys(arms, claim)
-    ax = axes_or_new(ax, 8.8, 0.62 * len(rows) + 1.5)
+    ax = new_axes(8.8, 0.62 * len(rows) + 1.5)
     shown = [k for k in comparison if str(k).startswith("saving_p")]
     values = 1000 * comparison[shown].to_numpy(dtype=float)
     bands = [c for c in claims.values() if c is not None and not math.isnan(c.high_s)]
@@ -203,33 +190,28 @@ def arms_forest(
     for y, row in enumerate(rows):
         _claimed(ax, y, claims.get(arms[y]))
         for p, shift, marker, face in (("p50", -0.17, "o", MAIN), ("p95", 0.17, "D", "white")):
-            value, low, high = (
-                1000 * float(row[f"saving_{p}{e}_s"]) for e in ("", "_low", "_high")
-            )
+            value, low, high = (1000 * end for end in ends(row, f"saving_{p}", "_s"))
             if math.isnan(value):
                 continue
             ax.plot([low, high], [y + shift] * 2, color=MAIN, linewidth=1.6, zorder=3)
             ax.plot([value], [y + shift], marker, color=MAIN, markerfacecolor=face, markersize=6,
                     zorder=4)  # fmt: skip
             text = f"{p} {number(round(value), sign=True)} {interval(round(low), round(high))}"
-            ax.annotate(text, (max(high, value), y + shift), xytext=(5, 0), va="center",
-                        textcoords="offset points", fontsize=8, zorder=5)  # fmt: skip
-        if math.isnan(float(row["saving_p50_s"])):
-            ax.annotate("no answered turn to compare", (0, y - 0.17), xytext=(5, 0), va="center",
-                        textcoords="offset points", fontsize=8.5, color=ACCENT)  # fmt: skip
-        ax.annotate(str(row["verdict"]), (1.01, y), xycoords=("axes fraction", "data"),
-                    va="center", fontsize=8.5, fontweight="bold")  # fmt: skip
+            note(ax, text, (max(high, value), y + shift), (5, 0), 8, va="center", zorder=5)
+        if math.isnan(row["saving_p50_s"]):
+            note(ax, "no answered turn to compare", (0, y - 0.17), (5, 0), va="center",
+                 color=ACCENT)  # fmt: skip
+        ax.annotate(str(row["verdict"]), (1.01, y), xycoords=BESIDE, va="center", fontsize=8.5,
+                    fontweight="bold")  # fmt: skip
     ax.axvline(0, color=INK, linewidth=1.0, zorder=1)
     if worth_s is not None:
         ax.axvline(1000 * worth_s, color=SOFT, linewidth=1.0, linestyle=":", zorder=1)
-        ax.annotate(f"worth having from {number(1000 * worth_s)} ms", (1000 * worth_s, 0),
-                    xycoords=("data", "axes fraction"), xytext=(4, 4), textcoords="offset points",
-                    fontsize=8, color=SOFT)  # fmt: skip
-    ax.set_yticks(range(len(rows)), arms)
-    ax.tick_params(axis="y", length=0)
+        note(ax, f"worth having from {number(1000 * worth_s)} ms", (1000 * worth_s, 0), (4, 4), 8,
+             xycoords=ABOVE, color=SOFT)  # fmt: skip
+    name_rows(ax, arms)
     ax.set_ylim(len(rows) - (0.1 if worth_s is not None else 0.45), -0.55)
     ms_axis(ax, "response latency saved compared with the baseline, paired by call; 95% CI")
-    return ax
+    return Chart(ax, comparison)
 
 
 def _claimed(ax: Axes, y: int, claim: Claim | None) -> None:
@@ -239,5 +221,5 @@ def _claimed(ax: Axes, y: int, claim: Claim | None) -> None:
     left, right = 1000 * claim.low_s, 1000 * claim.high_s
     ax.barh(y + shift, max(right - left, 1e-9), left=left, height=0.3, color=ACCENT, alpha=0.22,
             edgecolor=ACCENT, linewidth=0.8, zorder=1)  # fmt: skip
-    ax.annotate("claimed", ((left + right) / 2, y + shift + 0.15), xytext=(0, -1), va="top",
-                textcoords="offset points", ha="center", fontsize=7.5, color=ACCENT)  # fmt: skip
+    note(ax, "claimed", ((left + right) / 2, y + shift + 0.15), (0, -1), 7.5, va="top", ha="center",
+         color=ACCENT)  # fmt: skip

@@ -8,27 +8,18 @@ from typing import NamedTuple
 
 from matplotlib.axes import Axes
 
-from labkit.report.palette import ACCENT, INK, Look, axes_or_new, ms_axis
+from labkit.report.palette import ABOVE, ACCENT, INK, Look, figure_of, ms_axis, new_axes, note
 
 
 class Dot(NamedTuple):
-    """A value with its interval.
+    """A value with its interval."""
 
-    Attributes:
-        row: The row it stands in; rows keep the order of their first dots.
-        name: What it is called in the legend, once for all dots of that name.
-        ends_s: Value, lower and upper end of its interval, seconds; the ends may be NaN.
-        look: Colour and marker.
-        filled: Whether the marker is filled.
-        note: Written beside it.
-    """
-
-    row: str
-    name: str
-    ends_s: tuple[float, float, float]
+    row: str  # it stands in; rows keep the order of their first dots
+    name: str  # in the legend, once for all dots of that name
+    ends_s: tuple[float, float, float]  # value, lower and upper end, which may be NaN
     look: Look
     filled: bool = True
-    note: str = ""
+    note: str = ""  # written beside it
 
 
 def dots(
@@ -41,13 +32,10 @@ def dots(
     """Draws dots with lines for their intervals; those of one row lie below each other.
 
     Args:
-        shown: The dots.
-        x_name: What the x axis is called; milliseconds are added.
         claimed_s: A published band, seconds; its upper end is a line.
-        claimed: What the band is called.
     """
     rows = list(dict.fromkeys(dot.row for dot in shown))
-    ax = axes_or_new(None, 8.0, 0.5 * len(rows) + 1.6)
+    ax = new_axes(8.0, 0.5 * len(rows) + 1.6)
     for y, row in enumerate(rows):
         own = [dot for dot in shown if dot.row == row]
         for k, dot in enumerate(own):
@@ -57,8 +45,8 @@ def dots(
             ax.plot([low, high], [at, at], color=colour, linewidth=1.6, zorder=3)
             ax.plot([value], [at], dot.look.marker, color=colour, markersize=7.5, zorder=4,
                     markerfacecolor=colour if dot.filled else "white", label=dot.name)  # fmt: skip
-            ax.annotate(dot.note, (high if high > value else value, at), xytext=(7, 0), va="center",
-                        textcoords="offset points", fontsize=8.5, color=INK)  # fmt: skip
+            beyond = high if high > value else value
+            note(ax, dot.note, (beyond, at), (7, 0), va="center", color=INK)
     ax.margins(x=0.15)
     left, right = ax.get_xlim()
     if min(end for dot in shown for end in dot.ends_s if not math.isnan(end)) >= 0:
@@ -68,15 +56,12 @@ def dots(
         low, high = (1000 * end for end in claimed_s)
         ax.axvspan(low, high, color=ACCENT, alpha=0.15, linewidth=0)
         ax.axvline(high, color=ACCENT, linewidth=1.2, linestyle="--")
-        ax.annotate(claimed, (high, 1.0), xycoords=("data", "axes fraction"), xytext=(4, -3),
-                    textcoords="offset points", va="top", fontsize=8, color=ACCENT)  # fmt: skip
+        note(ax, claimed, (high, 1.0), (4, -3), 8, xycoords=ABOVE, va="top", color=ACCENT)
     ax.axvline(0, color=INK, linewidth=0.8)
     ax.set_yticks(range(len(rows)), rows)
     ax.set_ylim(len(rows) - 0.5, -0.6)
     ax.grid(True, axis="x")
     ms_axis(ax, x_name)
     legend = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
-    figure = ax.get_figure(root=True)
-    assert figure is not None
-    figure.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=4)
+    figure_of(ax).legend(legend.values(), legend.keys(), loc="outside lower center", ncols=4)
     return ax

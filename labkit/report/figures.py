@@ -1,36 +1,30 @@
 """All charts of any study, under one name: ``lab.figures``.
 
-The functions of :mod:`labkit.report.charts` return a chart with its numbers. Those that only draw
-take ``ax`` and return the axes they drew on, touch no global state and show nothing. Times are
-seconds in tables and milliseconds on axes.
+Charts come with their numbers, touch no global state and show nothing. Times are seconds in tables
+and milliseconds on axes.
 """
 
 from __future__ import annotations
 
-from labkit.report.arms import arms_forest, frontier_points
-from labkit.report.charts import (
-    Chart,
-    distribution,
-    forest,
-    harms,
-    sdk_gap,
-    stages,
-    swept,
-    trade_off,
-    waterfalls,
-)
-from labkit.report.harms import harm_changes
-from labkit.report.palette import use_style
+from labkit.report.arms import forest, frontier_points, trade_off
+from labkit.report.distribution import distribution
+from labkit.report.harms import What, harm_changes, harms
+from labkit.report.palette import Chart, use_style
+from labkit.report.panels import lines, swept
 from labkit.report.saving import save
+from labkit.report.sdk_gap import sdk_gap
+from labkit.report.stages import stages
+from labkit.report.waterfall import waterfalls
 
 __all__ = [
     "Chart",
-    "arms_forest",
+    "What",
     "distribution",
     "forest",
     "frontier_points",
     "harm_changes",
     "harms",
+    "lines",
     "save",
     "sdk_gap",
     "stages",

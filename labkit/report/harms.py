@@ -10,16 +10,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from labkit.evidence import statistics
 from labkit.evidence.compare import HARMED, Turns, turns_of
 from labkit.evidence.statistics import Estimate
 from labkit.evidence.summary import OUTCOMES
 from labkit.evidence.units import SHARE, change_unit, number
-from labkit.report.palette import ACCENT, INK, draw_ci, looks
+from labkit.report.palette import ABOVE, ACCENT, INK, Chart, draw_ci, looks, note, unit_axis
 from labkit.report.saving import records
-from labkit.report.units import unit_axis
 
 What = str | Sequence[str]
 """A harm: an outcome, several outcomes, or a boolean or numeric column of the turns table."""
@@ -33,9 +31,8 @@ def amounts(turns: pd.DataFrame, what: What = HARMED) -> pd.Series:
     """
     if not isinstance(what, str) or what in OUTCOMES:
         wanted = [what] if isinstance(what, str) else list(what)
-        for name in wanted:
-            if name not in OUTCOMES:
-                raise ValueError(f"no outcome {name!r}; there are {', '.join(OUTCOMES)}")
+        for name in (n for n in wanted if n not in OUTCOMES):
+            raise ValueError(f"no outcome {name!r}; there are {', '.join(OUTCOMES)}")
         return turns["outcome"].isin(wanted).astype(float)
     try:
         return turns[what].astype(float)
@@ -43,8 +40,7 @@ def amounts(turns: pd.DataFrame, what: What = HARMED) -> pd.Series:
         columns = [str(c) for c in turns.select_dtypes(["number", "bool"]).columns]
         close = difflib.get_close_matches(what, [*OUTCOMES, *columns], n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        message = f"{what!r} is neither an outcome nor a column of numbers{hint}"
-        raise ValueError(message) from None
+        raise ValueError(f"{what!r} is neither an outcome nor a column of numbers{hint}") from None
 
 
 def kind_of(what: What, *found: pd.Series) -> str:
@@ -70,8 +66,8 @@ def harm_changes(
     """By how much each arm changes each harm, paired by call.
 
     Args:
-        baseline: What is compared with.
-        arms: The others, by name; the baseline itself among them is left out.
+        baseline: What is compared with; it is left out if it is among the arms.
+        arms: The others, by name.
         harms: What each harm is called in the figure, and what it is: an outcome, several
             outcomes, or a boolean or numeric column of the turns table.
 
@@ -98,27 +94,29 @@ def harm_changes(
     return pd.DataFrame(rows)
 
 
-def harm_bars(changes: pd.DataFrame, *, limit: float | None = None) -> Figure:
-    """Draws by how much each arm changes each harm: one panel per harm, one bar per arm.
+def harms(
+    baseline: Turns,
+    arms: Mapping[str, Turns],
+    kinds: Mapping[str, What],
+    *,
+    limit: float | None = None,
+) -> Chart:
+    """Draws :func:`harm_changes`: one panel per harm, one bar with its 95% CI per arm.
 
-    Args:
-        changes: What :func:`harm_changes` returned.
-        limit: Largest increase accepted, a proportion of turns; drawn where the harm is one.
-
-    Returns:
-        The figure. Bars start at no change; right is worse; lines are 95% CI over calls.
+    Bars start at no change; right is worse. ``limit``, the largest increase accepted, is drawn
+    where the harm is a proportion of turns.
     """
-    harms = list(dict.fromkeys(changes["harm"]))
-    arms = list(dict.fromkeys(changes["arm"]))
+    changes = harm_changes(baseline, arms, kinds)
+    rows = list(dict.fromkeys(changes["arm"]))
     figure, axes = plt.subplots(
-        1, len(harms), figsize=(max(8.0, 2.9 * len(harms)), 0.38 * len(arms) + 1.5), sharey=True,
+        1, len(kinds), figsize=(max(8.0, 2.9 * len(kinds)), 0.38 * len(rows) + 1.5), sharey=True,
         squeeze=False, layout="constrained",
     )  # fmt: skip
-    for ax, harm in zip(axes[0], harms, strict=True):
-        _panel(ax, changes[changes["harm"] == harm], arms, harm, limit)
-    axes[0, 0].set_yticks(range(len(arms)), arms)
-    axes[0, 0].set_ylim(len(arms) - 0.4, -0.6)
-    return figure
+    for ax, harm in zip(axes[0], kinds, strict=True):
+        _panel(ax, changes[changes["harm"] == harm], rows, harm, limit)
+    axes[0, 0].set_yticks(range(len(rows)), rows)
+    axes[0, 0].set_ylim(len(rows) - 0.4, -0.6)
+    return Chart(figure, changes)
 
 
 def _panel(
@@ -136,18 +134,16 @@ def _panel(
         draw_ci(ax, y, low, high)
         side = 1 if value >= 0 else -1
         tip = np.nanmax([value, high, 0.0]) if side > 0 else np.nanmin([value, low, 0.0])
-        ax.annotate(number(round(value, 2), sign=True), (tip, y), xytext=(5 * side, 0),
-                    textcoords="offset points", ha="left" if side > 0 else "right", va="center",
-                    fontsize=8.5)  # fmt: skip
+        note(ax, number(round(value, 2), sign=True), (tip, y), (5 * side, 0), va="center",
+             ha="left" if side > 0 else "right")  # fmt: skip
         edges += [low, high, value]
     ax.axvline(0, color=INK, linewidth=1.0)
     ax.tick_params(axis="y", length=0)
     if limit is not None and kind == SHARE:
         edges.append(unit.factor * limit)
         ax.axvline(unit.factor * limit, color=ACCENT, linewidth=1.2, linestyle="--")
-        ax.annotate("accepted", (unit.factor * limit, 1), xycoords=("data", "axes fraction"),
-                    xytext=(0, 2), textcoords="offset points", ha="center", va="bottom",
-                    fontsize=8, color=ACCENT)  # fmt: skip
+        note(ax, "accepted", (unit.factor * limit, 1), (0, 2), 8, xycoords=ABOVE, ha="center",
+             va="bottom", color=ACCENT)  # fmt: skip
     low_edge, high_edge = float(np.nanmin(edges)), float(np.nanmax(edges))
     room = (high_edge - low_edge) or 1.0
     ax.set_xlim(low_edge - (0.3 if low_edge < 0 else 0.05) * room, high_edge + 0.3 * room)

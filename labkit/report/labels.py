@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import RendererAgg
-from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from labkit.report.palette import INK
+from labkit.report.palette import INK, figure_of, note
 
 _RADII_PT = (9, 16, 26, 38, 52)
 _ANGLES_DEG = (45, -45, 135, -135, 0, 180, 90, -90)
@@ -22,8 +21,11 @@ _PAD_PX = 3.0
 _LINE_PT = 11.0
 
 
-@dataclass(frozen=True)
-class Label:
+Line = tuple[float, float, float, float]
+"""A straight line that labels must not cover: x and y of its ends, in data coordinates."""
+
+
+class Label(NamedTuple):
     """A text that belongs to a point of the data."""
 
     x: float
@@ -32,42 +34,29 @@ class Label:
     colour: str = INK
 
 
-@dataclass
-class Obstacles:
-    """What labels must not cover: lines in data coordinates, given by their ends."""
-
-    lines: list[tuple[float, float, float, float]] = field(default_factory=list)
-
-    def line(self, x0: float, y0: float, x1: float, y1: float) -> None:
-        """Adds a straight line."""
-        self.lines.append((x0, y0, x1, y1))
-
-    def pixels(self, ax: Axes) -> np.ndarray:
-        """Points along the lines: (n, 2) display coordinates."""
-        if not self.lines:
-            return np.empty((0, 2))
-        ends = ax.transData.transform(np.array(self.lines, dtype=float).reshape(-1, 2))
-        steps = np.linspace(0, 1, 40)[:, None]
-        return np.vstack([a + steps * (b - a) for a, b in ends.reshape(-1, 2, 2)])
+def draw_cross(
+    ax: Axes, x: Sequence[float], y: Sequence[float], colour: str, **style: Any
+) -> list[Line]:
+    """Draws the intervals of a point (value, lower and upper end each) and returns their lines."""
+    lines = [(x[1], y[0], x[2], y[0]), (x[0], y[1], x[0], y[2])]
+    for x0, y0, x1, y1 in lines:
+        ax.plot([x0, x1], [y0, y1], color=colour, **style)
+    return lines
 
 
-def place(ax: Axes, labels: Sequence[Label], obstacles: Obstacles | None = None) -> None:
+def place(ax: Axes, labels: Sequence[Label], lines: Sequence[Line] = ()) -> None:
     """Writes a label beside each point, nearest free place first, with a leader if it is far.
 
-    Call it last: limits and size of the axes must be final. What was written on the axes before is
-    kept free as well.
-
-    Args:
-        ax: Axes that hold the points.
-        labels: Texts and where they belong; all points are kept free.
-        obstacles: Lines to keep free.
+    All points, the lines, and what was written on the axes before are kept free. Call it last:
+    limits and size of the axes must be final.
     """
-    figure = ax.get_figure(root=True)
-    assert figure is not None
+    figure = figure_of(ax)
     figure.draw_without_rendering()  # settles the layout, so that pixels mean something
-    renderer = _renderer(figure)
+    renderer = RendererAgg(*figure.bbox.size, figure.dpi)  # type: ignore[no-untyped-call]
     points = ax.transData.transform(np.array([(label.x, label.y) for label in labels]))
-    keep = np.vstack([points, (obstacles or Obstacles()).pixels(ax)])
+    ends = ax.transData.transform(np.array(lines, dtype=float).reshape(-1, 2)).reshape(-1, 2, 2)
+    steps = np.linspace(0, 1, 40)[:, None]
+    keep = np.vstack([points, *(a + steps * (b - a) for a, b in ends)])
     boxes = [t.get_window_extent(renderer) for t in ax.texts if t.get_text()]
     frame = ax.get_window_extent(renderer)
     for label in labels:
@@ -94,24 +83,17 @@ def _candidate(angle: float, radius: float) -> Spot:
     return radius * x, radius * y, ha, va
 
 
-def _renderer(figure: Figure) -> RendererAgg:
-    width, height = figure.bbox.size
-    return RendererAgg(width, height, figure.dpi)  # type: ignore[no-untyped-call]
-
-
 def _write(ax: Axes, label: Label, spot: Spot, renderer: RendererAgg, trial: bool = False) -> Bbox:
     """Writes the label and returns its box; a trial is measured and removed again."""
     dx, dy, ha, va = spot
     far = math.hypot(dx, dy) > _LEADER_PT + 1
     thin = {"arrowstyle": "-", "color": "#999999", "linewidth": 0.7, "shrinkB": 4}
-    note = ax.annotate(
-        label.text, (label.x, label.y), xytext=(dx, dy), textcoords="offset points",
-        ha=ha, va=va, fontsize=8.5, color=label.colour, arrowprops=thin if far else None, zorder=6,
-    )  # fmt: skip
-    note.update_positions(renderer)
-    box = Text.get_window_extent(note, renderer)  # of the text alone, without its leader
+    shown = note(ax, label.text, (label.x, label.y), (dx, dy), ha=ha, va=va, color=label.colour,
+                 arrowprops=thin if far else None, zorder=6)  # fmt: skip
+    shown.update_positions(renderer)
+    box = Text.get_window_extent(shown, renderer)  # of the text alone, without its leader
     if trial:
-        note.remove()
+        shown.remove()
     return Bbox.from_extents(box.x0 - _PAD_PX, box.y0 - _PAD_PX, box.x1 + _PAD_PX, box.y1 + _PAD_PX)
 
 
@@ -122,8 +104,7 @@ def place_at_right(ax: Axes, labels: Sequence[Label]) -> None:
     """
     if not labels:
         return
-    figure = ax.get_figure(root=True)
-    assert figure is not None
+    figure = figure_of(ax)
     figure.draw_without_rendering()
     gap = _LINE_PT * figure.dpi / 72
     rising = sorted(labels, key=lambda label: label.y)
@@ -139,11 +120,9 @@ def place_at_right(ax: Axes, labels: Sequence[Label]) -> None:
     at += max(float(ax.get_window_extent().y0) + gap / 2 - at[0], 0.0)
     right = max(label.x for label in rising)
     for label, pixel, y in zip(rising, wanted, at, strict=True):
-        ax.annotate(
-            label.text, (right, label.y), xytext=(12, (y - pixel) * 72 / figure.dpi),
-            textcoords="offset points", va="center", fontsize=8.5, color=label.colour,
-            arrowprops={"arrowstyle": "-", "color": label.colour, "linewidth": 0.6, "shrinkB": 3},
-        )  # fmt: skip
+        leader = {"arrowstyle": "-", "color": label.colour, "linewidth": 0.6, "shrinkB": 3}
+        note(ax, label.text, (right, label.y), (12, (y - pixel) * 72 / figure.dpi), va="center",
+             color=label.colour, arrowprops=leader)  # fmt: skip
 
 
 def _cost(box: Bbox, keep: np.ndarray, boxes: Sequence[Bbox], frame: Bbox) -> float:

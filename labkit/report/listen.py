@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -50,24 +51,15 @@ class ListenError(UsageError):
 
 @dataclass(frozen=True)
 class Moment:
-    """A stretch of a call, shown in a notebook as a player and a picture.
+    """A stretch of a call, shown in a notebook as a player and a picture."""
 
-    Attributes:
-        stereo: Caller left, agent as heard right; int16 of shape (samples, 2).
-        rate_hz: Samples per second.
-        from_s: When it begins, seconds from the start of the call.
-        row: The turn's row.
-    """
-
-    stereo: np.ndarray
+    stereo: np.ndarray  # caller left, agent as heard right; int16 of shape (samples, 2)
     rate_hz: int
-    from_s: float
-    row: Mapping[str, Any]
+    from_s: float  # when it begins, from the start of the call
+    row: Mapping[str, Any]  # of the turn
 
     def figure(self) -> Figure:
         """Both tracks over the seconds of the call, with the turn's milestones."""
-        import matplotlib.pyplot as plt
-
         figure, axes = plt.subplots(
             2, 1, figsize=(10, 3.6), sharex=True, sharey=True, layout="constrained"
         )
@@ -85,13 +77,11 @@ class Moment:
         return figure
 
     def _ipython_display_(self) -> None:
-        import matplotlib.pyplot as plt
         from IPython import display
 
         figure = self.figure()
-        player = display.Audio(  # type: ignore[no-untyped-call]
-            self.stereo.T / 32768, rate=self.rate_hz, normalize=False
-        )
+        sound = self.stereo.T / 32768
+        player = display.Audio(sound, rate=self.rate_hz, normalize=False)  # type: ignore[no-untyped-call]
         display.display(figure, player)  # type: ignore[no-untyped-call]
         plt.close(figure)
 
@@ -123,9 +113,8 @@ def listen(row: pd.Series | Mapping[str, Any], *, after_s: float = AFTER_S) -> M
     turn = int(given["turn"])
     started_s = float(given["at_caller_started_s"])
     _same(call, turn, started_s)
-    stopped_s = float(given["at_caller_stopped_s"])
-    heard_s = float(given.get("at_reply_heard_s", math.nan))
-    last_s = max(stopped_s, heard_s if heard_s == heard_s else stopped_s) + after_s
+    ends_s = float(given["at_caller_stopped_s"]), float(given.get("at_reply_heard_s", math.nan))
+    last_s = np.nanmax(ends_s) + after_s
     assert call.tracks is not None
     stereo = np.stack(call.tracks, axis=1)
     first = max(round((started_s - BEFORE_S) * SAMPLE_RATE_HZ), 0)
@@ -135,8 +124,6 @@ def listen(row: pd.Series | Mapping[str, Any], *, after_s: float = AFTER_S) -> M
 
 def _spec(row: Mapping[str, Any]) -> CallSpec:
     """The call of a row."""
-    from dataclasses import replace
-
     if row["clock"] != "virtual":
         raise ListenError(
             f"the row was made on the {row['clock']} clock, on which no call runs twice alike; "

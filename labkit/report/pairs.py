@@ -9,9 +9,8 @@ import pandas as pd
 import seaborn as sns
 
 from labkit.evidence.units import ms
-from labkit.report.charts import Chart
-from labkit.report.palette import axes_or_new
-from labkit.report.saving import records
+from labkit.report.palette import Chart, new_axes
+from labkit.report.saving import ends, records
 
 
 def pair_matrix(matrix: pd.DataFrame, techniques: Sequence[str]) -> Chart:
@@ -21,11 +20,10 @@ def pair_matrix(matrix: pd.DataFrame, techniques: Sequence[str]) -> Chart:
 
     Args:
         matrix: What :func:`labkit.evidence.additivity.interactions` returned.
-        techniques: Their names, in the order of rows and columns.
     """
     names = list(techniques)
     n = len(names)
-    ax = axes_or_new(None, max(1.35 * n + 2.2, 5.0), max(0.8 * n + 1.2, 2.6))
+    ax = new_axes(max(1.35 * n + 2.2, 5.0), max(0.8 * n + 1.2, 2.6))
     if n < 2:
         ax.set_axis_off()
         ax.text(0.5, 0.5, "Fewer than two techniques: nothing can overlap.", ha="center",
@@ -35,7 +33,7 @@ def pair_matrix(matrix: pd.DataFrame, techniques: Sequence[str]) -> Chart:
     texts = pd.DataFrame("", index=grid.index, columns=grid.columns)
     clear: set[str] = set()
     for row in records(matrix):
-        value, low, high = (row[f"interaction{end}_s"] for end in ("", "_low", "_high"))
+        value, low, high = ends(row, "interaction", "_s")
         grid.loc[row["second"], row["first"]] = 1000 * value
         text = f"{1000 * value:+,.0f}\n[{ms(low)} to {ms(high)}]"
         if low > 0 or high < 0:

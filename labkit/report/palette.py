@@ -1,18 +1,25 @@
-"""Colours, names and labels that all charts have in common."""
+"""What all charts have in common: colours, names, axes, and the numbers that come with each."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter
 
+from labkit.evidence.units import Unit, number
 from labkit.measure.stages import STAGES
 
 STYLE = Path(__file__).resolve().parent / "style" / "labkit.mplstyle"
+
+SHOWN_S = 0.0005
+"""What takes less time is not drawn: it was overlapped by other work, or did not happen."""
 
 BASELINE = "#9A9A9A"
 """Grey: the baseline, and what is only there for comparison."""
@@ -20,6 +27,13 @@ INK = "#222222"
 SOFT = "#555555"
 ACCENT = "#D55E00"
 MAIN = "#0B4F8A"
+
+
+class Chart(NamedTuple):
+    """A drawing and the numbers in it, ready to be saved."""
+
+    drawing: Axes | Figure
+    data: pd.DataFrame
 
 
 class Look(NamedTuple):
@@ -93,12 +107,16 @@ def owner_of(stage: str) -> str:
     return STAGES[stage][0]
 
 
-def axes_or_new(ax: Axes | None, width_in: float = 8.0, height_in: float = 4.5) -> Axes:
-    """The given axes, or those of a new figure of this size in inches."""
-    if ax is not None:
-        return ax
-    _, new = plt.subplots(figsize=(width_in, height_in), layout="constrained")
-    return new
+def new_axes(width_in: float, height_in: float) -> Axes:
+    """The axes of a new figure of this size in inches."""
+    return plt.subplots(figsize=(width_in, height_in), layout="constrained")[1]
+
+
+def figure_of(drawing: Axes | Figure) -> Figure:
+    """The whole figure."""
+    figure = drawing.get_figure(root=True)
+    assert figure is not None
+    return figure
 
 
 def ms_axis(ax: Axes, label: str, axis: str = "x") -> None:
@@ -106,6 +124,41 @@ def ms_axis(ax: Axes, label: str, axis: str = "x") -> None:
     chosen = ax.xaxis if axis == "x" else ax.yaxis
     chosen.set_label_text(f"{label} (ms)")
     chosen.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+
+
+def unit_axis(ax: Axes, unit: Unit, axis: str = "x") -> None:
+    """Names an axis whose values were multiplied by the unit's factor; thousands are separated."""
+    chosen = ax.xaxis if axis == "x" else ax.yaxis
+    chosen.set_label_text(unit.label)
+    chosen.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+
+
+def name_rows(ax: Axes, names: Sequence[str]) -> None:
+    """Names the rows 0, 1, … of a chart with rows; they need no ticks."""
+    ax.set_yticks(range(len(names)), names)
+    ax.tick_params(axis="y", length=0)
+
+
+def note(ax: Axes, text: str, at: tuple[float, float], shift: tuple[float, float],
+         fontsize: float = 8.5, **style: Any) -> Annotation:  # fmt: skip
+    """Writes a text ``shift`` points (1/72 inch, to the right and up) beside a place of the data.
+
+    ``style`` is passed on to ``Axes.annotate``; with ``xycoords`` the place is another one.
+    """
+    style |= {"textcoords": "offset points", "fontsize": fontsize}
+    return ax.annotate(text, at, xytext=shift, **style)
+
+
+ABOVE = ("data", "axes fraction")
+BESIDE = ("axes fraction", "data")
+"""``xycoords`` of what stands at a place of one axis, and at an edge of the other."""
+
+
+def owner_bar(ax: Axes, y: float, start: float, length: float, owner: str, height: float) -> None:
+    """Draws a bar in the colour and hatch of its owner; grey if nobody owns it."""
+    colour, hatch = OWNERS.get(owner, (BASELINE, ""))
+    ax.barh(y, length, left=start, height=height, color=colour, hatch=hatch, edgecolor="white",
+            linewidth=0.5)  # fmt: skip
 
 
 def draw_ci(ax: Axes, y: float, low: float, high: float) -> None:

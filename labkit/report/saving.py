@@ -23,6 +23,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from labkit.report.palette import figure_of
+
 _HERE = Path(__file__).resolve().parent
 _TERMS = ("agent", "agents", "arms", "settings", "seed", "n_calls", "n_turns", "clock")
 _CODE = ("version",)
@@ -69,13 +71,11 @@ def save(
         name: ``NOTEBOOK/FIGURE``, such as ``00_anatomy_of_a_turn/waterfall``.
         data: The numbers drawn, in seconds and proportions.
         provenance: Where they come from: ``results.provenance``.
-        to: The folder of all figures; see :func:`figures_dir`.
 
     Returns:
         The picture's path.
     """
-    figure = drawing if isinstance(drawing, Figure) else drawing.figure.get_figure(root=True)
-    assert isinstance(figure, Figure)
+    figure = figure_of(drawing)
     notebook, _, short = name.rpartition("/")
     stem = figures_dir(to) / name
     picture, table, source = (stem.with_suffix(s) for s in (".png", ".csv", ".json"))
@@ -131,6 +131,11 @@ def _same_table(one: str, other: str) -> bool:
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a table as dicts, keyed by column name."""
     return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+
+
+def ends(row: Mapping[str, Any], name: str, suffix: str = "") -> tuple[float, float, float]:
+    """An estimate in a row: its value and the ends of its interval."""
+    return row[f"{name}{suffix}"], row[f"{name}_low{suffix}"], row[f"{name}_high{suffix}"]
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

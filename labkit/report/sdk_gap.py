@@ -5,23 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pandas as pd
-from matplotlib.axes import Axes
 
 from labkit.evidence import statistics
 from labkit.report.palette import (
     ACCENT,
-    BASELINE,
     INK,
-    OWNERS,
-    axes_or_new,
+    SHOWN_S,
+    Chart,
     draw_ci,
     ms_axis,
+    name_rows,
+    new_axes,
+    owner_bar,
 )
 from labkit.report.saving import records
 from labkit.report.waterfall import sdk_stopped_s
 from labkit.settings import Settings
-
-_SHOWN_S = 0.0005
 
 PARTS: dict[str, tuple[str, str]] = {
     "codec_up": ("codec, caller's side", "network"),
@@ -50,7 +49,6 @@ def sdk_difference(
     is what lies before the one plus what lies after the other, and nothing else.
 
     Args:
-        turns: The turns table.
         settings: Settings of the run; with them the line splits into path, codec and buffer.
 
     Returns:
@@ -78,7 +76,7 @@ def sdk_difference(
     for name, value in line.items():
         out[f"{name}_down_s"] = value
     rest = down - sum(line.values())
-    if not line or rest.abs().max() > _SHOWN_S:
+    if not line or rest.abs().max() > SHOWN_S:
         out["downlink_s"] = rest
     return out.reset_index(drop=True)
 
@@ -104,43 +102,24 @@ def difference_means(
     split = sdk_difference(turns, settings)
     rows = []
     for part, (name, owner) in PARTS.items():
-        if f"{part}_s" in split and split[f"{part}_s"].abs().max() > _SHOWN_S:
-            rows.append(_mean(split, f"{part}_s", name, owner))
-    rows.append(_mean(split, "difference_s", "the SDK reads low by", ""))
-    return pd.DataFrame(rows)
+        if f"{part}_s" in split and split[f"{part}_s"].abs().max() > SHOWN_S:
+            rows.append({"part": part, "name": name, "owner": owner})
+    rows.append({"part": "difference", "name": "the SDK reads low by", "owner": ""})
+    return pd.DataFrame(
+        [row | statistics.mean(split, f"{row['part']}_s").row("mean_s", "_s") for row in rows]
+    )
 
 
-def _mean(split: pd.DataFrame, column: str, name: str, owner: str) -> dict[str, object]:
-    found = statistics.mean(split, column)
-    return {"part": column.removesuffix("_s"), "name": name, "owner": owner,
-            **found.row("mean_s", "_s")}  # fmt: skip
-
-
-def difference_by_stage(
-    turns: pd.DataFrame,
-    ax: Axes | None = None,
-    settings: Mapping[str, object] | None = None,
-) -> Axes:
-    """Draws what the SDK's ``e2e_latency`` leaves out of what the caller hears, part by part.
-
-    Args:
-        turns: The turns table.
-        ax: Where to draw; a new figure by default.
-        settings: Settings of the run; with them the line splits into path, codec and buffer.
-
-    Returns:
-        The axes; x is milliseconds. Intervals are those of each part's mean.
-    """
+def sdk_gap(turns: pd.DataFrame, settings: Mapping[str, object]) -> Chart:
+    """Draws :func:`difference_means`, one part after the other."""
     means = difference_means(turns, settings)
-    ax = axes_or_new(ax, 8.0, 0.33 * len(means) + 1.2)
+    ax = new_axes(8.0, 0.33 * len(means) + 1.2)
     at, last = 0.0, len(means) - 1
     edge = 1000 * float(means["high_s"].max())
     for y, row in enumerate(records(means)):
         value, low, high = (1000 * row[k] for k in ("mean_s", "low_s", "high_s"))
         start = at if y < last else 0.0
-        colour, hatch = OWNERS.get(row["owner"], (BASELINE, ""))
-        ax.barh(y, abs(value), left=min(start, start + value), height=0.68, color=colour,
-                hatch=hatch, edgecolor="white", linewidth=0.5)  # fmt: skip
+        owner_bar(ax, y, min(start, start + value), abs(value), row["owner"], 0.68)
         draw_ci(ax, y, start + low, start + high)
         text = f"{value:+,.1f}" if y < last else f"{value:,.1f}"
         ax.text(max(start + high, start) + 0.012 * edge, y, text, va="center", fontsize=8.5,
@@ -149,13 +128,8 @@ def difference_by_stage(
         at = start + value
         if y < last:
             ax.plot([at, at], [y - 0.34, y + 1.34], color="#888888", linewidth=0.6, zorder=2)
-    names = [
-        r["name"] if y == last else f"{r['name']}  ·  {r['owner']}"
-        for y, r in enumerate(records(means))
-    ]
-    ax.set_yticks(range(len(means)), names)
-    ax.tick_params(axis="y", length=0)
+    name_rows(ax, ["  ·  ".join(filter(None, (r["name"], r["owner"]))) for r in records(means)])
     ax.invert_yaxis()
     ax.set_xlim(0, edge * 1.1)
     ms_axis(ax, "mean over turns, 95% CI over calls")
-    return ax
+    return Chart(ax, means)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -16,46 +17,29 @@ from labkit.errors import UsageError
 from labkit.evidence import claims
 from labkit.evidence.checks import check
 from labkit.report import verdicts
-from labkit.report.charts import Chart as Chart
-from labkit.report.palette import use_style
+from labkit.report.palette import Chart, use_style
 from labkit.report.saving import save
 
 if TYPE_CHECKING:
     from IPython.display import Markdown
 
 
+@dataclass(kw_only=True)
 class Study:
-    """One run of a study's notebook.
+    """One run of a study's notebook; a run may have terms of its own."""
 
-    Args:
-        name: Of the notebook, such as ``04_model_routing``.
-        calls: Calls of each arm, unless a run says otherwise.
-        turns: Caller turns in each call, likewise.
-        seed: Everything random follows from it.
-        clock: ``virtual``, or ``wall`` for real time.
-        workers: Worker processes; 0 for one per core. Results do not depend on it.
-        min_turns: Answered turns below which nothing is concluded, likewise.
-        max_missed: Turns that may go without a reply, as a proportion of all, likewise.
-        figures_to: The folder of all charts; ``figures`` of the checkout by default.
-    """
+    name: str = field(kw_only=False)  # of the notebook, such as 04_model_routing
+    calls: int = 20  # of each arm
+    turns: int = 5  # of the caller in each call
+    seed: int = 7  # everything random follows from it
+    clock: str = "virtual"  # or "wall" for real time
+    workers: int = 0  # processes; 0 for one per core; results do not depend on it
+    min_turns: int = 20  # answered turns below which nothing is concluded
+    max_missed: float = 0.0  # turns that may go without a reply, as a proportion of all
+    figures_to: str | Path | None = None  # folder of all charts; "figures" of the checkout
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        calls: int = 20,
-        turns: int = 5,
-        seed: int = 7,
-        clock: str = "virtual",
-        workers: int = 0,
-        min_turns: int = 20,
-        max_missed: float = 0.0,
-        figures_to: str | Path | None = None,
-    ) -> None:
-        self.name, self.figures_to = name, figures_to
-        self._run: dict[str, Any] = {"calls": calls, "turns": turns, "seed": seed, "clock": clock}
+    def __post_init__(self) -> None:
         self._statement = ""
-        self._workers, self._min_turns, self._max_missed = workers, min_turns, max_missed
         use_style()
 
     @property
@@ -84,58 +68,51 @@ class Study:
         max_missed: float | None = None,
         max_missed_turns: int | None = None,
         clock: str | None = None,
+        checked: bool = True,
     ) -> Results:
         """Runs arms, which all hear the same callers, and checks what came out.
+
+        What is not named here is the study's own by default.
 
         Args:
             arms: By name: an arm, or text such as ``vanilla@preemptive.enabled=false``.
             grid: Settings and the values each takes; every combination is run.
             points: Further places of the grid, one by one.
             settings: Set for all arms.
-            calls: Calls of each arm at each place; the study's by default, as all that follow.
-            turns: Caller turns in each call.
-            min_turns: Answered turns below which nothing is concluded.
-            max_missed: Turns that may go without a reply, as a proportion of all.
-            max_missed_turns: The same as a number, instead of a proportion.
-            clock: ``virtual`` or ``wall``.
+            calls: Calls of each arm at each place.
+            max_missed_turns: ``max_missed`` as a number, instead of a proportion.
+            checked: Whether to check; what does not run as published is not.
 
         Raises:
             UsageError: nothing was run.
             CheckFailed: a call failed, stages do not add up, or too few turns were answered.
         """
-        own = {"calls": calls, "turns": turns, "clock": clock}
-        terms = self._run | {k: v for k, v in own.items() if v is not None}
-        experiment = Experiment(arms, grid or {}, points, settings=settings or {}, **terms)
-        results = sweep(experiment, workers=self._workers)
+        experiment = Experiment(
+            arms, grid or {}, points, settings=settings or {}, seed=self.seed,
+            calls=self.calls if calls is None else calls,
+            turns=self.turns if turns is None else turns,
+            clock=self.clock if clock is None else clock,
+        )  # fmt: skip
+        results = sweep(experiment, workers=self.workers)
+        min_turns = self.min_turns if min_turns is None else min_turns
+        max_missed = self.max_missed if max_missed is None else max_missed
         if max_missed_turns is None:
-            proportion = self._max_missed if max_missed is None else max_missed
-            max_missed_turns = round(proportion * len(results.turns))
-        check(
-            results,
-            min_turns=self._min_turns if min_turns is None else min_turns,
-            max_missed=max_missed_turns,
-        )
+            max_missed_turns = round(max_missed * len(results.turns))
+        if checked:
+            check(results, min_turns=min_turns, max_missed=max_missed_turns)
         return results
 
     def keep(self, name: str, chart: Chart, results: Results, title: str | None = None) -> None:
         """Saves a chart, its numbers and where they come from; the notebook shows it by itself.
 
-        Args:
-            name: Of the chart, such as ``forest``.
-            chart: What was drawn, and the numbers.
-            results: The run that it shows.
-            title: Written above axes.
+        The title is written above axes.
         """
         if title is not None and isinstance(chart.drawing, Axes):
             chart.drawing.set_title(title)
         save(chart.drawing, f"{self.name}/{name}", chart.data, results.provenance, self.figures_to)
 
     def conclude(
-        self,
-        rows: pd.DataFrame,
-        *,
-        headline: str | None = None,
-        harms: pd.DataFrame | None = None,
+        self, rows: pd.DataFrame, *, headline: str | None = None, harms: pd.DataFrame | None = None
     ) -> pd.DataFrame:
         """Saves the verdicts and returns them as a table to read.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,8 +14,7 @@ from labkit.evidence.summary import OUTCOMES
 from labkit.evidence.units import SHARE, Unit, unit_of
 from labkit.report.harms import amounts, harm_level, kind_of
 from labkit.report.labels import Label, place_at_right
-from labkit.report.palette import ACCENT, axes_or_new, looks
-from labkit.report.units import unit_axis
+from labkit.report.palette import ABOVE, ACCENT, looks, new_axes, note, unit_axis
 
 
 def sweep_points(
@@ -30,10 +28,8 @@ def sweep_points(
     """The numbers of :func:`sweep_lines`, from the turns of all points of a sweep.
 
     Args:
-        turns: Turns tables of the runs, one after the other, each with the swept columns.
         x: The swept column, such as ``endpointing.min_delay_s``.
         y: An outcome (its rate is taken), a boolean column (its rate), or a numeric column.
-        by: A column that makes a line of its own for each value, such as ``persona``.
         q: Quantile of a numeric ``y``; None takes the mean.
 
     Returns:
@@ -47,11 +43,7 @@ def sweep_points(
     if missing:
         raise ValueError(f"the turns have no column {', '.join(missing)}")
     keys = [x] if by is None else [by, x]
-    rows: list[dict[str, Any]] = []
-    for key, part in turns.groupby(keys, sort=True, dropna=False):
-        found = _estimate(part, y, q)
-        rows.append({**dict(zip(keys, key, strict=True)), **found.row(y), "n_turns": len(part)})
-    return pd.DataFrame(rows, columns=[*([by] if by else []), x, y, "low", "high", "n_turns"])
+    return statistics.by_group(turns, keys, lambda part: _estimate(part, y, q), y)
 
 
 def _estimate(part: pd.DataFrame, y: str, q: float | None) -> Estimate:
@@ -71,30 +63,22 @@ def sweep_lines(
     y_name: str | None = None,
     share: bool | None = None,
     default: float | None = None,
-    log_x: bool = False,
     groups: Sequence[object] | None = None,
 ) -> Axes:
     """Draws a metric against a swept setting: a line per group with a band of 95% CI.
 
+    The y axis starts at zero unless there are negative values.
+
     Args:
         points: What :func:`sweep_points` returned, or any table with ``x``, ``y``, ``low`` and
             ``high`` in the units of tables (seconds, proportions).
-        x: The swept column.
-        y: The column drawn.
-        by: Column with a line for each value.
-        ax: Where to draw; a new figure by default.
         x_name: What the x axis is called; the column's name by default. The unit is added.
-        y_name: What the y axis is called.
         share: Whether ``y`` is a proportion, to be shown as per cent; an outcome is one by default.
         default: Value of ``x`` that the SDK or the study takes by default; marked.
-        log_x: Whether the x axis is logarithmic.
         groups: The lines in the order of their looks, for a legend outside these axes; by default
             each line is named at its end.
-
-    Returns:
-        The axes; y starts at zero unless it has negative values.
     """
-    ax = axes_or_new(ax, 8.0, 4.4)
+    ax = ax or new_axes(8.0, 4.4)
     across = _named(unit_of(x), x_name)
     up = _named(_y_unit(y, share), y_name)
     named = groups is None
@@ -117,8 +101,16 @@ def sweep_lines(
         if group is not None and named:
             labels.append(Label(float(at[-1]), float(value[-1]), str(group), look.text))
     ends = up.factor * points[["low", "high", y]].to_numpy(dtype=float)
-    room = 0.15 if named else 0.02
-    _frame(ax, across, float(np.nanmin(ends)), float(np.nanmax(ends)), default, log_x, room)
+    lowest, highest = np.nanmin(ends), np.nanmax(ends)
+    ax.set_ylim(min(1.1 * lowest, 0.0), 1.1 * highest if highest > 0 else 1.0)
+    left, right = ax.get_xlim()
+    room = 0.15 if named else 0.02  # for the names at the lines' ends
+    ax.set_xlim(left, right + room * (right - left))
+    if default is not None:
+        default *= across.factor
+        ax.axvline(default, color=ACCENT, linewidth=1.0, linestyle=":", zorder=1)
+        note(ax, "default", (default, 1), (3, -2), 8, xycoords=ABOVE, ha="left", va="top",
+             color=ACCENT)  # fmt: skip
     unit_axis(ax, across)
     unit_axis(ax, up, "y")
     ax.grid(True, axis="both")
@@ -134,26 +126,3 @@ def _y_unit(y: str, share: bool | None) -> Unit:
 
 def _named(unit: Unit, name: str | None) -> Unit:
     return unit if name is None else Unit(name, unit.factor, unit.symbol)
-
-
-def _frame(
-    ax: Axes,
-    across: Unit,
-    lowest: float,
-    highest: float,
-    default: float | None,
-    log_x: bool,
-    room: float,
-) -> None:
-    if log_x:
-        ax.set_xscale("log")
-    ax.set_ylim(min(1.1 * lowest, 0.0), 1.1 * highest if highest > 0 else 1.0)
-    left, right = ax.get_xlim()
-    # room for the names at the lines' ends
-    ax.set_xlim(left, right * (right / left) ** room if log_x else right + room * (right - left))
-    if default is not None:
-        at = across.factor * default
-        ax.axvline(at, color=ACCENT, linewidth=1.0, linestyle=":", zorder=1)
-        ax.annotate("default", (at, 1), xycoords=("data", "axes fraction"), xytext=(3, -2),
-                    textcoords="offset points", ha="left", va="top", fontsize=8,
-                    color=ACCENT)  # fmt: skip

@@ -56,30 +56,21 @@ def outcomes(turns: pd.DataFrame) -> pd.DataFrame:
 
 
 def sdk_gap(means: pd.DataFrame) -> pd.DataFrame:
-    """What the SDK's ``e2e_latency`` leaves out, part by part: mean ms, 95% CI, %, owner.
-
-    Args:
-        means: What :func:`labkit.report.sdk_gap.difference_means` returned; the whole comes last.
-    """
-    whole = float(means["mean_s"].iloc[-1])
-    table = pd.DataFrame(
-        {
-            "owner": means["owner"],
-            "mean (ms)": (means["mean_s"] * 1000).round(1),
-            "95% CI": [f"{1000 * low:,.1f} to {1000 * high:,.1f}" for low, high
-                       in zip(means["low_s"], means["high_s"], strict=True)],
-            "% of the gap": [percent(float(v) / whole) for v in means["mean_s"]],
-        }
-    )  # fmt: skip
+    """:func:`labkit.report.sdk_gap.difference_means` as a table to read: ms, and % of the whole."""
+    ends = 1000 * means[["low_s", "high_s"]]
+    table = pd.DataFrame({
+        "owner": means["owner"],
+        "mean (ms)": (1000 * means["mean_s"]).round(1),
+        "95% CI": [f"{low:,.1f} to {high:,.1f}" for low, high in ends.to_numpy()],
+        "% of the gap": (means["mean_s"] / means["mean_s"].iloc[-1]).map(percent),
+    })  # fmt: skip
     return titled(table.set_index(means["name"]), "what the SDK leaves out")
 
 
 def saving_by_wait(saved: pd.DataFrame, delay_s: float) -> pd.DataFrame:
-    """Mean savings of turns by what they waited for.
+    """Means of :func:`labkit.evidence.paired.savings`, by what a turn waited for.
 
-    Args:
-        saved: What :func:`labkit.evidence.paired.savings` returned.
-        delay_s: The wait that the turn detector's doubt brings, seconds.
+    ``delay_s`` is the wait that the turn detector's doubt brings.
     """
     rows: dict[str, dict[str, str]] = {}
     for (arm, wait), own in saved.groupby(["arm", waits(saved, delay_s)], sort=False):
@@ -103,9 +94,6 @@ def same(turns: pd.DataFrame, one: str, other: str, axes: Sequence[str] = ()) ->
 def ran(results: Results) -> pd.DataFrame:
     """Whether each arm ran and answered: for code that was taken from a publication as it stands.
 
-    Args:
-        results: Several arms, some of which may not run at all.
-
     Returns:
         One row per arm: ``calls``, ``calls that failed``, ``turns spoken``, ``turns answered``, and
         the ``error`` of the first call that failed.
@@ -124,27 +112,25 @@ def ran(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows).T.rename_axis("arm", axis="columns")
 
 
-def together(tables: Mapping[str, pd.DataFrame], column: str = "arm") -> pd.DataFrame:
-    """Tables below each other, the key of each written behind its arms' names.
-
-    Args:
-        tables: By key; an empty key leaves the names as they are.
-        column: Where the names are.
-    """
-    named = [
-        t.assign(**{column: t[column] + (f" ({key})" if key else "")}) for key, t in tables.items()
-    ]
+def together(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Tables below each other, the key of each, unless empty, written behind its arms' names."""
+    named = [t.assign(arm=t["arm"] + (f" ({key})" if key else "")) for key, t in tables.items()]
     return pd.concat(named, ignore_index=True)
+
+
+def flat(record: Mapping[str, object]) -> dict[str, str]:
+    """A record in which each entry of a mapping stands by itself, under the names of both."""
+    found: dict[str, str] = {}
+    for key, value in record.items():
+        if isinstance(value, Mapping):
+            found |= {f"{key}: {name}": str(v) for name, v in value.items()}
+        else:
+            found[key] = str(value)
+    return found
 
 
 def provenance(results: Results) -> pd.DataFrame:
     """Where the tables come from: run, code, packages, data and machine."""
-    flat: dict[str, str] = {}
-    for key, value in {**results.provenance, "digest": results.digest}.items():
-        if isinstance(value, Mapping):
-            flat |= {f"{key}: {name}": str(v) for name, v in value.items()}
-            if not value:
-                flat[key] = "all at their defaults"
-        else:
-            flat[key] = str(value)
-    return titled(pd.DataFrame({"value": flat}), "provenance")
+    record = {**results.provenance, "digest": results.digest}
+    shown = {k: "all at their defaults" if v == {} else v for k, v in record.items()}
+    return titled(pd.DataFrame({"value": flat(shown)}), "provenance")

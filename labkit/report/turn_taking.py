@@ -12,8 +12,7 @@ from labkit.evidence import statistics
 from labkit.evidence.anchors import Anchor
 from labkit.evidence.units import ms_ci, percent_ci
 from labkit.report.arms import frontier, frontier_points
-from labkit.report.charts import Chart
-from labkit.report.palette import SOFT
+from labkit.report.palette import ABOVE, SOFT, Chart, note
 from labkit.settings.roles import figure
 
 PERSONA = "caller.persona"
@@ -26,7 +25,6 @@ def quick_stack(
 
     Args:
         first_token_s: The LLM's time to first token (TTFT), seconds.
-        tokens_per_s: The LLM's speed.
         first_audio_s: The TTS's time to first byte (TTFB), seconds.
     """
     return {
@@ -61,22 +59,19 @@ def proportions(turns: pd.DataFrame, by: str, x: str, *columns: str) -> pd.DataF
     """The proportion of turns in which a count is above zero, at each point of a sweep.
 
     Args:
-        turns: Turns of all points.
-        by: Column with a group for each value, such as ``arm``.
-        x: The swept column.
         *columns: Counts per turn, such as ``n_false_endpoints``.
 
     Returns:
         One row per count, group and point: ``harm``, ``by``, ``x``, ``share`` with ``low`` and
         ``high``, ``n_turns``.
     """
-    rows = []
+    parts = {}
     for column in columns:
-        for (group, at), part in turns.groupby([by, x], sort=True):
-            e = statistics.rate(part, part[column] > 0)
-            rows.append({"harm": column, by: group, x: at, "share": e.value, "low": e.low,
-                         "high": e.high, "n_turns": len(part)})  # fmt: skip
-    return pd.DataFrame(rows)
+        seen = turns.assign(seen=turns[column] > 0)
+        parts[column] = statistics.by_group(
+            seen, [by, x], lambda part: statistics.rate(part, part["seen"]), "share"
+        )
+    return pd.concat(parts, names=["harm"]).reset_index("harm").reset_index(drop=True)
 
 
 def table(results: Results) -> pd.DataFrame:
@@ -106,7 +101,6 @@ def frontiers(results: Results, *, q: float = 0.5, anchors: Sequence[Anchor] = (
 
     Args:
         results: Arms over personas; an arm's name is its group, a comma and its label.
-        q: Quantile of the response latency.
         anchors: Published latencies, drawn as lines.
     """
     personas = list(results.turns[PERSONA].unique())
@@ -131,9 +125,8 @@ def frontiers(results: Results, *, q: float = 0.5, anchors: Sequence[Anchor] = (
             at = 1000 * (anchor.value_s or anchor.low_s)
             ax.set_xlim(left=min(ax.get_xlim()[0], 0.8 * at))
             ax.axvline(at, color=SOFT, linewidth=1.0, linestyle=":")
-            ax.annotate(anchor.name, (at, 1), xycoords=("data", "axes fraction"), rotation=90,
-                        xytext=(3, -4), textcoords="offset points", va="top", fontsize=8,
-                        color=SOFT)  # fmt: skip
+            note(ax, anchor.name, (at, 1), (3, -4), 8, xycoords=ABOVE, rotation=90, va="top",
+                 color=SOFT)  # fmt: skip
         if ax.get_legend() is not None:
             ax.get_legend().remove()
     axes[0][0].legend(*axes[0][0].get_legend_handles_labels(), loc="upper right")

@@ -10,7 +10,8 @@ import pandas as pd
 
 from labkit.evidence.claims import REPRODUCED
 from labkit.evidence.units import Unit, change_unit, number
-from labkit.report.saving import records
+from labkit.report.saving import ends, records
+from labkit.report.tables import titled
 
 _MS = Unit("", 1000.0, "ms")
 
@@ -58,16 +59,14 @@ def table(verdicts: pd.DataFrame) -> pd.DataFrame:
         if not is_none(row["decision"]):
             line |= {"verdict": row["decision"], "because": row["reason"]}
         shown.append(line)
-    out = pd.DataFrame(shown).fillna("").set_index("arm")
-    return out.rename_axis(None).rename_axis("arm", axis="columns")
+    return titled(pd.DataFrame(shown).fillna("").set_index("arm"))
 
 
 def sentence(row: Mapping[str, Any]) -> str:
     """A row of a table of verdicts as a sentence."""
     p50, p95 = (_estimate(row, p, _MS, symbol=True) for p in ("p50", "p95"))
-    text = f"{row['arm']}: {row['decision']}. Saving" if row.get("decision") else f"{row['arm']}: "
-    text += "" if row.get("decision") else row["measures"]
-    text += f" at p50 {p50}, at p95 {p95}"
+    text = f"{row['decision']}. Saving" if row.get("decision") else row["measures"]
+    text = f"{row['arm']}: {text} at p50 {p50}, at p95 {p95}"
     if row.get("harm_name"):
         unit = change_unit(row["harm_kind"], row["harm_name"])
         text += f"; {row['harm_name']}: {_estimate(row, 'harm', unit, sign=True, symbol=True)}"
@@ -82,8 +81,7 @@ def _estimate(
     row: Mapping[str, Any], name: str, unit: Unit, sign: bool = False, symbol: bool = False
 ) -> str:
     suffix = "_s" if unit is _MS else ""
-    ends = (row[f"{name}{end}{suffix}"] for end in ("", "_low", "_high"))
-    value, low, high = (math.nan if is_none(v) else float(v) for v in ends)
+    value, low, high = (math.nan if is_none(v) else float(v) for v in ends(row, name, suffix))
     return unit.estimate(value, low, high, sign, symbol)
 
 

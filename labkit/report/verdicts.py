@@ -26,7 +26,7 @@ import pandas as pd
 from labkit.evidence import statistics
 from labkit.evidence.claims import DIFFERS, Claim, level_outcome, saving_outcome
 from labkit.evidence.statistics import Estimate
-from labkit.report.saving import figures_dir, records, write_json
+from labkit.report.saving import ends, figures_dir, records, write_json
 from labkit.report.verdict_text import is_none, sentence, table
 
 __all__ = [
@@ -82,9 +82,7 @@ def rows(
     """Verdicts of a comparison, one row per arm.
 
     Args:
-        comparison: What ``lab.compare`` returned.
         claim: A claimed saving, of every arm or by arm.
-        harm: What the comparison's harm is called.
         harm_kind: ``share`` if it is a proportion of turns; otherwise the column of which
             ``lab.compare`` took the mean, such as ``llm_wasted_tokens``, for its unit.
         differs: Arms in which the claimed mechanism was found not to exist, each with what was
@@ -118,19 +116,9 @@ def rows(
 
 
 def latency_claim(
-    turns: pd.DataFrame,
-    claim: Claim,
-    *,
-    arm: str = "vanilla",
-    column: str = "response_latency_s",
+    turns: pd.DataFrame, claim: Claim, *, arm: str = "vanilla", column: str = "response_latency_s"
 ) -> pd.DataFrame:
     """Compares a claimed band of a latency (not of a saving) with the turns of one arm.
-
-    Args:
-        turns: The turns table.
-        claim: The claimed band.
-        arm: Name of the arm.
-        column: Column in seconds.
 
     Returns:
         One row with the columns of ``COLUMNS``; nothing is decided and no harm is weighed.
@@ -161,11 +149,7 @@ def save_verdict(
     """Writes ``NOTEBOOK/verdict.json`` if it says something new.
 
     Args:
-        verdicts: What :func:`rows` or :func:`latency_claim` returned.
-        notebook: Name of the notebook.
-        to: The folder of all figures.
         headline: The arm that speaks for the study; the first by default.
-        harms: Other harms of the arms: what ``lab.figures.harm_changes`` returned.
 
     Returns:
         The file.
@@ -192,9 +176,6 @@ def save_verdict(
 
 def ledger(to: str | Path | None = None) -> pd.DataFrame:
     """Every verdict that was saved, one row per study and arm, in order of the notebooks.
-
-    Args:
-        to: The folder of all figures.
 
     Returns:
         ``notebook``, ``headline`` (whether the row speaks for its study) and ``COLUMNS``.
@@ -236,8 +217,7 @@ def _compared(parts: Mapping[str, Any], claim: Claim | None, differs: str | None
     p = f"p{claim.quantile * 100:g}"
     if f"{p}_s" not in parts:
         raise ValueError(f"a claim about {p} cannot be checked: p50 and p95 are compared")
-    value, low, high = (float(parts[f"{p}{end}_s"]) for end in ("", "_low", "_high"))
-    saving = Estimate(value, low, high, int(parts["n_turns"]), 0)
+    saving = Estimate(*ends(parts, p, "_s"), int(parts["n_turns"]), 0)
     return _terms(claim) | {"claim_outcome": saving_outcome(saving, claim)}
 
 

@@ -3,37 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from labkit.measure.stages import STAGES
 from labkit.report.palette import (
     BASELINE,
+    BESIDE,
     INK,
     NAMES,
-    OWNERS,
+    SHOWN_S,
     SOFT,
-    axes_or_new,
+    Chart,
     ms_axis,
+    new_axes,
+    note,
+    owner_bar,
     owner_of,
 )
 from labkit.report.saving import records
 
-_VISIBLE_S = 0.0005
-"""A stage shorter than this is not drawn; it was overlapped by other work, or did not happen."""
 _ALWAYS = ("transcript_s", "llm_ttft_s", "first_sentence_s", "tts_ttfb_s")
 """Stages that every answered turn goes through, seen or unseen."""
 
 
-def one_turn(turns: pd.DataFrame, stages: bool = True) -> pd.DataFrame:
-    """The numbers of a waterfall.
-
-    Args:
-        turns: One or more rows of the turns table.
-        stages: Whether to list the stages; otherwise only the whole and the SDK's figure.
+def one_turn(turns: pd.DataFrame) -> pd.DataFrame:
+    """The numbers of the waterfall of one turn or more.
 
     Returns:
         One row per turn and part: ``call``, ``turn``, ``part``, ``owner``, ``start_s`` and
@@ -44,9 +42,9 @@ def one_turn(turns: pd.DataFrame, stages: bool = True) -> pd.DataFrame:
     for turn, sdk_stopped in zip(records(turns), stopped, strict=True):
         head = {"call": turn["call"], "turn": turn["turn"]}
         at = 0.0
-        for name in STAGES if stages else ():
+        for name in STAGES:
             length = float(turn[name])
-            if length > _VISIBLE_S:
+            if length > SHOWN_S:
                 rows.append({**head, "part": name.removesuffix("_s"), "owner": owner_of(name),
                              "start_s": at, "end_s": at + length})  # fmt: skip
             at += length
@@ -68,31 +66,23 @@ def sdk_stopped_s(turns: pd.DataFrame) -> pd.Series:
     return (turns["at_committed_s"] - turns["sdk_end_of_turn_delay_s"]).where(single)
 
 
-def turn_waterfall(turns: pd.Series | pd.DataFrame, ax: Axes | None = None) -> Axes:
+def turn_waterfall(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Draws one turn from the caller's last sound to the first sound heard of the reply.
 
     Each stage is a bar that begins where the one before ended, coloured by its owner and labelled
     with its length. Below, on the same axis: what the caller heard, and the SDK's own
     ``e2e_latency`` with what it leaves out at either end.
 
-    Args:
-        turns: One row of the turns table (a table with one row will do).
-        ax: Where to draw; a new figure by default.
-
-    Returns:
-        The axes; x is milliseconds since the caller's last sound.
-
     Raises:
         ValueError: more or fewer than one turn was given, or it was not answered.
     """
-    frame = turns.to_frame().T if isinstance(turns, pd.Series) else turns
     if len(frame) != 1:
         raise ValueError(f"a waterfall shows one turn, {len(frame)} were given")
-    parts = one_turn(frame.infer_objects())
+    parts = one_turn(frame)
     stages = parts[~parts["part"].isin(("response_latency", "sdk_e2e_latency"))]
     if not len(stages):
         raise ValueError("this turn was not answered: it has no stages to draw")
-    ax = axes_or_new(ax, 8.0, 0.3 * (len(stages) + 2) + 1.1)
+    ax = ax or new_axes(8.0, 0.3 * (len(stages) + 2) + 1.1)
     total_ms = 1000 * float(frame["response_latency_s"].iloc[0])
     ticks: list[str] = []
     longest = (stages["end_s"] - stages["start_s"]).max()
@@ -119,15 +109,10 @@ def turn_waterfall(turns: pd.Series | pd.DataFrame, ax: Axes | None = None) -> A
     return ax
 
 
-def turn_waterfalls(turns: pd.DataFrame, titles: Sequence[str]) -> Figure:
-    """Draws several turns above each other on one axis of time.
-
-    Args:
-        turns: The turns, one row each.
-        titles: A title for each.
-    """
+def waterfalls(turns: pd.DataFrame, titles: Sequence[str]) -> Chart:
+    """Draws several turns, each under its title, above each other on one axis of time."""
     rows = [turns.iloc[[i]] for i in range(len(turns))]
-    heights = [(t[list(STAGES)].iloc[0] > _VISIBLE_S).sum() + 3.5 for t in rows]
+    heights = [(t[list(STAGES)].iloc[0] > SHOWN_S).sum() + 3.5 for t in rows]
     figure, axes = plt.subplots(
         len(rows), 1, figsize=(8.0, 0.3 * sum(heights) + 0.4), sharex=True, squeeze=False,
         height_ratios=heights, layout="constrained",
@@ -138,37 +123,27 @@ def turn_waterfalls(turns: pd.DataFrame, titles: Sequence[str]) -> Figure:
         ax.label_outer()
     longest = 1000 * float(turns["response_latency_s"].max())
     axes[0, 0].set_xlim(0, longest * 1.08)
-    return figure
+    return Chart(figure, one_turn(turns))
 
 
 def _hidden(ax: Axes, frame: pd.DataFrame, stages: pd.DataFrame) -> None:
     """Says which work was over before its turn came: it is missing, but it was done."""
-    gone = [NAMES[s] for s in _ALWAYS if float(frame[s].iloc[0]) <= _VISIBLE_S]
+    gone = [NAMES[s] for s in _ALWAYS if float(frame[s].iloc[0]) <= SHOWN_S]
     if gone:
         # below the first bars, where a waterfall has room
-        ax.annotate("done meanwhile, so not visible:\n" + "\n".join(gone), (0, len(stages) - 0.6),
-                    xycoords=("axes fraction", "data"), xytext=(6, 0), textcoords="offset points",
-                    va="bottom", fontsize=8, color=SOFT)  # fmt: skip
+        note(ax, "done meanwhile, so not visible:\n" + "\n".join(gone), (0, len(stages) - 0.6),
+             (6, 0), 8, xycoords=BESIDE, va="bottom", color=SOFT)  # fmt: skip
 
 
 def _stage(
     ax: Axes, y: float, owner: str, start: float, end: float, total: float, *, bold: bool
 ) -> None:
-    colour, hatch = OWNERS[owner]
-    ax.barh(y, end - start, left=start, height=0.72, color=colour, hatch=hatch, edgecolor="white",
-            linewidth=0.5)  # fmt: skip
+    owner_bar(ax, y, start, end - start, owner, 0.72)
     ax.plot([end, end], [y, y + 1], color="#BBBBBB", linewidth=0.6, zorder=0.5)
     beside_left = end > 0.9 * total and start > 0.1 * total
-    ax.annotate(
-        f"{end - start:,.0f}",
-        (start if beside_left else end, y),
-        xytext=(-4 if beside_left else 4, 0),
-        textcoords="offset points",
-        ha="right" if beside_left else "left",
-        va="center",
-        fontsize=8.5,
-        fontweight="bold" if bold else "normal",
-    )
+    x, shift, ha = (start, -4, "right") if beside_left else (end, 4, "left")
+    note(ax, f"{end - start:,.0f}", (x, y), (shift, 0), ha=ha, va="center",
+         fontweight="bold" if bold else "normal")  # fmt: skip
 
 
 def _span(ax: Axes, y: float, start: float, end: float, text: str, colour: str) -> None:
@@ -176,16 +151,14 @@ def _span(ax: Axes, y: float, start: float, end: float, text: str, colour: str) 
     ax.plot([start, end], [y, y], color=colour, linewidth=1.6, solid_capstyle="butt")
     for x in (start, end):
         ax.plot([x, x], [y - 0.25, y + 0.25], color=colour, linewidth=1.6)
-    ax.annotate(
-        text,
-        ((start + end) / 2, y),
-        ha="center",
-        va="center",
-        fontsize=9,
-        fontweight="bold",
-        color=colour,
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
-    )
+    _in_middle(ax, y, start, end, text, 1.5, fontsize=9, fontweight="bold", color=colour)
+
+
+def _in_middle(
+    ax: Axes, y: float, start: float, end: float, text: str, pad: float, **style: Any
+) -> None:
+    box = {"facecolor": "white", "edgecolor": "none", "pad": pad}
+    ax.annotate(text, ((start + end) / 2, y), ha="center", va="center", bbox=box, **style)
 
 
 def _sdk(ax: Axes, y: float, start: float, end: float, total: float) -> None:
@@ -194,13 +167,5 @@ def _sdk(ax: Axes, y: float, start: float, end: float, total: float) -> None:
             continue
         ax.barh(y, right - left, left=left, height=0.5, facecolor="white", edgecolor=BASELINE,
                 hatch="////", linewidth=0.0)  # fmt: skip
-        ax.annotate(
-            f"+{right - left:,.0f}",
-            ((left + right) / 2, y),
-            ha="center",
-            va="center",
-            fontsize=8,
-            color=SOFT,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
-        )
+        _in_middle(ax, y, left, right, f"+{right - left:,.0f}", 1.0, fontsize=8, color=SOFT)
     _span(ax, y, start, end, f"{end - start:,.0f}", SOFT)

@@ -5,14 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+TEMPLATES = Path(__file__).resolve().parent / "templates"
+
 
 def export(executed: Path, question: str) -> str:
-    """An executed notebook as one HTML page: code folded, images inside, nothing fetched.
-
-    Args:
-        executed: The notebook with its outputs.
-        question: The page's title.
-    """
+    """An executed notebook as one HTML page: code folded, images inside, nothing fetched."""
     import nbformat
     from nbconvert import HTMLExporter
 
@@ -26,21 +23,21 @@ def export(executed: Path, question: str) -> str:
         # a cell's value comes before its picture; a reader wants the picture, then the words
         cell.get("outputs", []).sort(key=lambda o: "image/png" not in o.get("data", {}))
     exporter = HTMLExporter(  # type: ignore[no-untyped-call]
-        extra_template_basedirs=[str(templates_dir())], template_name="study", embed_images=True
+        extra_template_basedirs=[str(TEMPLATES)], template_name="study", embed_images=True
     )
     html, _ = exporter.from_notebook_node(
         content,
         resources={
             "metadata": {"name": executed.stem},
             "question": question,
-            "css": (templates_dir() / "style.css").read_text(encoding="utf-8"),
-            "js": (templates_dir() / "sort.js").read_text(encoding="utf-8"),
             "source": executed.name,
+            **assets(),
         },
     )
     return str(html)
 
 
-def templates_dir() -> Path:
-    """The folder of the report's templates and style sheet."""
-    return Path(__file__).resolve().parent / "templates"
+def assets() -> dict[str, str]:
+    """The style sheet and the script that every page carries in itself."""
+    files = {"css": "style.css", "js": "sort.js"}
+    return {name: (TEMPLATES / file).read_text(encoding="utf-8") for name, file in files.items()}

@@ -43,13 +43,7 @@ class Place:
 def places_of(
     notebook: Notebook, wanted: Sequence[Mapping[str, object]], preset: str, to: Path
 ) -> list[Place]:
-    """Every point, checked.
-
-    Args:
-        notebook: What to run.
-        wanted: Parameters and values of each point.
-        preset: ``smoke``, ``default`` or ``full``.
-        to: Folder of all points.
+    """Every wanted point (parameters and values), checked, with its folder in ``to``.
 
     Raises:
         NotebookError: a preset, parameter or value that cannot be used; nothing was run.
@@ -76,9 +70,6 @@ def sweep_notebook(
     """Runs a notebook at each point, one after another.
 
     Args:
-        notebook: What to run.
-        places: What :func:`places_of` returned.
-        preset: ``smoke``, ``default`` or ``full``.
         workers: Worker processes; 0 for one per core.
         progress: Called with (points done, points in all).
 

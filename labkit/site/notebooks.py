@@ -42,24 +42,16 @@ class NotebookFailed(NotebookError):
 
 @dataclass(frozen=True)
 class Notebook:
-    """A committed notebook and what it says of itself, in its metadata under ``labkit``.
-
-    Attributes:
-        path: The file.
-        question: Its title.
-        presets: Parameters by the preset's name.
-        key_figure: The chart that speaks for the study.
-        in_readme: Whether the README shows that chart (``readme``).
-        promises: ``before`` or ``after`` if the level it tests is what is claimed without or with
-            all techniques (``promises``); the README quotes both.
-    """
+    """A committed notebook and what it says of itself, in its metadata under ``labkit``."""
 
     path: Path
-    question: str
-    presets: Mapping[str, Mapping[str, Any]]
-    key_figure: str = ""
-    in_readme: bool = False
+    question: str  # its title
+    presets: Mapping[str, Mapping[str, Any]]  # parameters by the preset's name
+    key_figure: str = ""  # the chart that speaks for the study
+    in_readme: bool = False  # whether the README shows that chart (``readme``)
     promises: str = ""
+    """``before`` or ``after`` if the level it tests is what is claimed without or with all
+    techniques; the README quotes both."""
 
     @property
     def name(self) -> str:
@@ -152,13 +144,6 @@ def run_notebook(
     return page
 
 
-def default_values(notebook: Notebook) -> dict[str, str]:
-    """The parameters of a notebook as its own cell sets them, as Python source."""
-    from papermill import inspect_notebook
-
-    return {k: str(p["default"]) for k, p in inspect_notebook(str(notebook.path)).items()}
-
-
 def plan(
     notebook: Notebook, parameters: Sequence[str], preset: str, to: Path, workers: int = 0
 ) -> dict[str, Any]:
@@ -192,9 +177,14 @@ def plan(
 
 def figures_of(notebook: Notebook, executed: Path) -> Path:
     """The folder into which an executed copy saved its figures."""
+    return figures_dir(parameters_of(executed).get("figures_to")) / notebook.name
+
+
+def parameters_of(executed: Path) -> dict[str, Any]:
+    """The parameters that papermill gave an executed copy."""
     metadata = json.loads(executed.read_text(encoding="utf-8"))["metadata"]
-    used = metadata.get("papermill", {}).get("parameters", {}).get("figures_to")
-    return figures_dir(used) / notebook.name
+    used: dict[str, Any] = metadata.get("papermill", {}).get("parameters", {})
+    return used
 
 
 def _inside(folder: Path) -> str:

@@ -10,8 +10,9 @@ from typing import Any
 
 from labkit.evidence import claims
 from labkit.paths import data_dir
+from labkit.report.tables import flat
 from labkit.report.verdict_text import badges, cells
-from labkit.site.notebooks import Notebook, figures_of
+from labkit.site.notebooks import Notebook, figures_of, parameters_of
 
 _NOT_TERMS = ("data_sha256", "drawing", "figure", "notebook")
 
@@ -26,13 +27,8 @@ def study(notebook: Notebook, to: Path, failed: str = "") -> dict[str, Any]:
     """
     executed = to / "notebooks" / notebook.path.name
     page = to / f"{notebook.name}.html"
-    found: dict[str, Any] = {
-        "name": notebook.name,
-        "question": notebook.question,
-        "page": page.name,
-        "failed": failed,
-        "arms": [],
-    }
+    found: dict[str, Any] = {"name": notebook.name, "question": notebook.question,
+                             "page": page.name, "failed": failed, "arms": []}  # fmt: skip
     if failed:
         # what an earlier run left must not pass for this one's; there may be no copy at all
         page.unlink(missing_ok=True)
@@ -43,11 +39,11 @@ def study(notebook: Notebook, to: Path, failed: str = "") -> dict[str, Any]:
     if source.is_dir() and source.resolve() != target.resolve():
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(source, target)
-    metadata = json.loads(executed.read_text(encoding="utf-8"))["metadata"]
-    found["parameters"] = metadata.get("papermill", {}).get("parameters", {})
+    found["parameters"] = parameters_of(executed)
     records = [p for p in sorted(target.glob("*.json")) if p.name != "verdict.json"]
     found["records"] = [_record(path, notebook.name) for path in records]
-    found["terms"] = _flat(found["records"][0]["record"]) if records else []
+    first = found["records"][0]["record"] if records else {}
+    found["terms"] = flat({k: v for k, v in first.items() if k not in _NOT_TERMS})
     key = target / f"{notebook.key_figure}.png"
     found["figure"] = f"figures/{notebook.name}/{key.name}" if key.is_file() else ""
     verdict = target / "verdict.json"
@@ -94,15 +90,3 @@ def _record(path: Path, notebook: str) -> dict[str, Any]:
     record = json.loads(path.read_text(encoding="utf-8"))
     links = {s: f"figures/{notebook}/{path.stem}.{s}" for s in ("png", "csv", "json")}
     return {"figure": path.stem, "data_sha256": record["data_sha256"], "record": record, **links}
-
-
-def _flat(record: dict[str, Any]) -> list[tuple[str, str]]:
-    rows = []
-    for key, value in record.items():
-        if key in _NOT_TERMS:
-            continue
-        if isinstance(value, dict):
-            rows += [(f"{key}: {name}", str(v)) for name, v in value.items()]
-        else:
-            rows.append((key, str(value)))
-    return rows

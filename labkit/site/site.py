@@ -15,7 +15,7 @@ from rich.progress import Progress
 from labkit.engine.provenance import code_version
 from labkit.report.saving import checkout
 from labkit.site import gallery
-from labkit.site.export import templates_dir
+from labkit.site.export import TEMPLATES, assets
 from labkit.site.notebooks import (
     Notebook,
     NotebookError,
@@ -45,8 +45,6 @@ def build(
 
     Args:
         only: Notebooks by name or number; all of them by default.
-        preset: ``smoke``, ``default`` or ``full``.
-        to: Folder of the site.
         say: Called with a line of progress now and then.
 
     Returns:
@@ -82,9 +80,6 @@ def run_all(
 
     Args:
         notebooks: What to run; the first is started first.
-        preset: ``smoke``, ``default`` or ``full``.
-        to: Folder of the site.
-        say: Called with a line as each ends.
 
     Returns:
         What went wrong, by name, for those that stopped, in the order given.
@@ -133,11 +128,7 @@ def write(
 ) -> Path:
     """Writes the index and the provenance page for notebooks that were run into ``to``.
 
-    Args:
-        notebooks: What the site shows, in this order.
-        to: Folder of the site, with the executed copies in ``notebooks``.
-        preset: Named in the footer.
-        failures: What went wrong, by notebook name.
+    ``failures`` says what went wrong, by notebook name. Returns the index page.
 
     Returns:
         The index page.
@@ -146,12 +137,11 @@ def write(
 
     studies = [study(n, to, (failures or {}).get(n.name, "")) for n in notebooks]
     pages = Environment(
-        loader=FileSystemLoader(templates_dir() / "site"), autoescape=True, trim_blocks=True,
+        loader=FileSystemLoader(TEMPLATES / "site"), autoescape=True, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
     common = {
-        "css": (templates_dir() / "style.css").read_text(encoding="utf-8"),
-        "js": (templates_dir() / "sort.js").read_text(encoding="utf-8"),
+        **assets(),
         "code": code_version(),
         "preset": preset,
         "studies": studies,

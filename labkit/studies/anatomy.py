@@ -12,8 +12,8 @@ from labkit.evidence.anchors import Anchor, load
 from labkit.evidence.paired import waited
 from labkit.evidence.statistics import Estimate
 from labkit.evidence.units import ms, ms_ci, percent, percent_ci
-from labkit.report.charts import Chart
-from labkit.report.palette import ACCENT, BASELINE, INK, MAIN, SOFT, axes_or_new, ms_axis
+from labkit.report.figures import Chart
+from labkit.report.palette import ACCENT, BASELINE, INK, MAIN, SOFT, ms_axis, new_axes
 from labkit.report.sdk_gap import sdk_difference
 from labkit.report.tables import titled
 
@@ -30,10 +30,6 @@ def published_gap() -> Anchor:
 
 def typical_turns(turns: pd.DataFrame, delay_s: float) -> pd.DataFrame:
     """Turns worth a look, as a table of one or two rows.
-
-    Args:
-        turns: The turns table.
-        delay_s: A wait before the commit, seconds.
 
     Returns:
         The answered turn whose latency is closest to the median of all; then the same among the
@@ -52,14 +48,14 @@ def typical_turns(turns: pd.DataFrame, delay_s: float) -> pd.DataFrame:
     return pd.concat(rows)
 
 
-def waited_table(turns: pd.DataFrame, delay_s: float, rows: int = 8) -> pd.DataFrame:
-    """Which sentences made the turn detector wait, the most frequent first."""
+def waited_table(turns: pd.DataFrame, delay_s: float) -> pd.DataFrame:
+    """Which eight sentences made the turn detector wait most often."""
     table = turns.assign(waited=waited(turns, delay_s)).groupby("said")["waited"]
     found = pd.DataFrame({"times said": table.size(), "of these waited": table.sum()})
     found = found[found["of these waited"] > 0].sort_values(
         ["of these waited", "times said"], ascending=[False, True], kind="stable"
     )
-    return titled(found.head(rows), "the caller said")
+    return titled(found.head(8), "the caller said")
 
 
 def anchor_table(anchors: Iterable[Anchor]) -> pd.DataFrame:
@@ -137,15 +133,14 @@ def _longest_wait(points: pd.DataFrame) -> tuple[float, Estimate, float]:
 
 
 def commit_modes(arms: Mapping[str, pd.DataFrame]) -> Chart:
-    """Each turn's response latency against the wait before the turn was committed.
+    """Each turn's response latency against the wait before the turn was committed, ms.
 
-    Args:
-        arms: Turns tables by name, at most three; the first is the baseline.
+    Of at most three arms; the first is the baseline.
 
     Returns:
         Both axes are milliseconds from zero.
     """
-    ax = axes_or_new(None, 8.0, 4.2)
+    ax = new_axes(8.0, 4.2)
     points = commit_points(arms)
     looks = [(BASELINE, "o"), (MAIN, "^"), (ACCENT, "s")]
     for name, (colour, marker) in zip(arms, looks, strict=False):
@@ -168,18 +163,15 @@ def commit_modes(arms: Mapping[str, pd.DataFrame]) -> Chart:
 def heard_against_sdk(
     turns: pd.DataFrame, settings: Mapping[str, object], published: Anchor
 ) -> Chart:
-    """Turn by turn, the response latency against the SDK's own ``e2e_latency``.
+    """Each turn's response latency against the SDK's own ``e2e_latency``, ms.
 
-    Args:
-        turns: The turns table.
-        settings: Settings of the run; with them the line splits into path, codec and buffer.
-        published: A published range of the difference, drawn as a band.
+    The published range of the difference is drawn as a band.
 
     Returns:
         Both axes are milliseconds from zero.
     """
     split = sdk_difference(turns, settings)
-    ax = axes_or_new(None, 8.0, 5.0)
+    ax = new_axes(8.0, 5.0)
     x, y = split["sdk_e2e_latency_s"] * 1000, split["response_latency_s"] * 1000
     edge = float(max(x.max(), y.max())) * 1.06 if len(split) else 1.0
     line = np.array([0.0, edge])

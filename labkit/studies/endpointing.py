@@ -12,12 +12,11 @@ from labkit.engine.tables import Results
 from labkit.evidence import statistics
 from labkit.evidence.anchors import Anchor
 from labkit.evidence.units import Unit
-from labkit.report.charts import Chart
-from labkit.report.labels import Label, Obstacles, place
-from labkit.report.palette import SOFT, axes_or_new, looks, ms_axis
+from labkit.report.figures import Chart
+from labkit.report.labels import Label, Line, place
+from labkit.report.palette import SOFT, looks, ms_axis, new_axes, unit_axis
 from labkit.report.sweeps import sweep_lines
 from labkit.report.turn_taking import PERSONA, group_and_label, proportions
-from labkit.report.units import unit_axis
 
 FLOOR = "caller.noise_floor_dbfs"
 MAX_DELAY = "endpointing.max_delay_s"
@@ -83,8 +82,9 @@ def pauses(results: Results, anchors: Sequence[Anchor]) -> Chart:
         anchors: Published points with a ``share``.
     """
     points = pause_points(results)
-    ax = axes_or_new(None, 8.0, 4.8)
-    obstacles, labels = Obstacles(), []
+    ax = new_axes(8.0, 4.8)
+    lines: list[Line] = []
+    labels = []
     for i, (group, part) in enumerate(points.dropna(subset="delay_s").groupby("group", sort=False)):
         look = looks(i)
         x, y, low, high = (
@@ -93,11 +93,8 @@ def pauses(results: Results, anchors: Sequence[Anchor]) -> Chart:
         )
         ax.plot(x, y, color=look.colour, linestyle=look.dash, marker=look.marker, label=group)
         ax.vlines(x, low, high, color=look.colour, linewidth=1.1)
-        for k, text in enumerate(part["label"]):
-            obstacles.line(x[k], low[k], x[k], high[k])
-            labels.append(Label(x[k], y[k], text, look.text))
-            if k:
-                obstacles.line(x[k - 1], y[k - 1], x[k], y[k])
+        lines += [*zip(x, low, x, high, strict=True), *zip(x, y, x[1:], y[1:], strict=False)]
+        labels += [Label(*of, look.text) for of in zip(x, y, part["label"], strict=True)]
     for k, anchor in enumerate(anchors):
         at, share = 1000 * (anchor.value_s or anchor.low_s), 100 * (anchor.share or 0.0)
         ax.plot([at], [share], "X", color=SOFT, markersize=8,
@@ -109,13 +106,13 @@ def pauses(results: Results, anchors: Sequence[Anchor]) -> Chart:
     unit_axis(ax, Unit("pauses taken for the end of the turn", 100.0, "%"), "y")
     ax.grid(True, axis="both")
     ax.legend(loc="upper right")
-    place(ax, labels, obstacles)
+    place(ax, labels, lines)
     return Chart(ax, points)
 
 
 def commits(turns: pd.DataFrame) -> Chart:
     """Draws which proportion of turns was committed by when, a curve for each ``max_delay``."""
-    ax, parts = axes_or_new(None, 8.0, 4.4), []
+    ax, parts = new_axes(8.0, 4.4), []
     for i, (value, part) in enumerate(turns.dropna(subset="end_of_turn_s").groupby(MAX_DELAY)):
         look, at = looks(i), np.sort(part["end_of_turn_s"].to_numpy(dtype=float))
         share = np.arange(1, len(at) + 1) / len(at)
@@ -137,7 +134,6 @@ def floor_points(turns: pd.DataFrame, threshold: float) -> pd.DataFrame:
     """What the detector takes for a finished turn, against the background noise.
 
     Args:
-        turns: Turns of all floors.
         threshold: Probability from which the detector calls a turn finished.
 
     Returns:
@@ -148,20 +144,15 @@ def floor_points(turns: pd.DataFrame, threshold: float) -> pd.DataFrame:
     for asked, column in (("at the end", "eot_prob"), ("at a pause", "eot_pause_prob")):
         for floor, part in turns[turns[column].notna()].groupby(FLOOR):
             share = statistics.rate(part, part[column] >= threshold)
-            rows.append({
-                "asked": asked, FLOOR: floor, "finished": share.value, "low": share.low,
-                "high": share.high, "median_prob": float(part[column].median()),
-                "n_turns": len(part),
-            })  # fmt: skip
+            rows.append({"asked": asked, FLOOR: floor, **share.row("finished"),
+                         "median_prob": part[column].median(), "n_turns": len(part)})  # fmt: skip
     return pd.DataFrame(rows)
 
 
 def background_noise(turns: pd.DataFrame, threshold: float) -> Chart:
     """Draws what the noise under the words does: to the detector's judgement, and to the callers.
 
-    Args:
-        turns: Turns of all personas and floors.
-        threshold: Probability from which the detector calls a turn finished.
+    From ``threshold`` on the detector calls a turn finished.
 
     Returns:
         The figure, and what :func:`floor_points` returned, which the left half shows.

@@ -16,14 +16,14 @@ import pandas as pd
 from labkit.engine.experiment import Arm
 from labkit.engine.tables import Results
 from labkit.evidence import statistics
-from labkit.evidence.arms import by_arm
-from labkit.evidence.compare import compare
+from labkit.evidence.compare import by_arm, compare
+from labkit.evidence.totals import per_turn
 from labkit.evidence.units import ms_ci, percent, with_ci
 from labkit.evidence.verdict import Rules
-from labkit.report import charts
-from labkit.report.charts import Chart
+from labkit.report import figures
+from labkit.report.figures import Chart
 from labkit.report.harms import What
-from labkit.report.sweeps import sweep_lines, sweep_points
+from labkit.report.sweeps import sweep_points
 from labkit.report.tables import titled
 
 _ATTRIBUTES = {
@@ -33,7 +33,6 @@ _ATTRIBUTES = {
     "output.value": "mapped output",
 }
 _SHOWN = 60
-
 
 PREEMPTION = "preemptive.enabled"
 COLLECTOR = "providers.collector.traces.accept"
@@ -82,56 +81,41 @@ def guards_compared(turns: pd.DataFrame, rules: Rules) -> pd.DataFrame:
 
 
 def compared(turns: pd.DataFrame, rules: Rules) -> pd.DataFrame:
-    """What is saved against a judge that is awaited in the turn.
-
-    Args:
-        turns: What :func:`counted` returned.
-        rules: What is worth having.
-    """
+    """What is saved against a judge that is awaited in the turn."""
     arms = by_arm(turns)
     names = ("background judge", "spans, batch", "no judge")
-    return compare(arms["inline judge"], {name: arms[name] for name in names}, q=0.5, rules=rules)
+    return compare(arms["inline judge"], {name: arms[name] for name in names}, rules=rules)
 
 
 def harms(turns: pd.DataFrame) -> Chart:
     """What each arm adds to an agent that never judged anything."""
     arms = by_arm(turns)
-    return charts.harms(arms.pop("no judge"), arms, _HARMS)
+    return figures.harms(arms.pop("no judge"), arms, _HARMS)
 
 
 def against_collector(turns: pd.DataFrame) -> Chart:
     """Response latency against the time that the collector takes."""
     points = sweep_points(turns, COLLECTOR, by="arm")
     points = points.assign(collector_s=points[COLLECTOR])
-    drawing = sweep_lines(
+    return figures.lines(
         points, "collector_s", "response_latency_s", "arm", x_name="time the collector takes",
         y_name="median response latency",
     )  # fmt: skip
-    return Chart(drawing, points)
 
 
 def counted(turns: pd.DataFrame) -> pd.DataFrame:
     """The turns with what the judge, the exporter and the guardrail did in each of them.
-
-    Args:
-        turns: Turns of one or more arms and points.
 
     Returns:
         The same rows plus ``stalled_s`` (time the event loop stood still), ``unguarded_s`` (speech
         heard before its check came back), ``unguarded_words`` (how many words that is, at the pace
         of the reply) and ``unguarded`` (whether there was any).
     """
-    out = turns.copy()
-    for name in ("agent_stalled_s", "agent_unguarded_s"):
-        if name not in out:
-            out[name] = np.nan
-    swept = [str(c) for c in out if str(c).startswith(("agent.", "providers.", "preemptive."))]
-    keys = [out[k] for k in ("arm", *swept, "call")]
-    total = out.groupby(keys, dropna=False, sort=False)["agent_stalled_s"].ffill().fillna(0.0)
-    out["stalled_s"] = total - total.groupby(keys, dropna=False, sort=False).shift(fill_value=0.0)
+    out = turns.assign(stalled_s=per_turn(turns, "agent_stalled_s"))
+    unguarded_s = out.get("agent_unguarded_s", pd.Series(0.0, out.index)).fillna(0.0)
     spoken_s = out["at_reply_over_s"] - out["at_reply_heard_s"]
     words = out["replied"].map(lambda text: len(str(text).split()))
-    out["unguarded_s"] = np.minimum(out["agent_unguarded_s"].fillna(0.0), spoken_s)
+    out["unguarded_s"] = np.minimum(unguarded_s, spoken_s)
     out["unguarded_words"] = (words * out["unguarded_s"] / spoken_s).fillna(0.0)
     out["unguarded"] = out["unguarded_s"] > 0
     return out

@@ -9,13 +9,12 @@ import pandas as pd
 
 from labkit.engine.experiment import Arm
 from labkit.evidence import statistics
-from labkit.evidence.compare import compare
+from labkit.evidence.compare import by_arm, compare
 from labkit.evidence.prompt_cache import with_cache
 from labkit.evidence.units import ms_ci, percent_ci
 from labkit.evidence.verdict import Rules
-from labkit.report import charts
-from labkit.report.charts import Chart, swept
-from labkit.report.sweeps import sweep_lines
+from labkit.report import figures
+from labkit.report.figures import Chart, swept
 from labkit.report.tables import titled
 from labkit.world.dialogue import load_dialogues
 
@@ -60,12 +59,8 @@ def with_context(turns: pd.DataFrame) -> pd.DataFrame:
     NaN on turns that need no fact and on turns without a reply. Only the packaged dialogues say
     what a turn needs.
     """
-    needing = [
-        (dialogue.name, turn.id)
-        for dialogue in load_dialogues().values()
-        for turn in dialogue.turns
-        if turn.needs
-    ]
+    dialogues = load_dialogues().values()
+    needing = [(d.name, turn.id) for d in dialogues for turn in d.turns if turn.needs]
     keys = pd.MultiIndex.from_frame(turns[["dialogue", "turn_id"]])
     needs = pd.Series(keys.isin(needing), index=turns.index)
     return turns.assign(lost_context=(1.0 - turns["reply_right"]).where(needs))
@@ -74,9 +69,7 @@ def with_context(turns: pd.DataFrame) -> pd.DataFrame:
 def in_classes(turns: pd.DataFrame, bins: Sequence[int]) -> pd.DataFrame:
     """The turns after the first, which reads everything, with ``up_to_turn``, their class's end.
 
-    Args:
-        turns: Turns with ``turn_number``, from 1.
-        bins: Turn numbers after which a class ends, from 0.
+    ``bins`` are the turn numbers, from 0, after which a class ends.
     """
     later = turns[turns["turn_number"] > 1]
     ends = pd.cut(later["turn_number"], list(bins), labels=list(bins[1:]))
@@ -93,20 +86,14 @@ def read_anew(turns: pd.DataFrame, bins: Sequence[int]) -> Chart:
 
 def cached(turns: pd.DataFrame) -> pd.DataFrame:
     """Each arm's mean proportion of cached prompt tokens, with its 95% CI over calls."""
-    rows = {
-        arm: {"cached": percent_ci(statistics.mean(turns[turns["arm"] == arm], "hit_share"))}
-        for arm in turns["arm"].unique()
-    }
-    return titled(pd.DataFrame(rows).T)
+    shares = {a: statistics.mean(own, "hit_share") for a, own in by_arm(turns).items()}
+    return titled(pd.DataFrame({"cached": pd.Series(shares).map(percent_ci)}))
 
 
 def added(turns: pd.DataFrame, column: str, bins: Sequence[int]) -> pd.DataFrame:
-    """By how much a column's mean lies above the stable history's, by turn number, paired by call.
+    """By how much a column's mean (seconds) lies above the stable history's, in classes of turns.
 
-    Args:
-        turns: Turns of all arms, with ``turn_number``.
-        column: A column in seconds.
-        bins: Turn numbers after which a class ends, from 0.
+    Paired by call; a class ends after each turn number of ``bins``, which begin with 0.
 
     Returns:
         One row per arm and class: ``arm``, ``turn_number`` (the last of the class), ``added_s``,
@@ -116,9 +103,8 @@ def added(turns: pd.DataFrame, column: str, bins: Sequence[int]) -> pd.DataFrame
     for arm in [a for a in turns["arm"].unique() if a != STABLE]:
         for first, last in pairwise(bins):
             here = turns[(turns["turn_number"] > first) & (turns["turn_number"] <= last)]
-            e = _difference(here, arm, column)
-            rows.append({"arm": arm, "turn_number": last, "added_s": e.value, "low": e.low,
-                         "high": e.high})  # fmt: skip
+            more = _difference(here, arm, column)
+            rows.append({"arm": arm, "turn_number": last, **more.row("added_s")})
     return pd.DataFrame(rows)
 
 
@@ -129,21 +115,16 @@ def ttft(turns: pd.DataFrame, bins: Sequence[int]) -> Chart:
     """
     arms = [STABLE, NOTED, "truncated", "summarised"]
     points = added(turns[turns["arm"].isin(arms)], "first_token_s", bins)
-    ax = sweep_lines(
+    return figures.lines(
         points, "turn_number", "added_s", "arm", x_name="turns of the call, up to",
         y_name="TTFT above that of a stable history",
     )  # fmt: skip
-    return Chart(ax, points)
 
 
 def by_length(turns: pd.DataFrame, lengths: Sequence[int]) -> pd.DataFrame:
-    """What each arm of OpenAI's adds to the mean response latency in calls of several lengths, ms.
+    """What each arm of OpenAI's adds to the mean response latency in calls of so many turns, ms.
 
     The first turns of a long call are those of a short one, so a call is cut rather than run anew.
-
-    Args:
-        turns: Turns of all arms, with ``turn_number``.
-        lengths: Turns per call.
 
     Returns:
         A row per arm and a column per length: the added ms with their 95% CI.
@@ -161,7 +142,7 @@ def by_length(turns: pd.DataFrame, lengths: Sequence[int]) -> pd.DataFrame:
 def harms(runs: Mapping[str, pd.DataFrame], limit: float) -> Chart:
     """Draws what each restless history of OpenAI's costs, compared with the stable one."""
     restless = {name: runs[name] for name in (NOTED, *RESTLESS)}
-    return charts.harms(runs[STABLE], restless, HARMS, limit=limit)
+    return figures.harms(runs[STABLE], restless, HARMS, limit=limit)
 
 
 def _difference(
@@ -172,20 +153,11 @@ def _difference(
 
 
 def compared(runs: Mapping[str, pd.DataFrame], q: float, rules: Rules) -> pd.DataFrame:
-    """The kept order compared with the renewed line, and the other histories with the stable one.
-
-    Args:
-        runs: Turns with ``lost_context``, by arm.
-        q: The quantile on whose saving the verdict rests.
-        rules: Fixed before the data.
-    """
+    """The kept order compared with the renewed line; the other histories with the stable one."""
     pairs = (
         (NOTED, {KEPT: runs[STABLE]}),
         (NOTED + HAIKU, {KEPT_HAIKU: runs[STABLE + HAIKU]}),
         (STABLE, {name: runs[name] for name in RESTLESS}),
     )
-    parts = [
-        compare(runs[baseline], arms, harm="lost_context", q=q, rules=rules)
-        for baseline, arms in pairs
-    ]
+    parts = [compare(runs[b], arms, harm="lost_context", q=q, rules=rules) for b, arms in pairs]
     return pd.concat(parts, ignore_index=True)

@@ -10,8 +10,8 @@ from labkit.evidence import statistics
 from labkit.evidence.compare import compare
 from labkit.evidence.units import percent_ci, with_ci
 from labkit.evidence.verdict import Rules
-from labkit.report import charts
-from labkit.report.charts import Chart
+from labkit.report import figures
+from labkit.report.figures import Chart
 from labkit.report.tables import titled
 
 AEC = "aec_warmup_s"
@@ -41,7 +41,7 @@ def compared(polite: Results, rules: Rules) -> pd.DataFrame:
 
 def barge_in_chart(turns: pd.DataFrame) -> Chart:
     """Words that reach the agent against the moment of the barge-in, by warm-up."""
-    return charts.swept(
+    return figures.swept(
         turns, BARGE_IN, "kept_frac", "warm-up", q=None,
         x_name="caller begins to talk, after the greeting's first sound",
         y_name="words that reach the agent",
@@ -50,7 +50,7 @@ def barge_in_chart(turns: pd.DataFrame) -> Chart:
 
 def echo_chart(turns: pd.DataFrame) -> Chart:
     """Greetings that stop for their own echo against its level, by warm-up."""
-    return charts.swept(
+    return figures.swept(
         turns, ECHO, "paused", "warm-up", share=True,
         x_name="echo in the caller's microphone, relative to the agent's voice (dB)",
         y_name="greetings that the agent's own echo stopped",
@@ -58,23 +58,14 @@ def echo_chart(turns: pd.DataFrame) -> Chart:
 
 
 def join_chart(turns: pd.DataFrame, column: str, name: str) -> Chart:
-    """A column against the handshake, with and without a buffer, by the caller's start.
-
-    Args:
-        turns: What :func:`labelled` returned.
-        column: ``kept_frac`` or ``transcript_after_tap_s``.
-        name: What it is called.
-    """
-    return charts.swept(
+    """A column against the handshake, with and without a buffer, by the caller's start."""
+    return figures.swept(
         turns, HANDSHAKE, column, "buffer", panel="start", q=None, x_name="handshake", y_name=name,
     )  # fmt: skip
 
 
 def labelled(turns: pd.DataFrame) -> pd.DataFrame:
     """The turns with what a first-words study compares.
-
-    Args:
-        turns: Turns of a sweep over any of the settings above.
 
     Returns:
         The same rows plus ``warm-up`` (the echo canceller's, in words), ``buffer`` (whether the
@@ -139,10 +130,6 @@ def join_table(turns: pd.DataFrame) -> pd.DataFrame:
 
 def harms_of_barging_in(turns: pd.DataFrame, warm_up_s: float) -> pd.DataFrame:
     """What a warm-up changes for callers who barge in on the greeting, compared with none.
-
-    Args:
-        turns: What :func:`labelled` returned, with warm-ups of 0 and ``warm_up_s`` among them.
-        warm_up_s: The warm-up, seconds.
 
     Returns:
         One row per harm, as ``figures.harm_changes`` gives them.

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import partial
 
 import pandas as pd
 
 from labkit.engine.experiment import Arm
 from labkit.engine.tables import Results
 from labkit.evidence import overlap, paired, statistics
-from labkit.evidence.arms import by_arm
-from labkit.evidence.compare import compare
+from labkit.evidence.compare import by_arm, compare
 from labkit.evidence.paired import waits
 from labkit.evidence.units import ms, percent, percent_ci
 from labkit.evidence.verdict import Rules
-from labkit.report import charts, tables, verdicts
-from labkit.report.charts import Chart, trade_off
+from labkit.report import figures, tables, verdicts
+from labkit.report.figures import Chart, trade_off
 from labkit.report.harms import What
-from labkit.report.panels import sweep_panels
 from labkit.report.tables import titled
 from labkit.settings.roles import figure
 
@@ -49,8 +47,7 @@ _STARTS = {
 def arms(eager_threshold: float) -> dict[str, str | Arm]:
     """The arms: without, with and with more preemption, on two kinds of STT.
 
-    Args:
-        eager_threshold: Confidence from which Flux announces the end of a turn.
+    ``eager_threshold`` is the confidence from which Flux announces the end of a turn.
     """
     eager = {"agent.variant": "done_right", "stt.eager_eot_threshold": eager_threshold}
     return {
@@ -73,16 +70,12 @@ def compared(main: Results, rules: Rules) -> pd.DataFrame:
     runs = main.arms
     nova = {name: run for name, run in runs.items() if not name.startswith("Flux")}
     flux = {"Flux, eager": runs["Flux, eager"]}
-    parts = [
-        compare(runs["off"], nova, rules=rules),
-        compare(runs["Flux, off"], flux, rules=rules),
-    ]
+    parts = [compare(runs["off"], nova, rules=rules), compare(runs["Flux, off"], flux, rules=rules)]
     return pd.concat(parts)
 
 
 def saving_by_wait(turns: pd.DataFrame, delay_s: float) -> pd.DataFrame:
-    """Mean savings on the same STT, by what a turn waited for; see
-    :func:`labkit.report.tables.saving_by_wait`."""
+    """:func:`labkit.report.tables.saving_by_wait`, on the same STT."""
     flux = turns["arm"].str.startswith("Flux")
     parts = [
         paired.savings(turns[~flux], "off", [PERSONA]),
@@ -102,9 +95,7 @@ def changing_stt(main: Results) -> pd.DataFrame:
 def waste_chart(main: Results, limit: float) -> Chart:
     """Latency against turns with a call thrown away, arm by arm and persona by persona.
 
-    Args:
-        main: The run.
-        limit: Largest claimed proportion of turns with a call thrown away.
+    ``limit`` is the largest claimed proportion of such turns.
     """
     wasted = {
         f"{arm}, {persona}": _wasted(own)
@@ -118,7 +109,7 @@ def waste_chart(main: Results, limit: float) -> Chart:
 def harms(main: Results) -> Chart:
     """What preemption costs, against the arm without it."""
     wasted = {name: _wasted(run.turns) for name, run in main.arms.items()}
-    return charts.harms(wasted.pop("off"), wasted, _HARMS)
+    return figures.harms(wasted.pop("off"), wasted, _HARMS)
 
 
 def _wasted(turns: pd.DataFrame) -> pd.DataFrame:
@@ -133,11 +124,10 @@ def forecast(turns: pd.DataFrame) -> pd.DataFrame:
 def against_final(saved: pd.DataFrame, forecast: pd.DataFrame, delay_s: float) -> Chart:
     """Measured and predicted mean savings against the delay of the final transcript."""
     points = against(saved, forecast, FINAL, delay_s).rename(columns={FINAL: "final_delay_s"})
-    drawing = sweep_panels(
+    return figures.lines(
         points, "final_delay_s", "saved_s", "arm", "wait", x_name="delay of the final transcript",
         y_name="mean saving compared with off",
     )  # fmt: skip
-    return Chart(drawing, points)
 
 
 def predicted(
@@ -148,24 +138,18 @@ def predicted(
     The model takes a turn to be committed once; those that were heard in pieces are left out.
 
     Args:
-        turns: Turns of the baseline, an arm without preemption, and perhaps others.
-        baseline: Its name.
         modes: For each arm to be predicted, what it starts before the commit: ``llm`` or ``tts``.
-        axes: Swept settings.
 
     Returns:
-        One row per predicted arm, place and turn: ``arm`` (its name and :data:`PREDICTED`), the
-        swept settings, ``call``, ``turn``, ``saved_s``.
+        What :func:`labkit.evidence.overlap.forecast` returns; :data:`PREDICTED` ends arms' names.
     """
-    found = []
+
+    def saving(mode: str, of: pd.DataFrame) -> pd.Series:
+        return overlap.predict(of, "off") - overlap.predict(of, mode)
+
     whole = turns[turns["n_user_messages"] == 1]
-    for place, part in paired.places(whole, baseline, axes):
-        of = overlap.parts(part)
-        for arm, mode in modes.items():
-            saved_s = overlap.predict(of, "off") - overlap.predict(of, mode)
-            own = saved_s.rename("saved_s").reset_index()
-            found.append(own.assign(arm=arm + PREDICTED, **place))
-    return pd.concat(found, ignore_index=True)
+    arms = {arm + PREDICTED: partial(saving, mode) for arm, mode in modes.items()}
+    return overlap.forecast(whole, baseline, axes, arms)
 
 
 def agreement(saved: pd.DataFrame, forecast: pd.DataFrame, axes: Sequence[str] = ()) -> str:
@@ -185,9 +169,6 @@ def against(saved: pd.DataFrame, forecast: pd.DataFrame, x: str, delay_s: float)
     """Measured and predicted mean savings at each value of a swept setting.
 
     Args:
-        saved: Savings, turn by turn.
-        forecast: Predicted savings of the same turns.
-        x: The swept setting.
         delay_s: The wait that the turn detector's doubt brings, seconds.
 
     Returns:
@@ -203,28 +184,23 @@ def against(saved: pd.DataFrame, forecast: pd.DataFrame, x: str, delay_s: float)
 
 
 def waste(turns: pd.DataFrame, by: str, limit: float) -> pd.DataFrame:
-    """Calls to the model per turn, and what was thrown away, and a claimed limit.
+    """Calls to the model per turn and what was thrown away, by arm and another column.
 
-    Args:
-        turns: Turns of all arms.
-        by: A column to tell apart as well, such as ``caller.persona``.
-        limit: Largest claimed proportion of turns with a call thrown away.
+    ``limit`` is the largest claimed proportion of turns with a call thrown away.
     """
-    rows: list[dict[str, Any]] = []
+    rows = []
     for (arm, group), own in turns.groupby(["arm", by], sort=False):
         thrown = statistics.rate(own, own["llm_wasted_tokens"] > 0)
         verdict = "below" if thrown.high < limit else "above" if thrown.low > limit else "unclear"
         tokens, spoken = own["llm_wasted_tokens"].sum(), own["llm_completion_tokens"].sum()
-        rows.append(
-            {
-                "arm": arm,
-                by.rpartition(".")[2]: group,
-                "LLM calls per turn": f"{own['llm_calls'].mean():.2f}",
-                "tokens thrown away": percent(tokens / spoken),
-                "turns with a call thrown away": percent_ci(thrown),
-                f"compared with the claimed {percent(limit)}": verdict,
-            }
-        )
+        rows.append({
+            "arm": arm,
+            by.rpartition(".")[2]: group,
+            "LLM calls per turn": f"{own['llm_calls'].mean():.2f}",
+            "tokens thrown away": percent(tokens / spoken),
+            "turns with a call thrown away": percent_ci(thrown),
+            f"compared with the claimed {percent(limit)}": verdict,
+        })  # fmt: skip
     return titled(pd.DataFrame(rows).set_index("arm"), "arm")
 
 

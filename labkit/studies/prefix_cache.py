@@ -15,10 +15,9 @@ from labkit.evidence.compare import compare
 from labkit.evidence.prompt_cache import with_cache
 from labkit.evidence.units import percent, percent_ci
 from labkit.evidence.verdict import Rules
-from labkit.report import charts, verdicts
-from labkit.report.charts import Chart
+from labkit.report import figures, verdicts
+from labkit.report.figures import Chart
 from labkit.report.harms import What, harm_changes
-from labkit.report.sweeps import sweep_lines
 
 TOKENS = "agent.prompt_tokens"
 LIFETIME = "providers.openai.cache.prefix.idle_min_s"
@@ -92,15 +91,7 @@ def lifetimes(values_s: Sequence[float]) -> list[dict[str, object]]:
 def compared(
     runs: Mapping[str, Results], short: int, long: int, q: float, rules: Rules
 ) -> pd.DataFrame:
-    """Each arm against the one without a cache.
-
-    Args:
-        runs: All arms of :func:`published`, :func:`arms` and :func:`probes`.
-        short: Length of the short instructions, tokens.
-        long: Length of the long ones.
-        q: The quantile on whose saving the verdict rests.
-        rules: What is worth having.
-    """
+    """Each arm against the one without a cache."""
     pairs = {
         "off, short": (on(short), "as published"),
         "off, long": (on(long), f"{on(long)}, warmed up"),
@@ -132,7 +123,7 @@ def harms(runs: Mapping[str, Results], long: int) -> pd.DataFrame:
 def hits_by_turn(main: Results, probes: Results, long: int) -> Chart:
     """Cached prompt tokens, turn by turn of a call."""
     warmed = probes.arms[f"{on(long)}, warmed up"].turns
-    return charts.swept(
+    return figures.swept(
         with_cache(pd.concat([main.turns, warmed])), "turn_number", "hit_share", "arm", q=None,
         x_name="turn of the call", y_name="prompt tokens that were cached",
     )  # fmt: skip
@@ -141,16 +132,15 @@ def hits_by_turn(main: Results, probes: Results, long: int) -> Chart:
 def savings_by_length(turns: pd.DataFrame) -> Chart:
     """What the cache saves against the length of the instructions."""
     saved = savings(with_cache(turns), _PAIRS)
-    drawing = sweep_lines(
+    return figures.lines(
         saved, TOKENS, "saved_s", "line", x_name="length of the instructions",
         y_name="saved by the cache, mean",
     )  # fmt: skip
-    return Chart(drawing, saved)
 
 
 def hits_by_length(turns: pd.DataFrame) -> Chart:
     """Cached prompt tokens against the length of the instructions."""
-    return charts.swept(
+    return figures.swept(
         with_cache(turns), TOKENS, "hit_share", "arm", q=None,
         x_name="length of the instructions", y_name="prompt tokens that were cached",
     )  # fmt: skip
@@ -158,31 +148,26 @@ def hits_by_length(turns: pd.DataFrame) -> Chart:
 
 def cost_by_length(turns: pd.DataFrame) -> Chart:
     """Cost of a turn against the length of the instructions."""
-    return charts.swept(turns, TOKENS, "usd", "arm", q=None, x_name="length of the instructions")
+    return figures.swept(turns, TOKENS, "usd", "arm", q=None, x_name="length of the instructions")
 
 
-def savings(
-    turns: pd.DataFrame, pairs: Mapping[str, tuple[str, str]], x: str = TOKENS
-) -> pd.DataFrame:
+def savings(turns: pd.DataFrame, pairs: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
     """What a cache saves at each length of the prompt: means, paired by call.
 
     Args:
-        turns: Turns of all arms and lengths, as ``with_cache`` returns them.
         pairs: By name, the arm without the cache and the arm with it.
-        x: The swept column.
 
     Returns:
-        One row per pair, length and measure: ``line`` (pair and measure), ``x`` under its own name,
+        One row per pair, length and measure: ``line`` (pair and measure), :data:`TOKENS`,
         ``saved_s``, ``low``, ``high``, ``n_turns``.
     """
     rows = []
     for name, (without, cached) in pairs.items():
         for column, measure in _MEASURES.items():
-            for value in sorted(turns[x].unique()):
-                here = turns[turns[x] == value]
+            for tokens, here in turns.groupby(TOKENS):
                 fast, slow = (here[here["arm"] == arm] for arm in (cached, without))
                 found = statistics.difference(fast, slow, column, q=None)
-                rows.append({"line": f"{name}: {measure}", x: value, **found.row("saved_s"),
+                rows.append({"line": f"{name}: {measure}", TOKENS: tokens, **found.row("saved_s"),
                              "n_turns": found.n})  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -197,7 +182,6 @@ def expiry(
     Turns with one request are taken, since the first of several warms the cache for the others.
 
     Args:
-        turns: Turns at several lifetimes of an entry, as ``with_cache`` returns them.
         lifetime: Column of the lifetime, seconds.
         edges: Bounds of the classes of gap over lifetime.
 
@@ -227,9 +211,7 @@ def where_it_shows(probes: Results, long: int) -> pd.DataFrame:
 def expected(without: pd.DataFrame, cached: pd.DataFrame) -> pd.DataFrame:
     """What the overlap of a turn's parts leaves of a saving, predicted from its parts.
 
-    Args:
-        without: Turns of the arm without the cache, preemption off.
-        cached: Turns of the arm with it, preemption off.
+    Both arms, without the cache and with it, have preemption off.
 
     Returns:
         One row per mode of preemption: the predicted mean saving in ms, and the % of turns in which

@@ -8,8 +8,8 @@ from labkit.engine.tables import Results
 from labkit.evidence import statistics
 from labkit.evidence.claims import Claim
 from labkit.evidence.units import ms_ci, percent_ci
-from labkit.report.charts import Chart, swept
-from labkit.report.sweeps import sweep_lines
+from labkit.report import figures
+from labkit.report.figures import Chart, swept
 from labkit.report.turn_taking import let_finish, proportions
 from labkit.report.verdicts import latency_claim
 
@@ -46,9 +46,8 @@ def handover(turns: pd.DataFrame) -> Chart:
 def last_words(turns: pd.DataFrame) -> Chart:
     """Draws how many turns lose their last words against the release time."""
     points = proportions(turns, "arm", RELEASE, "trailing_deletions")
-    ax = sweep_lines(points, RELEASE, "share", "arm", x_name=_X_NAME, share=True,
+    return figures.lines(points, RELEASE, "share", "arm", x_name=_X_NAME, share=True,
                      y_name="turns that lose their last words")  # fmt: skip
-    return Chart(ax, points)
 
 
 def table(turns: pd.DataFrame) -> pd.DataFrame:

@@ -13,8 +13,8 @@ import pandas as pd
 from labkit.engine.experiment import Arm
 from labkit.evidence import statistics
 from labkit.measure.stages import STAGES
-from labkit.report.charts import Chart
-from labkit.report.sweeps import sweep_lines
+from labkit.report import figures
+from labkit.report.figures import Chart
 from labkit.settings.roles import link
 
 DEFAULT, PINNED, RELAYED = "default hosts", "pinned to the region", "pinned, by a gateway"
@@ -94,10 +94,7 @@ def places(rtts_s: Sequence[float]) -> list[dict[str, object]]:
 
 
 def added(turns: pd.DataFrame) -> pd.DataFrame:
-    """By how much the mean response latency grew with each hop's round trip.
-
-    Args:
-        turns: Turns of one arm at all :func:`places`.
+    """By how much the mean response latency grew with each hop's round trip, at all :func:`places`.
 
     Returns:
         One row per hop and distance: ``hop``, ``added_rtt_s``, ``added_s`` with ``low`` and
@@ -127,11 +124,10 @@ def added(turns: pd.DataFrame) -> pd.DataFrame:
 def hops(turns: pd.DataFrame) -> Chart:
     """Draws what :func:`added` returns of the turns of a sweep."""
     points = added(turns)
-    ax = sweep_lines(
+    return figures.lines(
         points, "added_rtt_s", "added_s", "hop", x_name="added round trip",
         y_name="added to the mean response latency",
     )  # fmt: skip
-    return Chart(ax, points)
 
 
 def by_stage(turns: pd.DataFrame) -> pd.DataFrame:

@@ -14,17 +14,15 @@ import pandas as pd
 
 from labkit.engine.experiment import Arm
 from labkit.evidence import statistics
-from labkit.evidence.arms import by_arm
 from labkit.evidence.claims import Claim
-from labkit.evidence.compare import compare
+from labkit.evidence.compare import by_arm, compare
 from labkit.evidence.turn_rules import Rule, classifier_errors, needs_heavy
 from labkit.evidence.units import percent_ci
 from labkit.evidence.verdict import Rules
 from labkit.providers.profile import load_profiles
-from labkit.report import charts, verdicts
-from labkit.report.charts import Chart
+from labkit.report import figures, verdicts
+from labkit.report.figures import Chart
 from labkit.report.harms import What
-from labkit.report.panels import sweep_panels
 
 LARGE, SMALL, IN_NODE = "large only", "small only", "in llm_node"
 _HOOK = "hook, update_options"
@@ -63,14 +61,7 @@ def pair() -> dict[str, Arm]:
 
 
 def models(provider: str, large: str, small: str, threshold: float) -> dict[str, object]:
-    """Settings of a pair of models.
-
-    Args:
-        provider: Whose they are.
-        large: Answers hard turns.
-        small: Answers easy ones.
-        threshold: Probability of being hard from which the large one is asked.
-    """
+    """Settings of a pair of models; from this probability of being hard the large one is asked."""
     return {
         "llm.provider": provider,
         "llm.model": large,
@@ -80,12 +71,7 @@ def models(provider: str, large: str, small: str, threshold: float) -> dict[str,
 
 
 def compared(turns: pd.DataFrame, rules: Rules) -> pd.DataFrame:
-    """Each arm against the large model throughout: savings on easy turns, harm on all.
-
-    Args:
-        turns: What :func:`judged` returned.
-        rules: What is worth having.
-    """
+    """Each arm against the large model throughout: savings on easy turns, harm on all."""
     arms = by_arm(easy(turns))
     return compare(arms.pop(LARGE), arms, harm="harmed", rules=rules)
 
@@ -98,29 +84,23 @@ def verdict_rows(comparison: pd.DataFrame, claim: Claim) -> pd.DataFrame:
 def harms(turns: pd.DataFrame, limit: float) -> Chart:
     """What routing costs; ``limit`` is the largest proportion accepted."""
     arms = by_arm(turns)
-    return charts.harms(arms.pop(LARGE), arms, _HARMS, limit=limit)
+    return figures.harms(arms.pop(LARGE), arms, _HARMS, limit=limit)
 
 
 def cache_harms(turns: pd.DataFrame) -> Chart:
     """What two models cost where a prompt is cached per model."""
     arms = by_arm(turns)
-    return charts.harms(arms.pop(LARGE), arms, _CACHE_HARMS)
+    return figures.harms(arms.pop(LARGE), arms, _CACHE_HARMS)
 
 
 def rules_chart(
     turns: pd.DataFrame, settings: Mapping[str, Sequence[float]], limit: float
 ) -> Chart:
-    """Latency against misrouted turns, for every rule and setting, beside the arms that ran.
-
-    Args:
-        turns: What :func:`judged` returned.
-        settings: Settings to try, by rule.
-        limit: Largest proportion accepted.
-    """
+    """Latency against misrouted turns, for every rule and setting, beside the arms that ran."""
     own = by_arm(turns)
     tried, groups, labels = frontier_arms(own[LARGE], own[SMALL], settings)
     tried |= {name: own[name] for name in (LARGE, SMALL, IN_NODE)}
-    return charts.trade_off(
+    return figures.trade_off(
         tried, harm="misrouted", groups=groups, labels=labels, baseline=LARGE, limit=limit,
         harm_name="hard turns served by the small model",
     )  # fmt: skip
@@ -129,19 +109,14 @@ def rules_chart(
 def classifier_chart(thresholds: Sequence[float]) -> Chart:
     """How the classifier errs at each threshold, on the same and on another business."""
     errors = classifier_errors(thresholds)
-    drawing = sweep_panels(
+    return figures.lines(
         errors, "threshold", "error_share", "error", "tested_on",
         x_name="probability from which the large model is asked", y_name="sentences",
     )  # fmt: skip
-    return Chart(drawing, errors)
 
 
 def judged(turns: pd.DataFrame, light: str) -> pd.DataFrame:
-    """The turns with what became of their routing.
-
-    Args:
-        turns: Turns of arms that served with two models.
-        light: Name of the small model.
+    """The turns with what became of their routing, ``light`` being the small model.
 
     Returns:
         The same rows plus ``misrouted`` (the turn needed the large model, the small one served),
@@ -151,8 +126,7 @@ def judged(turns: pd.DataFrame, light: str) -> pd.DataFrame:
         ``dropped`` (no reply) and ``harmed`` (misrouted or dropped).
     """
     served = turns["served_model"].fillna("")
-    nothing = pd.Series(None, turns.index, dtype=object)
-    wanted = turns.get("agent_wanted_model", nothing)
+    wanted = turns.get("agent_wanted_model", pd.Series(None, turns.index, dtype=object))
     known = wanted.notna() & (served != "")
     misrouted = turns["heavy"].astype(bool) & (served == light)
     dropped = turns["outcome"].isin(("missed", "failed"))
@@ -196,12 +170,8 @@ def first_tokens(models: Sequence[str]) -> pd.DataFrame:
 
 
 def composed(heavy: pd.DataFrame, light: pd.DataFrame, rule: Rule) -> pd.DataFrame:
-    """The turns that a rule would have led to, each taken from the arm it chooses.
-
-    Args:
-        heavy: Turns of the arm with the large model throughout.
-        light: Turns of the arm with the small one, of the same calls.
-        rule: Tells which texts need the large model.
+    """The turns that a rule would have led to, each taken from the arm (one model throughout) that
+    it chooses.
 
     Returns:
         One row per turn of both arms, with the columns that :func:`judged` adds.
@@ -220,12 +190,7 @@ def composed(heavy: pd.DataFrame, light: pd.DataFrame, rule: Rule) -> pd.DataFra
 def frontier_arms(
     heavy: pd.DataFrame, light: pd.DataFrame, settings: Mapping[str, Sequence[float]]
 ) -> tuple[dict[str, pd.DataFrame], dict[str, str], dict[str, str]]:
-    """Composed turns of every rule and setting, with their groups and short labels.
-
-    Args:
-        heavy: Turns of the arm with the large model throughout.
-        light: Turns of the arm with the small one.
-        settings: Settings to try, by rule; see :func:`needs_heavy`.
+    """:func:`composed` turns of every rule and setting, with their groups and short labels.
 
     Returns:
         Arms, groups and labels as ``figures.frontier_points`` takes them.
@@ -247,14 +212,10 @@ def tally(turns: pd.DataFrame) -> pd.DataFrame:
         "not the model wanted": "late",
         "no reply": "dropped",
     }
-    rows = {}
-    for arm, part in turns.groupby("arm", sort=False):
-        cells = {}
+    rows: dict[str, dict[str, object]] = {}
+    for arm, part in by_arm(turns).items():
+        rows[arm] = {"turns": len(part)}
         for name, column in wanted.items():
             known = part[part[column].notna()]
-            if not len(known):
-                cells[f"{name} (%)"] = "–"
-                continue
-            cells[f"{name} (%)"] = percent_ci(statistics.rate(known, known[column]))
-        rows[str(arm)] = {"turns": len(part), **cells}
+            rows[arm][f"{name} (%)"] = percent_ci(statistics.rate(known, known[column]))
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("arm", axis="columns")

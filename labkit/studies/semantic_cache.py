@@ -15,12 +15,11 @@ import pandas as pd
 from labkit.engine.experiment import Arm
 from labkit.evidence import statistics
 from labkit.evidence.agent_parts import load, vectors
-from labkit.evidence.arms import by_arm
+from labkit.evidence.compare import by_arm
 from labkit.evidence.units import ms_ci, percent_ci
 from labkit.paths import agents_dir
-from labkit.report.charts import Chart
-from labkit.report.panels import sweep_panels
-from labkit.report.sweeps import sweep_lines
+from labkit.report import figures
+from labkit.report.figures import Chart
 from labkit.world.dialogue import load_dialogues
 
 NONE, PUBLISHED, RIGHT, AUDIO = "no cache", "as published", "done right", "done right, cached audio"
@@ -107,16 +106,12 @@ def judged(turns: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([turns.assign(call=call), pd.DataFrame(rows, index=turns.index)], axis=1)
 
 
-def on_hits(turns: pd.DataFrame, arm: str = RIGHT) -> dict[str, pd.DataFrame]:
-    """The turns of each arm, with the latency of all but one arm's hits blanked.
+def on_hits(turns: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The turns of each arm, with the latency of all but the hits of :data:`RIGHT` blanked.
 
     Callers say the same in each arm. Savings are then those on hits, harms those on all turns.
-
-    Args:
-        turns: What :func:`judged` returned.
-        arm: The arm whose hits are meant.
     """
-    hits = pd.MultiIndex.from_frame(turns.loc[(turns["arm"] == arm) & turns["hit"], _KEYS])
+    hits = pd.MultiIndex.from_frame(turns.loc[(turns["arm"] == RIGHT) & turns["hit"], _KEYS])
     hit = pd.MultiIndex.from_frame(turns[_KEYS]).isin(hits)
     blanked = turns.assign(response_latency_s=turns["response_latency_s"].where(hit))
     return by_arm(blanked)
@@ -126,7 +121,6 @@ def by_persona(turns: pd.DataFrame, name: str = "{}") -> pd.DataFrame:
     """What cached audio saves persona by persona: the more hits, the more over all turns.
 
     Args:
-        turns: What :func:`judged` returned.
         name: What a row is called; the persona stands for ``{}``.
 
     Returns:
@@ -159,9 +153,6 @@ def by_persona(turns: pd.DataFrame, name: str = "{}") -> pd.DataFrame:
 def second_answers(turns: pd.DataFrame) -> Chart:
     """Draws what becomes of the model's answer that follows a cached one, against the pause.
 
-    Args:
-        turns: Turns of an arm that lets both be spoken, as :func:`judged` returned them.
-
     Returns:
         The numbers have one row per pause and fate: :data:`PAUSE`, ``fate``, ``hit_share`` (of hits
         with a turn after them), ``low``, ``high``, ``n``.
@@ -175,14 +166,12 @@ def second_answers(turns: pd.DataFrame) -> Chart:
         fates = (hits["twice"] & ~cut, cut, ~hits["twice"] & ~cut)
         for fate, happened in zip(FATES, fates, strict=True):
             e = statistics.rate(hits, happened)
-            rows.append({PAUSE: pause_s, "fate": fate, "hit_share": e.value, "low": e.low,
-                         "high": e.high, "n": e.n})  # fmt: skip
+            rows.append({PAUSE: pause_s, "fate": fate, **e.row("hit_share"), "n": e.n})
     points = pd.DataFrame(rows)
-    ax = sweep_lines(
+    return figures.lines(
         points, PAUSE, "hit_share", "fate", x_name="median pause of callers before they go on",
         y_name="hits",
     )  # fmt: skip
-    return Chart(ax, points)
 
 
 def material() -> pd.DataFrame:
@@ -214,7 +203,6 @@ def lookups(asked: pd.DataFrame, *, by_tenant: bool = True) -> pd.DataFrame:
     """What the agent's cache finds for questions, whatever the threshold.
 
     Args:
-        asked: Columns ``tenant``, ``text`` and ``right_reply``.
         by_tenant: Whether the cache looks at the asker's own entries only.
 
     Returns:
@@ -268,19 +256,17 @@ def curves(values: Sequence[float]) -> pd.DataFrame:
                 of = table["kind"] == kind if kind else table["kind"].notna()
                 e = statistics.rate(table[of], happened[of])
                 rows.append({"threshold": threshold, "cache": cache, "measure": measure,
-                             "asked_share": e.value, "low": e.low, "high": e.high,
-                             "n": e.n})  # fmt: skip
+                             **e.row("asked_share"), "n": e.n})  # fmt: skip
     return pd.DataFrame(rows)
 
 
 def thresholds(values: Sequence[float]) -> Chart:
     """Draws what :func:`curves` returns, a panel for each cache."""
     points = curves(values)
-    figure = sweep_panels(
+    return figures.lines(
         points, "threshold", "asked_share", "measure", "cache",
         x_name="similarity from which an answer is given", y_name="wordings",
     )  # fmt: skip
-    return Chart(figure, points)
 
 
 def slips(threshold: float) -> pd.DataFrame:

@@ -9,10 +9,10 @@ import pandas as pd
 
 from labkit.engine.experiment import Arm
 from labkit.evidence import statistics
-from labkit.evidence.arms import by_arm
+from labkit.evidence.compare import by_arm
 from labkit.evidence.phrasings import phrasings
 from labkit.evidence.turn_rules import acknowledges
-from labkit.report.charts import Chart, harms
+from labkit.report.figures import Chart, harms
 from labkit.report.rules import rule_errors
 
 LARGE, PUBLISHED, PHRASES = "large model", "as published", "canned, phrases"
@@ -22,12 +22,8 @@ HARMS = {"mistaken for one": "mistreated", "no reply": "dropped", "overlooked": 
 
 
 def arms(small: str, max_words: int, threshold: float) -> dict[str, Arm]:
-    """The large model for all turns, and ways to treat short turns apart.
-
-    Args:
-        small: The model that answers acknowledgements in two of the arms.
-        max_words: Of the rule by length.
-        threshold: Probability of being an acknowledgement, of the classifier.
+    """The large model for all turns, and ways to treat short ones apart: the small model, and rules
+    by length and by the probability of being an acknowledgement.
     """
     light = {"agent.light_model": small}
     classifier = {"agent.rule": "classifier", "agent.threshold": threshold}
@@ -89,12 +85,7 @@ def floor(turns: pd.DataFrame) -> pd.DataFrame:
 
 
 def mistakes(turns: pd.DataFrame, limit: float) -> Chart:
-    """Draws what else was taken for an acknowledgement, dropped or overlooked, arm by arm.
-
-    Args:
-        turns: What :func:`treated` returned.
-        limit: Proportion of turns accepted.
-    """
+    """Draws what else was taken for an acknowledgement, dropped or overlooked, arm by arm."""
     others = by_arm(turns)
     # a baseline that treats no turn apart has nothing to overlook either
     none = others.pop(LARGE).assign(overlooked=False)
@@ -112,9 +103,6 @@ def mistreated_words(turns: pd.DataFrame) -> pd.DataFrame:
 def acknowledgement_errors(settings: Mapping[str, Sequence[float]]) -> pd.DataFrame:
     """How the rules for acknowledgements err on what callers may say, by the words alone.
 
-    Args:
-        settings: Settings to try, by rule; see :func:`labkit.evidence.turn_rules.acknowledges`.
-
     Returns:
         One row per rule and setting: ``rule``, ``setting``, ``found`` (proportion of
         acknowledgements recognised), ``wrong`` (proportion of other turns taken for one), each with
@@ -131,14 +119,12 @@ def acknowledgement_errors(settings: Mapping[str, Sequence[float]]) -> pd.DataFr
             right = statistics.rate(test[is_one], taken[is_one])
             wrong = statistics.rate(test[~is_one], taken[~is_one])
             hard = test.loc[taken & (test["needs"] == "heavy"), "text"].drop_duplicates()
-            rows.append({"rule": rule, "setting": value, "found": right.value,
-                         "found_low": right.low, "found_high": right.high, "wrong": wrong.value,
-                         "wrong_low": wrong.low, "wrong_high": wrong.high,
-                         "hard": "; ".join(hard)})  # fmt: skip
+            rows.append({"rule": rule, "setting": value, **right.columns("found"),
+                         **wrong.columns("wrong"), "hard": "; ".join(hard)})  # fmt: skip
     return pd.DataFrame(rows)
 
 
 def rules(thresholds: Sequence[float], max_words: Sequence[float]) -> Chart:
     """Draws the errors of the phrase list, the classifier and the rule by length."""
-    errors = acknowledgement_errors({"phrases": [0], "classifier": thresholds, "length": max_words})
-    return Chart(rule_errors(errors), errors)
+    settings = {"phrases": [0], "classifier": thresholds, "length": max_words}
+    return rule_errors(acknowledgement_errors(settings))

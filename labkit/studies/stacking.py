@@ -19,10 +19,10 @@ from labkit.evidence.compare import compare, harmed
 from labkit.evidence.summary import OUTCOMES
 from labkit.evidence.units import Unit, ms, percent
 from labkit.evidence.verdict import Rules
-from labkit.report.charts import Chart
 from labkit.report.dots import Dot, dots
+from labkit.report.figures import Chart
 from labkit.report.palette import looks
-from labkit.report.saving import records
+from labkit.report.saving import ends, records
 from labkit.report.tables import titled
 from labkit.report.turn_taking import PERSONA
 from labkit.settings.roles import figure
@@ -110,12 +110,7 @@ def compared(arms: Mapping[str, pd.DataFrame], rules: Rules) -> dict[float | Non
 
 
 def adopted(techniques: Sequence[str], comparisons: Iterable[pd.DataFrame]) -> list[str]:
-    """The techniques that earned their place: *adopt* by one measure at least, *reject* by none.
-
-    Args:
-        techniques: Their names.
-        comparisons: Of the same arms, each with its verdicts on another quantile, or the mean.
-    """
+    """The techniques that earned their place: once *adopt* at least, and never *reject*."""
     verdicts = pd.DataFrame({i: c.set_index("arm")["verdict"] for i, c in enumerate(comparisons)})
     good = (verdicts == "adopt").any(axis=1) & (verdicts != "reject").all(axis=1)
     return [name for name in techniques if good[name]]
@@ -123,10 +118,6 @@ def adopted(techniques: Sequence[str], comparisons: Iterable[pd.DataFrame]) -> l
 
 def kept(together: pd.DataFrame, techniques: Sequence[str]) -> tuple[str, list[str]]:
     """The stack to recommend: all techniques, or all but one if together they harm more.
-
-    Args:
-        together: The comparison of :func:`combinations` with the defaults.
-        techniques: Those that are in the stack of :data:`ALL`.
 
     Returns:
         The arm and its techniques: of those that do not significantly more harm than the defaults
@@ -153,17 +144,13 @@ def predicted(
 
 
 def sums(table: pd.DataFrame) -> Chart:
-    """Draws mean savings as measured, and as the overlap model predicts them.
-
-    Args:
-        table: What :func:`predicted` returned.
-    """
+    """Draws what :func:`predicted` returned: mean savings as measured, and by the overlap model."""
     shown = []
     for row in records(table):
         name = str(row["arm"])
         forecast = (row["predicted_s"], math.nan, math.nan)
-        note = ms(row["measured_s"])
-        shown.append(Dot(name, "measured, 95% CI", _ends(row, "measured"), looks(0), note=note))
+        measured = ends(row, "measured", "_s")
+        shown.append(Dot(name, "measured, 95% CI", measured, looks(0), note=ms(measured[0])))
         shown.append(Dot(name, "predicted by the overlap model", forecast, looks(3), filled=False))
     return Chart(dots(shown, "mean saving per turn"), table)
 
@@ -171,9 +158,7 @@ def sums(table: pd.DataFrame) -> Chart:
 def short_turns(arms: Mapping[str, pd.DataFrame], claim: Claim) -> Chart:
     """Draws p50 and p95 of short turns (acknowledgements) and of the others, for each arm.
 
-    Args:
-        arms: What :func:`judged` returned.
-        claim: The level claimed for short turns; its upper end is drawn.
+    The upper end of the level claimed for short turns is drawn.
     """
     rows, shown = [], []
     for name, turns in arms.items():
@@ -183,8 +168,9 @@ def short_turns(arms: Mapping[str, pd.DataFrame], claim: Claim) -> Chart:
             at = f"{name}: {label}, {percent(row['harm'])} harmed"
             for p, q in (("p50", 0.5), ("p95", 0.95)):
                 e = statistics.quantile(part, q)
-                row |= {f"{p}_s": e.value, f"{p}_low_s": e.low, f"{p}_high_s": e.high}
-                shown.append(Dot(at, f"{label} turns, {p}", _ends(row, p), looks(k), p == "p50"))
+                row |= e.columns(p, "_s")
+                at_s = (e.value, e.low, e.high)
+                shown.append(Dot(at, f"{label} turns, {p}", at_s, looks(k), p == "p50"))
             rows.append(row)
     ax = dots(shown, "response latency", claimed_s=(claim.high_s, claim.high_s),
               claimed=f"claimed for short turns: {ms(claim.high_s)}")  # fmt: skip
@@ -203,9 +189,9 @@ def levels(results: Results, claim: Claim) -> pd.DataFrame:
     for (arm, persona), turns in results.turns.groupby(["arm", PERSONA], sort=False):
         e = statistics.quantile(turns, claim.quantile)
         rows.append({
-            "arm": arm, "persona": persona, "quantile": claim.quantile, "latency_s": e.value,
-            "latency_low_s": e.low, "latency_high_s": e.high, "n_turns": e.n,
-            "reached": e.value <= claim.high_s, **_harm(_judged(turns)),
+            "arm": arm, "persona": persona, "quantile": claim.quantile,
+            **e.columns("latency", "_s"), "n_turns": e.n, "reached": e.value <= claim.high_s,
+            **_harm(_judged(turns)),
         })  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -214,7 +200,7 @@ def band(table: pd.DataFrame, claim: Claim) -> Chart:
     """Draws what :func:`levels` returned beside the claimed band."""
     personas = list(dict.fromkeys(table["persona"]))
     shown = [
-        Dot(row["arm"], f"{row['persona']} callers", _ends(row, "latency"),
+        Dot(row["arm"], f"{row['persona']} callers", ends(row, "latency", "_s"),
             looks(personas.index(row["persona"])),
             note=f"{ms(row['latency_s'])}, {percent(row['harm'])} harmed")
         for row in records(table)
@@ -256,7 +242,7 @@ def read_promises(together: pd.DataFrame, best: str, techniques: Sequence[str]) 
         worse = "significantly" if row["harm_low"] > 0 else "not significantly"
         lines.append(
             f"**{row['arm']}** is at p95 {fast} the plain defaults: it saves "
-            f"{_MS.estimate(*_ends(row, 'saving_p95'), symbol=True)}. It harms {worse} more turns "
+            f"{_ms(row, 'saving_p95')}. It harms {worse} more turns "
             f"than they do ({percent(row['baseline_harm_rate'])} there; a change of {harm} points)."
         )
     return "\n\n".join([*lines, f"To recommend: **{', '.join(techniques) or 'none'}**."])
@@ -265,7 +251,7 @@ def read_promises(together: pd.DataFrame, best: str, techniques: Sequence[str]) 
 def read_sums(table: pd.DataFrame) -> str:
     """A sentence that compares the stacked saving with the sum of the single ones."""
     rows = {row["arm"]: row for row in records(table)}
-    total, stacked = (_MS.estimate(*_ends(rows[n], "measured"), symbol=True) for n in (SUM, ALL))
+    total, stacked = (_ms(rows[name], "measured") for name in (SUM, ALL))
     return (
         f"On {rows[ALL]['n_turns']} turns that all arms answered, the single savings of what was "
         f"adopted add up to a mean of {total}; all of it together saves {stacked}. The overlap "
@@ -284,16 +270,15 @@ def read_band(table: pd.DataFrame, claim: Claim) -> str:
         harm = f"{percent(row['harm'])} [{percent(row['harm_low'])}–{percent(row['harm_high'])}]"
         lines.append(
             f"- {row['arm']}, {row['persona']} callers: "
-            f"{_MS.estimate(*_ends(row, 'latency'), symbol=True)}; the band {verb}; {harm} harmed."
+            f"{_ms(row, 'latency')}; the band {verb}; {harm} harmed."
         )
     return "\n".join(lines)
 
 
 def _harm(turns: pd.DataFrame) -> dict[str, float]:
     """The proportion of harmed turns; latencies leave most of these turns out."""
-    e = statistics.rate(turns, turns["harmed"] == 1)
-    return {"harm": e.value, "harm_low": e.low, "harm_high": e.high}
+    return statistics.rate(turns, turns["harmed"] == 1).columns("harm")
 
 
-def _ends(row: Mapping[str, float], name: str) -> tuple[float, float, float]:
-    return row[f"{name}_s"], row[f"{name}_low_s"], row[f"{name}_high_s"]
+def _ms(row: Mapping[str, Any], name: str) -> str:
+    return _MS.estimate(*ends(row, name, "_s"), symbol=True)

@@ -7,15 +7,13 @@ from collections.abc import Sequence
 import pandas as pd
 
 from labkit.evidence import overlap, paired, statistics
-from labkit.evidence.arms import by_arm
 from labkit.evidence.claims import Claim
-from labkit.evidence.compare import compare
+from labkit.evidence.compare import by_arm, compare
 from labkit.evidence.units import ms, ms_ci, percent_ci
 from labkit.evidence.verdict import Rules
-from labkit.report import charts, verdicts
-from labkit.report.charts import Chart
+from labkit.report import figures, verdicts
+from labkit.report.figures import Chart
 from labkit.report.harms import What
-from labkit.report.panels import sweep_panels
 from labkit.report.tables import titled
 from labkit.settings.roles import figure
 
@@ -35,8 +33,7 @@ _HARMS: dict[str, What] = {
 def arms(short_sentence: int) -> dict[str, str]:
     """The arms, from a reply that is buffered whole to an opener that is flushed.
 
-    Args:
-        short_sentence: Shortest sentence spoken on its own, characters.
+    ``short_sentence`` is the length of the shortest sentence spoken on its own, characters.
     """
     short = f"agent.min_sentence_len={short_sentence}"
     return {
@@ -64,12 +61,7 @@ def marked(turns: pd.DataFrame, long_s: float) -> pd.DataFrame:
 
 
 def compared(turns: pd.DataFrame, rules: Rules) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The default against a buffered reply, and all others against the default.
-
-    Args:
-        turns: What :func:`marked` returned.
-        rules: What is worth having.
-    """
+    """The default against a buffered reply, and all others against the default."""
     arms = by_arm(turns)
     buffered, default = arms.pop("buffered"), arms.pop("default")
     streamed = compare(buffered, {"default": default}, harm="long_gap", rules=rules)
@@ -89,22 +81,21 @@ def harms(turns: pd.DataFrame) -> Chart:
     """What the tuned arms cost against the default."""
     arms = by_arm(turns)
     arms.pop("buffered")
-    return charts.harms(arms.pop("default"), arms, _HARMS)
+    return figures.harms(arms.pop("default"), arms, _HARMS)
 
 
 def against_rate(turns: pd.DataFrame) -> Chart:
     """Mean savings against the token rate, with preemption on and off."""
     points = against(turns, "default", RATE)
-    drawing = sweep_panels(
+    return figures.lines(
         points, RATE, "saved_s", "arm", "preemption", x_name="speed of the LLM, tokens",
         y_name="mean saving compared with the default",
     )  # fmt: skip
-    return Chart(drawing, points)
 
 
 def silence(turns: pd.DataFrame, default_rate: float) -> Chart:
     """The longest silence inside replies against the token rate, with preemption on."""
-    return charts.swept(
+    return figures.swept(
         turns[turns[PREEMPTION].astype(bool)], RATE, "reply_gap_s", "arm", q=None,
         x_name="speed of the LLM, tokens", y_name="longest silence inside a reply, mean",
         default=default_rate,
@@ -115,31 +106,20 @@ def bound(turns: pd.DataFrame, baseline: str, axes: Sequence[str], mode: str) ->
     """What each turn would save if its first sentence were complete with its first token.
 
     Args:
-        turns: Turns of an arm without preemption, and perhaps of others.
-        baseline: Its name.
-        axes: Swept settings.
         mode: What is started before the commit; see :data:`labkit.evidence.overlap.MODES`.
 
     Returns:
-        One row per place and turn: ``arm`` (:data:`BOUND`), the swept settings, ``call``, ``turn``,
-        ``saved_s``.
+        What :func:`labkit.evidence.overlap.forecast` returns, for the arm :data:`BOUND`.
     """
-    found = []
-    for place, part in paired.places(turns, baseline, axes):
-        of = overlap.parts(part)
-        saved_s = overlap.predict(of, mode) - overlap.predict(of.assign(sentence_s=0.0), mode)
-        own = saved_s.rename("saved_s").reset_index()
-        found.append(own.assign(arm=BOUND, **place))
-    return pd.concat(found, ignore_index=True)
+
+    def saving(of: pd.DataFrame) -> pd.Series:
+        return overlap.predict(of, mode) - overlap.predict(of.assign(sentence_s=0.0), mode)
+
+    return overlap.forecast(turns, baseline, axes, {BOUND: saving})
 
 
 def against(turns: pd.DataFrame, baseline: str, x: str) -> pd.DataFrame:
     """Mean savings at each value of a swept setting, with and without preemption.
-
-    Args:
-        turns: Turns of all arms, swept over ``preemptive.enabled`` and ``x``.
-        baseline: The arm that is compared with.
-        x: The swept setting.
 
     Returns:
         One row per ``preemption``, arm and value: ``saved_s``, ``low``, ``high``, ``n_turns``; the
@@ -147,13 +127,11 @@ def against(turns: pd.DataFrame, baseline: str, x: str) -> pd.DataFrame:
     """
     axes = [PREEMPTION, x]
     late = turns[~turns[PREEMPTION].astype(bool)]
-    both = pd.concat(
-        [
-            paired.savings(turns, baseline, axes),
-            bound(late, baseline, axes, "off"),
-            bound(late, baseline, axes, "llm").assign(**{PREEMPTION: True}),
-        ]
-    )
+    both = pd.concat([
+        paired.savings(turns, baseline, axes),
+        bound(late, baseline, axes, "off"),
+        bound(late, baseline, axes, "llm").assign(**{PREEMPTION: True}),
+    ])  # fmt: skip
     points = paired.mean_savings(both, [PREEMPTION, "arm", x], sort=False)
     on = points.pop(PREEMPTION).astype(bool)
     points.insert(0, "preemption", on.map({True: "preemption on", False: "preemption off"}))
@@ -161,16 +139,11 @@ def against(turns: pd.DataFrame, baseline: str, x: str) -> pd.DataFrame:
 
 
 def gaps(turns: pd.DataFrame, long_s: float) -> pd.DataFrame:
-    """Silence inside replies, and what they took from the TTS, arm by arm.
-
-    Args:
-        turns: Turns of all arms.
-        long_s: From here on a silence counts as long, seconds.
-    """
+    """Silence inside replies, long from ``long_s`` on, and what they took from the TTS, by arm."""
     rows = {}
-    for arm, own in turns.groupby("arm", sort=False):
+    for arm, own in by_arm(turns).items():
         known = own[own["reply_gap_s"].notna()]
-        rows[str(arm)] = {
+        rows[arm] = {
             "longest silence, median (ms)": ms_ci(statistics.quantile(known, 0.5, "reply_gap_s")),
             "the longest of all (ms)": ms(float(known["reply_gap_s"].max())),
             f"replies with one over {ms(long_s)} ms": percent_ci(

@@ -7,9 +7,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.colors import LinearSegmentedColormap
 
-from labkit.report.charts import Chart, swept
-from labkit.report.palette import ACCENT, MAIN, axes_or_new
-from labkit.report.sweeps import sweep_lines
+from labkit.report import figures
+from labkit.report.figures import Chart, swept
+from labkit.report.palette import ACCENT, MAIN, new_axes
 from labkit.report.turn_taking import proportions
 from labkit.settings.roles import figure
 
@@ -49,7 +49,7 @@ def heat_map(turns: pd.DataFrame) -> Chart:
     """Draws the medians of :func:`cells`; left of the step the floor is below the VAD's silence."""
     medians = cells(turns)
     grid = 1000 * medians.pivot(index=VAD, columns=FLOOR, values="median")
-    ax = axes_or_new(None, 7.2, 4.4)
+    ax = new_axes(7.2, 4.4)
     ramp = LinearSegmentedColormap.from_list("blues", ["#F4F8FB", MAIN])
     sns.heatmap(grid, annot=True, fmt=",.0f", cmap=ramp, cbar=False, ax=ax)
     for axis, at, name in ((ax.xaxis, grid.columns, FLOOR), (ax.yaxis, grid.index, VAD)):
@@ -74,9 +74,8 @@ def final_delay(turns: pd.DataFrame) -> Chart:
 def false_starts(turns: pd.DataFrame) -> Chart:
     """Draws in how many turns the session took an office for the caller, against the SNR."""
     points = proportions(turns, "arm", SNR, "n_false_starts")
-    ax = sweep_lines(points, SNR, "share", "arm", x_name="speech over noise (dB)", share=True,
+    return figures.lines(points, SNR, "share", "arm", x_name="speech over noise (dB)", share=True,
                      y_name="turns with a false start")  # fmt: skip
-    return Chart(ax, points)
 
 
 def noise_table(turns: pd.DataFrame) -> pd.DataFrame:

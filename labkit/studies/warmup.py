@@ -12,8 +12,8 @@ from labkit.engine.tables import Results
 from labkit.evidence import statistics
 from labkit.evidence.paired import mean_savings, savings, waits
 from labkit.evidence.units import ms, ms_ci, percent, percent_ci
-from labkit.report.charts import Chart
-from labkit.report.sweeps import sweep_lines
+from labkit.report import figures
+from labkit.report.figures import Chart
 from labkit.report.tables import titled
 from labkit.settings.roles import figure, link
 
@@ -43,8 +43,7 @@ _ROUND_TRIPS = 3
 def reopening(slow_factor: float) -> dict[str, Arm]:
     """The defaults, and a connection opened again when one was lost, each with a slow TTS too.
 
-    Args:
-        slow_factor: The slow TTS's time to make a second of sound, seconds.
+    ``slow_factor`` is that TTS's time to make a second of sound, seconds.
     """
     slow: dict[str, object] = {figure("tts", "real_time_factor"): slow_factor}
     again: dict[str, object] = {"agent.variant": "done_right"}
@@ -103,7 +102,6 @@ def by_round_trip(turns: pd.DataFrame, delay_s: float) -> pd.DataFrame:
     """Mean savings at each round trip, beside the handshake's own round trips.
 
     Args:
-        turns: First turns of the two arms :data:`TWO`.
         delay_s: The wait that the turn detector's doubt brings, seconds.
 
     Returns:
@@ -121,19 +119,14 @@ def by_round_trip(turns: pd.DataFrame, delay_s: float) -> pd.DataFrame:
 
 def round_trip(points: pd.DataFrame, default_s: float) -> Chart:
     """Draws what :func:`by_round_trip` returned; the link's default is marked."""
-    ax = sweep_lines(
+    return figures.lines(
         points, RTT, "saved_s", "turns", x_name="round trip to the TTS",
         y_name="mean saving on the first turn", default=default_s,
     )  # fmt: skip
-    return Chart(ax, points)
 
 
 def read_slopes(points: pd.DataFrame) -> str:
-    """How much a warm connection saves per millisecond of round trip, as sentences.
-
-    Args:
-        points: What :func:`by_round_trip` returned.
-    """
+    """How much a warm connection saves per millisecond of round trip, as sentences."""
     lines = []
     for turns, own in points[points["turns"] != HANDSHAKE].groupby("turns", sort=False):
         if len(own) > 1:
@@ -146,11 +139,7 @@ def read_slopes(points: pd.DataFrame) -> str:
 
 
 def by_idle(turns: pd.DataFrame) -> pd.DataFrame:
-    """How a first turn fared after each idle time.
-
-    Args:
-        turns: First turns of the two arms :data:`TWO`, at each :data:`START`.
-    """
+    """How the first turns of the two arms :data:`TWO` fared after each idle time, :data:`START`."""
     saved = savings(turns, COLD, [START])
     rows = {}
     for (arm, idle_s), own in turns.groupby(["arm", START], sort=False):

@@ -13,13 +13,13 @@ from matplotlib.text import Text
 from labkit.evidence.claims import Claim
 from labkit.evidence.compare import compare
 from labkit.measure.stages import STAGES
-from labkit.report.arms import arms_forest, frontier, frontier_points
-from labkit.report.distribution import distribution_points, latency_distribution
-from labkit.report.harms import harm_bars, harm_changes
+from labkit.report.arms import forest, frontier, frontier_points
+from labkit.report.distribution import distribution
+from labkit.report.harms import harm_changes, harms
 from labkit.report.labels import Label, place
-from labkit.report.palette import BASELINE, LOOKS, OWNERS, axes_or_new
+from labkit.report.palette import BASELINE, LOOKS, OWNERS, new_axes
 from labkit.report.sdk_gap import difference_means, sdk_difference
-from labkit.report.stages import stage_bars, stage_means
+from labkit.report.stages import stage_means, stages
 from labkit.report.sweeps import sweep_lines, sweep_points
 from labkit.report.waterfall import one_turn, turn_waterfall
 
@@ -82,7 +82,7 @@ def test_mean_stages_add_up_to_the_mean_latency_and_the_figure_says_both():
     assert means["mean_s"].sum() == pytest.approx(BASE["response_latency_s"].mean())
     assert means["share"].sum() == pytest.approx(1)
     assert means.set_index("stage").loc["llm_ttft", "mean_s"] == pytest.approx(0.55)
-    ax = stage_bars(BASE)
+    ax = stages(BASE).drawing
     assert "together 1,300 ms\nmean latency 1,300 ms" in texts(ax)
     assert [b.get_width() for b in ax.patches] == pytest.approx(list(1000 * means["mean_s"]))
     for y, row in enumerate(means.itertuples()):
@@ -106,8 +106,7 @@ def test_a_turn_of_several_messages_has_no_sdk_figure():
 
 
 def test_a_distribution_marks_its_quantiles_with_their_intervals():
-    ax = latency_distribution(BASE)
-    points = distribution_points(BASE)
+    ax, points = distribution(BASE)
     assert (points["low_s"] <= points["value_s"]).all()
     assert (points["value_s"] <= points["high_s"]).all()
     assert any(t.startswith("p50 1,") for t in texts(ax)), texts(ax)
@@ -161,7 +160,7 @@ def test_points_of_a_group_are_joined_in_their_order():
 def test_a_forest_draws_savings_claims_and_decisions():
     comparison = compare(BASE, {"faster": FASTER, "same": make_turns(), "never": NEVER})
     claim = Claim("The guide", 0.3, 0.4, quantile=0.95)
-    ax = arms_forest(comparison, claim={"faster": claim}, worth_s=0.05)
+    ax, _ = forest(comparison, claim={"faster": claim}, worth_s=0.05)
     row = comparison.set_index("arm").loc["faster"]
     low, high = 1000 * row["saving_p50_low_s"], 1000 * row["saving_p50_high_s"]
     assert any(np.allclose((low, -0.17, high, -0.17), s, atol=1e-4) for s in segments(ax))
@@ -194,10 +193,8 @@ def test_a_harm_never_seen_has_an_interval_all_the_same():
 
 
 def test_harm_bars_have_a_panel_per_harm_and_the_limit_where_it_belongs():
-    changes = harm_changes(
-        BASE, {"faster": FASTER}, {"cut in": "premature", "waste": "llm_wasted_tokens"}
-    )
-    figure = harm_bars(changes, limit=0.02)
+    kinds = {"cut in": "premature", "waste": "llm_wasted_tokens"}
+    figure, _ = harms(BASE, {"faster": FASTER}, kinds, limit=0.02)
     premature, waste = figure.axes
     assert premature.patches[0].get_width() == pytest.approx(7.5)
     assert premature.get_xlabel().startswith("change (percentage points)")
@@ -267,7 +264,7 @@ def test_a_sweep_over_a_column_that_is_not_there_is_refused():
 
 
 def test_labels_of_close_points_do_not_cover_each_other():
-    ax = axes_or_new(None, 6, 4)
+    ax = new_axes(6, 4)
     ax.set_xlim(0, 10)
     ax.set_ylim(0, 10)
     place(ax, [Label(5 + 0.05 * i, 5 + 0.05 * i, f"a rather long name {i}") for i in range(5)])

@@ -15,7 +15,7 @@ from labkit.engine.tables import Results
 from labkit.errors import UsageError
 from labkit.evidence.checks import CheckFailed
 from labkit.evidence.claims import Claim
-from labkit.report import charts, study, tables
+from labkit.report import figures, study, tables
 
 BASE = make_turns()
 FASTER = make_turns(faster_s=0.2, premature_calls=3)
@@ -64,7 +64,7 @@ def test_missed_turns_are_allowed_as_a_proportion_or_a_number(runs, tmp_path, al
 
 def test_a_chart_is_kept_with_its_title_and_its_numbers(tmp_path):
     here = own(tmp_path)
-    chart = charts.forest(lab.compare(BASE, {"faster": FASTER}), worth_s=0.05)
+    chart = figures.forest(lab.compare(BASE, {"faster": FASTER}), worth_s=0.05)
     here.keep("forest", chart, Results(BASE, BASE, {"seed": 7}), "Does it save?")
     assert titles(chart.drawing) == "Does it save?"
     kept = pd.read_csv(tmp_path / "04_model_routing" / "forest.csv")
@@ -92,20 +92,20 @@ def test_what_is_claimed_is_quoted_with_its_source(tmp_path):
 
 def test_charts_carry_the_numbers_they_draw():
     arms = {"faster": FASTER}
-    harms = charts.harms(BASE, arms, {"too soon": "premature"})
+    harms = figures.harms(BASE, arms, {"too soon": "premature"})
     assert harms.data["value"].to_list() == [pytest.approx(3 / 40)]
     assert len(harms.drawing.axes) == 1
-    points = charts.trade_off(arms, harm="premature").data
+    points = figures.trade_off(arms, harm="premature").data
     assert points["harm"].to_list() == [pytest.approx(3 / 40)]
     both = pd.concat([t.assign(delay_s=d, who=w) for t, d, w in
                       ((BASE, 0.1, "x"), (FASTER, 0.2, "x"), (BASE, 0.1, "y"))])  # fmt: skip
-    lines = charts.swept(both, "delay_s", by="who")
+    lines = figures.swept(both, "delay_s", by="who")
     assert lines.data[["who", "delay_s"]].to_numpy().tolist() == [
         ["x", 0.1],
         ["x", 0.2],
         ["y", 0.1],
     ]
-    panels = charts.swept(both, "delay_s", panel="who")
+    panels = figures.swept(both, "delay_s", panel="who")
     assert [titles(ax) for ax in panels.drawing.axes] == ["x", "y"]
 
 

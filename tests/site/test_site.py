@@ -27,7 +27,7 @@ study = {{name!r}}
 lab.figures.use_style()
 base, arms = make_turns(), {{{{"faster": make_turns(faster_s=0.2), "same": make_turns()}}}}
 comparison = lab.compare(base, arms)
-ax = lab.figures.arms_forest(comparison)
+ax, _ = lab.figures.forest(comparison)
 lab.figures.save(ax, f"{{{{study}}}}/forest", comparison, lab.provenance(seed=seed), figures_to)
 rows = lab.verdicts.rows(comparison, claim=Claim("<The guide>", 0.1, 0.3))
 lab.verdicts.save_verdict(rows, study, figures_to)
