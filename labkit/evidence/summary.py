@@ -9,8 +9,6 @@ import pandas as pd
 
 from labkit.engine.tables import Results
 from labkit.evidence import statistics
-from labkit.evidence.units import ms as ms
-from labkit.evidence.units import percent as percent
 from labkit.measure.stages import STAGES
 
 OUTCOMES = ("answered", "premature", "interrupted", "missed", "failed")

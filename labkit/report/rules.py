@@ -10,7 +10,7 @@ from labkit.report.palette import Chart, looks, new_axes, unit_axis
 from labkit.report.saving import ends, records
 
 
-def rule_errors(points: pd.DataFrame) -> Chart:
+def rule_errors(points: pd.DataFrame, found: str, wrong: str) -> Chart:
     """Draws the % of cases that a rule finds against the % of others that it takes for one.
 
     Better is towards the lower right. Crosses are 95% CIs.
@@ -18,6 +18,8 @@ def rule_errors(points: pd.DataFrame) -> Chart:
     Args:
         points: ``rule``, ``setting``, ``found``, ``wrong`` and each with ``_low`` and ``_high``;
             proportions. Settings of one rule are joined in their order.
+        found: What the cases found are called on their axis.
+        wrong: What the others taken for one are called.
     """
     ax = new_axes(8.0, 4.6)
     lines: list[Line] = []
@@ -34,8 +36,8 @@ def rule_errors(points: pd.DataFrame) -> Chart:
                 labels.append(Label(x[0], y[0], f"{row['setting']:g}", look.text))
     ax.set_xlim(0, 104)
     ax.set_ylim(0, 110 * float(points["wrong_high"].max()))
-    unit_axis(ax, Unit("acknowledgements found", 100.0, "%"))
-    unit_axis(ax, Unit("other wordings taken for one", 100.0, "%"), "y")
+    unit_axis(ax, Unit(found, 100.0, "%"))
+    unit_axis(ax, Unit(wrong, 100.0, "%"), "y")
     ax.grid(True, axis="both")
     ax.legend(loc="upper left")
     if labels:

@@ -16,11 +16,12 @@ import pandas as pd
 from labkit.engine.experiment import Arm
 from labkit.engine.tables import Results
 from labkit.evidence import statistics
+from labkit.evidence.claims import Claim
 from labkit.evidence.compare import by_arm, compare
 from labkit.evidence.totals import per_turn
 from labkit.evidence.units import ms_ci, percent, with_ci
 from labkit.evidence.verdict import Rules
-from labkit.report import figures
+from labkit.report import figures, verdicts
 from labkit.report.figures import Chart
 from labkit.report.harms import What
 from labkit.report.sweeps import sweep_points
@@ -34,6 +35,7 @@ _ATTRIBUTES = {
 }
 _SHOWN = 60
 
+BACKGROUND = "background judge"
 PREEMPTION = "preemptive.enabled"
 COLLECTOR = "providers.collector.traces.accept"
 _HARMS: dict[str, What] = {
@@ -54,7 +56,7 @@ def arms(collector_s: float) -> dict[str, Arm]:
     return {
         "no judge": Arm("vanilla"),
         "inline judge": Arm("reply_evaluation", {"agent.judge": "inline"}),
-        "background judge": Arm("reply_evaluation", {"agent.judge": "background"}),
+        BACKGROUND: Arm("reply_evaluation", {"agent.judge": "background"}),
         "spans, batch": Arm("reply_evaluation", {"agent.spans": "batch", **slow}),
         "spans, simple": Arm("reply_evaluation", {"agent.spans": "simple", **slow}),
     }
@@ -83,7 +85,7 @@ def guards_compared(turns: pd.DataFrame, rules: Rules) -> pd.DataFrame:
 def compared(turns: pd.DataFrame, rules: Rules) -> pd.DataFrame:
     """What is saved against a judge that is awaited in the turn."""
     arms = by_arm(turns)
-    names = ("background judge", "spans, batch", "no judge")
+    names = (BACKGROUND, "spans, batch", "no judge")
     return compare(arms["inline judge"], {name: arms[name] for name in names}, rules=rules)
 
 
@@ -206,3 +208,8 @@ def cost_by(turns: pd.DataFrame, by: str, baseline: str) -> pd.DataFrame:
                 added = statistics.difference(base, part[part["arm"] == arm], q=None)
                 rows[f"{by}={value}"] = {f"added by the {arm} (ms)": ms_ci(added)}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("mean", axis="columns")
+
+
+def verdict_rows(comparison: pd.DataFrame, claim: Claim) -> pd.DataFrame:
+    """What the study says of each judge; the claim is about the one in the background."""
+    return verdicts.rows(comparison, claim={BACKGROUND: claim})

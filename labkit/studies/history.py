@@ -9,11 +9,12 @@ import pandas as pd
 
 from labkit.engine.experiment import Arm
 from labkit.evidence import statistics
+from labkit.evidence.claims import Claim
 from labkit.evidence.compare import by_arm, compare
 from labkit.evidence.prompt_cache import with_cache
 from labkit.evidence.units import ms_ci, percent_ci
 from labkit.evidence.verdict import Rules
-from labkit.report import figures
+from labkit.report import figures, verdicts
 from labkit.report.figures import Chart, swept
 from labkit.report.tables import titled
 from labkit.world.dialogue import load_dialogues
@@ -161,3 +162,9 @@ def compared(runs: Mapping[str, pd.DataFrame], q: float, rules: Rules) -> pd.Dat
     )
     parts = [compare(runs[b], arms, harm="lost_context", q=q, rules=rules) for b, arms in pairs]
     return pd.concat(parts, ignore_index=True)
+
+
+def verdict_rows(comparison: pd.DataFrame, claim: Claim) -> pd.DataFrame:
+    """What the study says of each treatment of the history."""
+    claimed = {KEPT: claim, KEPT_HAIKU: claim}
+    return verdicts.rows(comparison, claim=claimed, harm="answers that lost what they needed")

@@ -7,17 +7,21 @@ import pandas as pd
 from labkit.engine.experiment import Arm
 from labkit.engine.tables import Results
 from labkit.evidence import statistics
+from labkit.evidence.claims import Claim
 from labkit.evidence.compare import compare
 from labkit.evidence.units import percent_ci, with_ci
 from labkit.evidence.verdict import Rules
-from labkit.report import figures
+from labkit.report import figures, verdicts
 from labkit.report.figures import Chart
 from labkit.report.tables import titled
 
 AEC = "aec_warmup_s"
 ECHO = "caller.echo_db"
 BARGE_IN = "caller.barge_in_after_s"
-DEAF = "it runs no echo canceller: the session is deaf for that long from its first speech on"
+DIFFERS = {
+    "as published": "it runs no echo canceller: the session is deaf for that long from its first "
+    "speech on"
+}
 HANDSHAKE = "join.handshake_s"
 START = "caller.start_after_s"
 _DEFAULT_S = 3.0
@@ -145,3 +149,8 @@ def harms_of_barging_in(turns: pd.DataFrame, warm_up_s: float) -> pd.DataFrame:
             "baseline": float(off[column].mean()), **found.row("value"),
         })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def verdict_rows(comparison: pd.DataFrame, claim: Claim) -> pd.DataFrame:
+    """What the study says of the published warm-up."""
+    return verdicts.rows(comparison, claim=claim, differs=DIFFERS)

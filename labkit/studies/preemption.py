@@ -10,6 +10,7 @@ import pandas as pd
 from labkit.engine.experiment import Arm
 from labkit.engine.tables import Results
 from labkit.evidence import overlap, paired, statistics
+from labkit.evidence.claims import Claim
 from labkit.evidence.compare import by_arm, compare
 from labkit.evidence.paired import waits
 from labkit.evidence.units import ms, percent, percent_ci
@@ -209,3 +210,8 @@ def starts(turns: pd.DataFrame) -> pd.DataFrame:
     known = turns[turns[list(_STARTS)].notna().all(axis=1)]
     sums = known.groupby("arm", sort=False)[list(_STARTS)].sum().astype(int)
     return titled(sums.rename(columns=_STARTS).assign(turns=known.groupby("arm").size()), "arm")
+
+
+def verdict_rows(comparison: pd.DataFrame, claim: Claim) -> pd.DataFrame:
+    """What the study says of each arm."""
+    return verdicts.rows(comparison, claim=claim, differs=DIFFERS)

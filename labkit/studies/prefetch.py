@@ -11,10 +11,11 @@ import pandas as pd
 
 from labkit.engine.experiment import Arm
 from labkit.evidence import statistics
+from labkit.evidence.claims import Claim
 from labkit.evidence.compare import by_arm, compare
 from labkit.evidence.totals import per_turn
 from labkit.evidence.verdict import Rules
-from labkit.report import figures
+from labkit.report import figures, verdicts
 from labkit.report.figures import Chart
 from labkit.report.harms import What
 from labkit.report.tables import titled
@@ -164,3 +165,8 @@ def wrong_answers(turns: pd.DataFrame) -> pd.DataFrame:
     table = found.sort_values(ascending=False, kind="stable").head(6).reset_index(name="times")
     table = table.rename(columns={"said": "the caller said", "replied": "the agent answered"})
     return titled(table.set_index("arm"))
+
+
+def verdict_rows(comparison: pd.DataFrame, claim: Claim) -> pd.DataFrame:
+    """What the study says of each wiring."""
+    return verdicts.rows(comparison, claim=claim, harm="wrong answers")

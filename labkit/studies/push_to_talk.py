@@ -67,7 +67,7 @@ def table(turns: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index(["arm", "release (ms)"])
 
 
-def verdicts(results: Results, claim: Claim) -> pd.DataFrame:
+def verdict_rows(results: Results, claim: Claim) -> pd.DataFrame:
     """Each arm's handover, over all release times, compared with a claimed band."""
     rows = [
         latency_claim(arm.turns, claim, arm=name, column="handover_s")

@@ -12,8 +12,9 @@ import pandas as pd
 
 from labkit.engine.experiment import Arm
 from labkit.evidence import statistics
+from labkit.evidence.claims import Claim
 from labkit.measure.stages import STAGES
-from labkit.report import figures
+from labkit.report import figures, verdicts
 from labkit.report.figures import Chart
 from labkit.settings.roles import link
 
@@ -163,3 +164,9 @@ def _by_place(turns: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[str, float,
     if not len(base) or not far:
         raise ValueError("the turns of a sweep over single hops are needed, its base among them")
     return base, far
+
+
+def verdict_rows(comparison: pd.DataFrame, claim: Claim) -> pd.DataFrame:
+    """What the study says of each choice of hosts."""
+    claimed = {PINNED: claim, NO_REGION: claim}
+    return verdicts.rows(comparison, claim=claimed, differs=DIFFERS)

@@ -15,10 +15,11 @@ import pandas as pd
 from labkit.engine.experiment import Arm
 from labkit.evidence import statistics
 from labkit.evidence.agent_parts import load, vectors
+from labkit.evidence.claims import Claim
 from labkit.evidence.compare import by_arm
 from labkit.evidence.units import ms_ci, percent_ci
 from labkit.paths import agents_dir
-from labkit.report import figures
+from labkit.report import figures, verdicts
 from labkit.report.figures import Chart
 from labkit.world.dialogue import load_dialogues
 
@@ -283,3 +284,8 @@ class _Vectors:
     @staticmethod
     def embed(texts: list[str]) -> Any:
         return vectors(texts)
+
+
+def verdict_rows(comparison: pd.DataFrame, claim: Claim) -> pd.DataFrame:
+    """What the study says of each cache."""
+    return verdicts.rows(comparison, claim=claim, harm="wrong answer, or two", differs=DIFFERS)

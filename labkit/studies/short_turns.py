@@ -9,9 +9,11 @@ import pandas as pd
 
 from labkit.engine.experiment import Arm
 from labkit.evidence import statistics
+from labkit.evidence.claims import Claim
 from labkit.evidence.compare import by_arm
 from labkit.evidence.phrasings import phrasings
 from labkit.evidence.turn_rules import acknowledges
+from labkit.report import verdicts
 from labkit.report.figures import Chart, harms
 from labkit.report.rules import rule_errors
 
@@ -127,4 +129,21 @@ def acknowledgement_errors(settings: Mapping[str, Sequence[float]]) -> pd.DataFr
 def rules(thresholds: Sequence[float], max_words: Sequence[float]) -> Chart:
     """Draws the errors of the phrase list, the classifier and the rule by length."""
     settings = {"phrases": [0], "classifier": thresholds, "length": max_words}
-    return rule_errors(acknowledgement_errors(settings))
+    errors = acknowledgement_errors(settings)
+    return rule_errors(errors, "acknowledgements found", "other wordings taken for one")
+
+
+def verdict_rows(
+    comparison: pd.DataFrame, floor: pd.DataFrame, claims: Sequence[Claim]
+) -> pd.DataFrame:
+    """What the study says of each rule, and of the level that one of them reaches.
+
+    Args:
+        comparison: Of the rules, on acknowledgements.
+        floor: Turns of the arm whose level is claimed.
+        claims: What is claimed of the saving, and of the level.
+    """
+    saving, level = claims
+    harm = "mistaken for one, or dropped"
+    rows = verdicts.rows(comparison, claim=saving, harm=harm, differs=DIFFERS)
+    return pd.concat([rows, verdicts.latency_claim(floor, level, arm=LEVEL)])

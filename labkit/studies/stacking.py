@@ -19,6 +19,7 @@ from labkit.evidence.compare import compare, harmed
 from labkit.evidence.summary import OUTCOMES
 from labkit.evidence.units import Unit, ms, percent
 from labkit.evidence.verdict import Rules
+from labkit.report import verdicts
 from labkit.report.dots import Dot, dots
 from labkit.report.figures import Chart
 from labkit.report.palette import looks
@@ -282,3 +283,13 @@ def _harm(turns: pd.DataFrame) -> dict[str, float]:
 
 def _ms(row: Mapping[str, Any], name: str) -> str:
     return _MS.estimate(*ends(row, name, "_s"), symbol=True)
+
+
+def verdict_rows(
+    together: pd.DataFrame, alone: pd.DataFrame, best: pd.DataFrame, claim: Claim, headline: str
+) -> pd.DataFrame:
+    """What the study says: the level of the stack to recommend, then all stacks and techniques."""
+    both = pd.concat([together, alone], ignore_index=True)
+    rows = verdicts.rows(both, harm="premature, no or wrong reply")
+    level = verdicts.latency_claim(best, claim, arm=headline)
+    return pd.concat([level, rows], ignore_index=True)

@@ -13,14 +13,14 @@ from labkit.report.palette import ACCENT, MAIN, new_axes
 from labkit.report.turn_taking import proportions
 from labkit.settings.roles import figure
 
-VAD, FLOOR = "vad.min_silence_s", "endpointing.min_delay_s"
+VAD, MIN_DELAY = "vad.min_silence_s", "endpointing.min_delay_s"
 FINAL, SNR = figure("stt", "final"), "caller.noise_snr_db"
 PLUGIN_DEFAULT, PUBLISHED = "VAD silence, 0.55 s", "VAD silence, 0.4 s"
 
 
 def alone(silence_s: float) -> str:
     """The VAD's silence alone ends a turn; the floor is out of the way at 0.1 s."""
-    return f"vanilla@turn_detection=vad,{FLOOR}=0.1,{VAD}={silence_s}"
+    return f"vanilla@turn_detection=vad,{MIN_DELAY}=0.1,{VAD}={silence_s}"
 
 
 def two(*silences_s: float) -> dict[str, str]:
@@ -38,7 +38,7 @@ ARMS = {
 
 def cells(turns: pd.DataFrame) -> pd.DataFrame:
     """The median time to the commit in each cell of the grid, with its 10th and 90th percentile."""
-    groups = turns.groupby([FLOOR, VAD])["end_of_turn_s"]
+    groups = turns.groupby([MIN_DELAY, VAD])["end_of_turn_s"]
     return pd.DataFrame({
         "median": groups.median(), "p10": groups.quantile(0.1), "p90": groups.quantile(0.9),
         "n_turns": groups.size(),
@@ -48,11 +48,11 @@ def cells(turns: pd.DataFrame) -> pd.DataFrame:
 def heat_map(turns: pd.DataFrame) -> Chart:
     """Draws the medians of :func:`cells`; left of the step the floor is below the VAD's silence."""
     medians = cells(turns)
-    grid = 1000 * medians.pivot(index=VAD, columns=FLOOR, values="median")
+    grid = 1000 * medians.pivot(index=VAD, columns=MIN_DELAY, values="median")
     ax = new_axes(7.2, 4.4)
     ramp = LinearSegmentedColormap.from_list("blues", ["#F4F8FB", MAIN])
     sns.heatmap(grid, annot=True, fmt=",.0f", cmap=ramp, cbar=False, ax=ax)
-    for axis, at, name in ((ax.xaxis, grid.columns, FLOOR), (ax.yaxis, grid.index, VAD)):
+    for axis, at, name in ((ax.xaxis, grid.columns, MIN_DELAY), (ax.yaxis, grid.index, VAD)):
         axis.set_ticklabels([f"{1000 * value:g}" for value in at])
         axis.set_label_text(f"{name} (ms)")
     below = [int((grid.columns < silence).sum()) for silence in grid.index]

@@ -10,9 +10,10 @@ import pandas as pd
 from labkit.engine.experiment import Arm
 from labkit.engine.tables import Results
 from labkit.evidence import statistics
+from labkit.evidence.claims import Claim
 from labkit.evidence.paired import mean_savings, savings, waits
 from labkit.evidence.units import ms, ms_ci, percent, percent_ci
-from labkit.report import figures
+from labkit.report import figures, verdicts
 from labkit.report.figures import Chart
 from labkit.report.tables import titled
 from labkit.settings.roles import figure, link
@@ -150,3 +151,12 @@ def by_idle(turns: pd.DataFrame) -> pd.DataFrame:
             f"saved, compared with {COLD} (ms)": ms_ci(statistics.mean(part, "saved_s")),
         }
     return titled(pd.DataFrame(rows).T)
+
+
+def verdict_rows(
+    against_default: pd.DataFrame, after_interruption: pd.DataFrame, claim: Claim
+) -> pd.DataFrame:
+    """What the study says of the warm-up on the first turn, and after a caller's interruption."""
+    claimed = dict.fromkeys(DIFFERS, claim)
+    first_turn = verdicts.rows(against_default, claim=claimed, differs=DIFFERS)
+    return pd.concat([first_turn, verdicts.rows(after_interruption)])
