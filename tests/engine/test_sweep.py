@@ -170,7 +170,7 @@ def test_an_agent_that_changes_under_way_leaves_nothing_false(tmp_path: Path, ca
         if done == 1:
             agent.write_text(agent.read_text() + "\nimport json as j\n")
 
-    results = sweep.sweep(experiment, progress=edit)
+    results = sweep.sweep(experiment, workers=1, progress=edit)  # one after another
     assert results.calls["status"].iloc[0] == "ok"
     assert results.calls["status"].iloc[2] == "failed"
     assert "Changed" in results.calls["error"].iloc[2]
