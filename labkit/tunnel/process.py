@@ -110,6 +110,8 @@ class Worker:
         if self._calls == 0:
             # what start-up and the first call imported lives as long as the process
             gc.freeze()
+            # between the collections above there is little to find: look for it seldom
+            gc.set_threshold(50_000, 20, 100)
             gc.enable()
         self._calls += 1
 
