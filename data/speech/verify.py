@@ -27,7 +27,8 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 from audio import FLOOR_DB, FRAME_S, frame_db  # noqa: E402
 from voices import resampled  # noqa: E402
 
-from labkit.world.speech import AGENT_RATE_HZ, CALLER_RATE_HZ, Clip, SpeechCorpus  # noqa: E402
+from labkit.world.clips import AGENT_RATE_HZ, CALLER_RATE_HZ, Clip  # noqa: E402
+from labkit.world.speech import SpeechCorpus  # noqa: E402
 
 ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
 ONES += "fifteen sixteen seventeen eighteen nineteen"

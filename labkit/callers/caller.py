@@ -20,8 +20,8 @@ import numpy as np
 from labkit.callers.ear import Ear, Segment
 from labkit.callers.plan import CallPlan, PlannedTurn, joined
 from labkit.randomness import Delay, uniform
+from labkit.world.clips import Clip
 from labkit.world.scene import SAMPLE_RATE_HZ, Scene, SpokenWord
-from labkit.world.speech import Clip
 
 LOCK_S = 0.8
 """Turns start at a phase of their own on a grid of this length, which is where 50 ms input frames

@@ -16,8 +16,8 @@ import soundfile
 
 from labkit.randomness import stream, uniform
 from labkit.settings import Settings
+from labkit.world.clips import Clip
 from labkit.world.scene import SAMPLE_RATE_HZ
-from labkit.world.speech import Clip
 
 SILENT_DBFS = -96.0
 _TONE_S = 10

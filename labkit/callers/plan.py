@@ -9,8 +9,9 @@ import numpy as np
 from labkit.callers.persona import persona_of
 from labkit.randomness import stream, uniform
 from labkit.settings import SettingError, Settings
+from labkit.world.clips import CALLER_RATE_HZ, Clip, Word
 from labkit.world.dialogue import Dialogue, Turn
-from labkit.world.speech import CALLER_RATE_HZ, Clip, SpeechCorpus, Word
+from labkit.world.speech import SpeechCorpus
 
 BREATH_S = 0.2
 """Between the word that stops the agent and the turn itself; shorter than any end of turn."""

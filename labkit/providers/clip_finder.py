@@ -8,8 +8,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 
+from labkit.world.clips import Clip
 from labkit.world.scene import SAMPLE_RATE_HZ, CallerTrack, SpokenWord
-from labkit.world.speech import Clip
 
 _NEEDLE = 320  # bytes: 10 ms are enough to tell clips apart
 _GAP = bytes(2 * SAMPLE_RATE_HZ)  # around every clip on a track

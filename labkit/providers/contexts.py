@@ -14,6 +14,7 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 from labkit.providers.tts import Speech, TTSEmulator
+from labkit.world.clips import Word
 from labkit.world.events import (
     AudioCut,
     AudioDone,
@@ -22,7 +23,6 @@ from labkit.world.events import (
     Disconnected,
     FirstAudio,
 )
-from labkit.world.speech import Word
 
 _SENTENCE_END = (".", "?", "!")
 _FLUSH = "\0flush"

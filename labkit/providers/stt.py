@@ -17,9 +17,9 @@ from labkit.providers.hearing import Acuity, HeardWord, Hearing
 from labkit.providers.outbox import Outbox
 from labkit.providers.profile import Profile
 from labkit.providers.server import Emulator
+from labkit.world.clips import Clip
 from labkit.world.events import Connected, Disconnected, Role
 from labkit.world.scene import CallerTrack, Scene
-from labkit.world.speech import Clip
 
 _FRAME = 1600  # bytes per step when a whole recording is fed at once
 

@@ -18,9 +18,9 @@ from aiohttp import web
 from labkit.providers.profile import Profile
 from labkit.providers.server import Emulator
 from labkit.providers.voice import Voice
+from labkit.world.clips import Pcm, Word
 from labkit.world.events import AudioDone, FirstAudio, Role, Text
 from labkit.world.scene import Scene
-from labkit.world.speech import Pcm, Word
 
 
 @dataclass(frozen=True)

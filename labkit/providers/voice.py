@@ -16,7 +16,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from labkit.world.speech import AGENT_RATE_HZ, AgentClip, Pcm, SpeechCorpus, Word
+from labkit.world.clips import AGENT_RATE_HZ, AgentClip, Pcm, Word
+from labkit.world.speech import SpeechCorpus
 
 _CHARACTERS_PER_S = 15.0  # ordinary English reading speed, spaces included
 _PEAK = 9000  # int16 steps, about -11 dBFS

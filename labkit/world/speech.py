@@ -2,7 +2,6 @@
 
 Synthesised once by ``data/speech/build.py``; nothing is synthesised here. Audio is decoded when
 first asked for, one pack at a time, and kept. Columns and units: ``data/speech/README.md``.
-May import the standard library, numpy, soundfile and ``labkit.world.turn``.
 """
 
 from __future__ import annotations
@@ -13,82 +12,23 @@ import functools
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import soundfile as sf
 
 from labkit.errors import UsageError
 from labkit.paths import data_dir
+from labkit.world.clips import AGENT_RATE_HZ, AgentClip, Clip, Pcm, Word
 from labkit.world.turn import normalise, sentences
 
-CALLER_RATE_HZ = 16_000
-AGENT_RATE_HZ = 24_000
 SENTENCE_GAP_S = 0.18
 """Silence put between two sentences of the agent."""
-
-Pcm = npt.NDArray[np.int16]
 
 
 class SpeechError(UsageError):
     """The corpus has no such clip; the message lists what it has."""
-
-
-@dataclass(frozen=True)
-class Word:
-    """One word as a smart transcript writes it, and when it sounds, in seconds from the start."""
-
-    text: str
-    start_s: float
-    end_s: float
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Clip:
-    """One utterance of a caller: starts and ends with voiced sound, pauses are digital silence."""
-
-    clip_id: str
-    voice: str
-    dialogue: str
-    """Empty for back-channels and barge-ins."""
-    turn: str
-    variant: str
-    text: str
-    """What a perfect transcript reads; equal to the words joined by spaces."""
-    words: tuple[Word, ...]
-    speech_end_s: float
-    """End of the last voiced 10 ms frame."""
-    pauses: tuple[tuple[float, float], ...]
-    """Start and end of each marked pause in seconds; unmarked silence never exceeds 0.25 s."""
-    pcm: Pcm = field(repr=False)
-    """Mono, 16 kHz, read-only."""
-
-    @property
-    def duration_s(self) -> float:
-        """Length of the audio in seconds."""
-        return len(self.pcm) / CALLER_RATE_HZ
-
-    @property
-    def n_pauses(self) -> int:
-        """How many pauses the text asked for."""
-        return len(self.pauses)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class AgentClip:
-    """One or more sentences in the agent's voice."""
-
-    text: str
-    words: tuple[Word, ...]
-    pcm: Pcm = field(repr=False)
-    """Mono, 24 kHz, read-only."""
-
-    @property
-    def duration_s(self) -> float:
-        """Length of the audio in seconds."""
-        return len(self.pcm) / AGENT_RATE_HZ
 
 
 @dataclass(frozen=True)

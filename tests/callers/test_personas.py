@@ -13,9 +13,10 @@ from labkit.callers.persona import MIXED, PERSONAS, persona_of
 from labkit.callers.plan import BREATH_S, joined, plan_call
 from labkit.engine.run import run
 from labkit.settings import SETTINGS, SettingError, Settings
+from labkit.world.clips import CALLER_RATE_HZ
 from labkit.world.dialogue import load_dialogues
 from labkit.world.scene import Scene
-from labkit.world.speech import CALLER_RATE_HZ, SpeechCorpus
+from labkit.world.speech import SpeechCorpus
 
 CORPUS = SpeechCorpus.load()
 FLUENT = CORPUS.clip(dialogue="order_status", turn="keep_the_desk", voice="heart")

@@ -18,6 +18,7 @@ from labkit.providers.cartesia.service import CartesiaEmulator
 from labkit.providers.profile import Profile
 from labkit.providers.server import listening
 from labkit.providers.voice import Voice, hum
+from labkit.world.clips import Word
 from labkit.world.events import (
     AudioCut,
     AudioDone,
@@ -28,7 +29,6 @@ from labkit.world.events import (
     Text,
 )
 from labkit.world.scene import Scene
-from labkit.world.speech import Word
 
 E = TypeVar("E", bound=Event)
 

@@ -16,7 +16,8 @@ import numpy as np
 from labkit.measure.timeline import turn_rows
 from labkit.settings import Settings, parse_assignments
 from labkit.tunnel import worker
-from labkit.world.speech import CALLER_RATE_HZ, Clip, SpeechCorpus, Word
+from labkit.world.clips import CALLER_RATE_HZ, Clip, Word
+from labkit.world.speech import SpeechCorpus
 
 CLIP = {"dialogue": "order_status", "turn": "keep_the_desk", "voice": "heart"}
 BEFORE = "and"

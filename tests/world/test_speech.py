@@ -11,8 +11,9 @@ import numpy.typing as npt
 import pytest
 
 from labkit.paths import data_dir
+from labkit.world.clips import AGENT_RATE_HZ, CALLER_RATE_HZ, Clip
 from labkit.world.dialogue import Dialogue, load_dialogues, normalise, split_pauses
-from labkit.world.speech import AGENT_RATE_HZ, CALLER_RATE_HZ, Clip, SpeechCorpus, SpeechError
+from labkit.world.speech import SpeechCorpus, SpeechError
 
 FRAME = CALLER_RATE_HZ // 100
 LONGEST_UNMARKED_S = 0.25

@@ -13,8 +13,8 @@ from labkit.providers.contexts import Context, ContextSocket
 from labkit.providers.outbox import encode
 from labkit.providers.server import RequestError
 from labkit.providers.tts import Speech, TTSEmulator
+from labkit.world.clips import Word
 from labkit.world.events import Refused
-from labkit.world.speech import Word
 
 
 class CartesiaContext(Context):
