@@ -114,8 +114,3 @@ class Delay:
     def from_table(cls, table: dict[str, Any]) -> Delay:
         """Builds a delay from a profile table, leaving out where its figures come from."""
         return cls(**{k: v for k, v in table.items() if k not in ("source", "date", "note")})
-
-
-def constant(delay_s: float) -> Delay:
-    """A delay that is always ``delay_s``."""
-    return Delay(median_s=delay_s, p95_s=delay_s)
