@@ -17,7 +17,7 @@ from labkit.report.turn_taking import (
     table,
 )
 from labkit.studies.endpointing import MAX_DELAY, commits, floor_points, pause_points, separation
-from labkit.studies.vad_silence import FLOOR, VAD, heat_map
+from labkit.studies.vad_silence import MIN_DELAY, VAD, heat_map
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_latency_leaves_out_premature_replies() -> None:
 
 def test_the_heat_map_shows_medians_and_where_the_floor_has_nothing_left_to_do() -> None:
     turns = pd.DataFrame([
-        {VAD: vad, FLOOR: floor, "end_of_turn_s": max(vad, floor) + late}
+        {VAD: vad, MIN_DELAY: floor, "end_of_turn_s": max(vad, floor) + late}
         for vad in (0.2, 0.5) for floor in (0.1, 0.3) for late in (0.0, 0.0, 0.3)
     ])  # fmt: skip
     ax, medians = heat_map(turns)
