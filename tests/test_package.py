@@ -46,6 +46,7 @@ LAYERS = (
     ("callers",),
     ("world",),
     ("settings",),
+    ("cachefile",),
     ("errors", "paths", "randomness"),
 )
 """From top to bottom. A part imports from itself and from those beneath it, and from no other."""

@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from labkit.cli import cache
 from labkit.cli.compare import compare
 from labkit.cli.reports import notebook, report
 from labkit.cli.run import run
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 for command in (run, compare, sweep, config, doctor, serve, notebook, report):
     app.command()(command)
+app.add_typer(cache.app, name="cache")
 
 
 def main() -> None:

@@ -50,11 +50,8 @@ def compare(
             progress=console.bar(json_),
         )  # fmt: skip
         from labkit.evidence.compare import compare as compare_arms
-        from labkit.evidence.points import failures
         from labkit.evidence.verdict import Rules
 
-        for call in failures(results).to_dict("records"):
-            console.complain(f"{call['arm']} call {call['call']}", call["error"], call["replay"])
         if not results.interrupted:  # half a comparison would be none
             arms = results.arms
             rules = Rules(worth_saving_s=worth, max_harm=max_harm)

@@ -78,8 +78,11 @@ def end(results: Results, out_file: Path | None, json_: bool) -> None:
     """Says what was known and where the tables are, and exits if not all is well."""
     if not json_:
         tell(f"{results.n_known} of {len(results.calls)} calls were known; {results.wall_s:.1f} s")
-        if out_file is not None:
+        if out_file is not None and not results.unsaved:
             tell(f"turns, calls and provenance: {out_file}")
+    troubles = results.troubles
+    for trouble in troubles.to_dict("records"):
+        complain(trouble)
     if results.interrupted:
         err.print(
             f"interrupted after {len(results.calls)} finished calls; the same command goes on "
@@ -87,14 +90,21 @@ def end(results: Results, out_file: Path | None, json_: bool) -> None:
             style="yellow",
         )
         raise typer.Exit(130)
-    if len(results.failed):
+    if len(troubles) or results.unsaved:
         raise typer.Exit(1)
 
 
-def complain(where: str, error: str, replay: str = "") -> None:
+def complain(trouble: Mapping[Any, Any]) -> None:
+    """What went wrong in an arm's calls, how often, and the command that shows it again."""
+    n, calls = trouble["n"], trouble["calls"]
+    many = f"{calls} call" + ("s" if calls > 1 else "")
+    often = f"{many} failed" if trouble["fatal"] else f"error in the agent, {n} × in {many}"
+    fail(f"{trouble['arm']}: {often}: {trouble['error']}", trouble["replay"])
+
+
+def fail(text: str, replay: str) -> None:
     """A line about a failure, and the command that runs it again."""
-    text = f"{where} failed: {error}" + (f"\n  {replay}" if replay else "")
-    err.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
+    err.print(f"{text}\n  {replay}", style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 def with_ci(row: Mapping[Any, Any], name: str) -> str:

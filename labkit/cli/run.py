@@ -56,12 +56,13 @@ def run(
 
 
 def _print(agent: str, results: Results, found: dict[str, Any]) -> None:
-    from labkit.evidence.summary import OUTCOMES
+    from labkit.evidence.summary import OUTCOMES, unanswered
     from labkit.evidence.units import ms, percent
     from labkit.measure.stages import STAGES
 
-    for call in results.failed.to_dict("records"):
-        console.complain(f"call {call['call']}", call["error"])
+    if not found["answered_rate"] and not found["interrupted_rate"]:
+        console.tell(f"{agent}: {unanswered(results)}")
+        return
     latency = console.table(f"{agent}: response latency (mouth-to-ear)", ("", "ms", "95% CI"))
     latency.min_width = 52
     for p in (50, 95, 99):

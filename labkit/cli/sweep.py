@@ -139,20 +139,19 @@ def _print_plan(experiment: Experiment, workers: int, json_: bool) -> None:
 
 
 def _print_results(results: Results, axes: Sequence[str], json_: bool) -> None:
-    from labkit.evidence.points import by_point, failures
+    from labkit.evidence.points import by_point
 
-    table, bad = by_point(results, axes), failures(results)
-    bad.insert(0, "where", [f"{r.arm} call {r.call}" for r in bad.itertuples()])
+    table = by_point(results, axes)
     if json_:
         console.print_json({
-            "points": _records(table), "failures": _records(bad), "digest": results.digest,
-            "n_turns": len(results.turns), "n_calls": len(results.calls),
+            "points": _records(table), "troubles": _records(results.troubles),
+            "digest": results.digest, "n_turns": len(results.turns), "n_calls": len(results.calls),
             "n_known": results.n_known, "wall_s": results.wall_s,
             "interrupted": results.interrupted,
         })  # fmt: skip
         return
     shown = {"p50_s": "p50 ms", "p95_s": "p95 ms", "harm": "harm", "n_turns": "turns"}
-    _print_points(table, ["arm", *axes], shown | {"failed_calls": "failed calls"}, bad)
+    _print_points(table, ["arm", *axes], shown | {"failed_calls": "failed calls"})
     console.tell(
         f"{len(results.turns)} turns in {len(results.calls)} calls; digest {results.digest}"
     )
@@ -214,7 +213,7 @@ def _print_points(
         shown.add_row(*(_cell(row, name) for name in heads))
     console.out.print(shown)
     for row in bad.to_dict("records") if bad is not None else ():
-        console.complain(row["where"], row["error"], row["replay"])
+        console.fail(f"{row['where']} failed: {row['error']}", row["replay"])
 
 
 def _cell(row: Mapping[Any, Any], name: str) -> str:

@@ -36,10 +36,21 @@ def config(
         console.out.print(f"{family}: {meaning}", highlight=False, markup=False)
 
 
-def doctor(json_: console.Json = False) -> None:
-    """Tell what is installed, what is missing, and which keys are set (never their values)."""
+def doctor(
+    agents: Annotated[
+        list[str] | None, typer.Argument(help="With --hermetic: agents; default two built-in ones.")
+    ] = None,
+    hermetic: Annotated[
+        bool, typer.Option(help="Check that agents cannot touch each other's results.")
+    ] = False,
+    json_: console.Json = False,
+) -> None:
+    """Tell what is installed and missing, what protects, and which keys are set (never values)."""
     from labkit.doctor import examine
 
+    if hermetic or agents:
+        _hermetic(agents or ["vanilla", "stacked"], json_)
+        return
     found = examine()
     if json_:
         console.print_json(found)
@@ -57,6 +68,24 @@ def doctor(json_: console.Json = False) -> None:
         if not found["problems"]:
             console.out.print("all good", style="green")
     if found["problems"]:
+        raise typer.Exit(1)
+
+
+def _hermetic(agents: list[str], json_: bool) -> None:
+    from labkit.doctor import hermetic
+
+    with console.usage():
+        found = hermetic(list(dict.fromkeys(agents)))
+    rows = found.to_dict("records")
+    if json_:
+        console.print_json(rows)
+    else:
+        table = console.table("", ("agent", "alone", "hermetic", "differs"), ("alone", "differs"))
+        for row in rows:
+            table.add_row(row["agent"], row["alone"], "yes" if row["hermetic"] else "no",
+                          row["differs"])  # fmt: skip
+        console.out.print(table)
+    if not found["hermetic"].all():
         raise typer.Exit(1)
 
 

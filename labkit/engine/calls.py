@@ -9,19 +9,23 @@ from __future__ import annotations
 import importlib
 import queue
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from labkit.engine import store
 from labkit.engine.encoding import Rows, decode, encode
+from labkit.engine.forks import born
+from labkit.engine.forkserver import Overtime
 from labkit.engine.progress import Progress, reported
-from labkit.engine.workers import Cluster, Local, born, n_workers
+from labkit.engine.workers import Cluster, Local, n_workers
 from labkit.engine.workload import Job, Workload
 from labkit.errors import UsageError
 from labkit.measure.timeline import call_row, turn_rows
+from labkit.settings import Settings
+from labkit.tunnel.isolation import limit_memory
 from labkit.tunnel.record import CallRecord
 from labkit.tunnel.spec import CallSpec
 
@@ -31,7 +35,7 @@ if TYPE_CHECKING:
 Tracks: TypeAlias = "tuple[np.ndarray, np.ndarray]"
 """Caller and agent as the caller heard it, int16 at 16 kHz."""
 _TRIES = 3
-"""A call whose worker died this often is given up."""
+"""A call whose process was killed this often is given up."""
 
 
 class Changed(RuntimeError):
@@ -117,8 +121,8 @@ def run_jobs(
         UsageError: the first call of a point that ended could not be run as asked for, such as an
             agent file that does not load, or a host that the tunnel does not have.
     """
-    crowd, n_jobs = n_workers(workers), len(jobs) if isinstance(jobs, Sized) else None
-    there = Cluster(scheduler) if scheduler else Local(crowd, n_jobs)
+    crowd = n_workers(workers)
+    there = Cluster(scheduler) if scheduler else Local(crowd)
     ended: set[int] = set()
     try:
         for job, answer in _run(jobs, there):
@@ -136,40 +140,37 @@ def run_jobs(
 
 
 def _run(jobs: Iterable[Job], there: Local | Cluster) -> Iterator[tuple[Job, Answer]]:
-    """Each job with what its worker sent, as they come.
+    """Each job with what its process sent, as they come.
 
-    Nobody can tell which call was to blame for a worker's death, and all that were under way die
-    with it. Those are run again at the end, each alone, so that only the guilty one is given up.
+    One whose process was killed is run again at the end.
     """
-    fresh, suspects = iter(jobs), deque[Job]()
+    fresh, again = iter(jobs), deque[Job]()
     deaths: Counter[str] = Counter()
     running: dict[Future[Answer], Job] = {}
     ended: queue.SimpleQueue[Future[Answer]] = queue.SimpleQueue()
-
-    def begin(job: Job) -> None:
-        future = there.submit(run_checked, job.spec, job.key)
-        running[future] = job
-        future.add_done_callback(ended.put)
-
     while True:
-        while len(running) < there.crowd and (job := next(fresh, None)):
-            begin(job)
+        while len(running) < there.crowd:
+            job = next(fresh, None) or (again.popleft() if again else None)
+            if job is None:
+                break
+            future = there.submit(run_checked, job.spec, job.key)
+            running[future] = job
+            future.add_done_callback(ended.put)
         if not running:
-            if not suspects:
-                return
-            begin(suspects.popleft())
-        importlib.import_module("labkit.engine.tables")  # pandas loads while the workers start
+            return
+        importlib.import_module("labkit.engine.tables")  # pandas loads while the server starts
         future = ended.get()
         job = running.pop(future)
         try:
             answer = future.result()
         except there.lost as e:
             deaths[job.key] += 1
-            if deaths[job.key] < _TRIES:
-                suspects.append(job)
+            if getattr(e, "killed", True) and deaths[job.key] < _TRIES:
+                again.append(job)
                 continue
-            reason = str(e).partition("\n")[0]
-            answer = _lost(job.spec, f"the worker process died: {reason}")
+            answer = _lost(job.spec, str(e))
+        except Overtime as e:
+            answer = _lost(job.spec, str(e))
         except CancelledError:
             raise UsageError(
                 "the Dask cluster has gone; finished calls are kept: run the same again"
@@ -182,7 +183,7 @@ def _run(jobs: Iterable[Job], there: Local | Cluster) -> Iterator[tuple[Job, Ans
 
 
 def run_checked(spec: CallSpec, key: str) -> Answer:
-    """Runs one call in this worker.
+    """Runs one call in this process, which is its own.
 
     Raises:
         Changed: its rows would be kept under a name that does not say what was run.
@@ -190,6 +191,7 @@ def run_checked(spec: CallSpec, key: str) -> Answer:
     """
     from labkit.tunnel.worker import run_call
 
+    limit_memory(round(Settings(spec.settings).number("limit.memory_mb") * 1e6))
     record = run_call(spec)
     answer = Answer(_rows(record), record.refused, record.tracks)
     if spec.virtual and store.key(spec, born()) != key:
@@ -201,13 +203,7 @@ def run_checked(spec: CallSpec, key: str) -> Answer:
 
 
 def _lost(spec: CallSpec, error: str) -> Answer:
-    """A call of which nothing is left but that it failed."""
-    nan = float("nan")
-    empty: Any = dict.fromkeys(("turns", "segments", "providers", "session"), ())
-    return Answer(_rows(CallRecord(
-        call=spec.call, seed=spec.seed, persona="", voice="", line_delay_s=nan,
-        simulated_s=nan, wall_s=nan, status="failed", error=error, **empty,
-    )))  # fmt: skip
+    return Answer(_rows(CallRecord.lost(spec.call, spec.seed, error)))
 
 
 def _rows(record: CallRecord) -> bytes:

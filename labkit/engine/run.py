@@ -73,6 +73,6 @@ def run(
                 "n_turns": turns, "clock": clock}  # fmt: skip
 
     return carry_out(
-        experiment, terms, out, replay=False, workers=workers, scheduler=scheduler, fresh=fresh,
+        experiment, terms, out, workers=workers, scheduler=scheduler, fresh=fresh,
         tracks=tracks, progress=progress,
     )  # fmt: skip

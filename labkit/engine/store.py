@@ -10,18 +10,19 @@ at once.
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
 import json
 import os
 import platform
-import sqlite3
 import sys
-import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
+from labkit.cachefile import CacheFile, tell
 from labkit.engine.encoding import Rows, decode
 from labkit.engine.provenance import packages
 from labkit.paths import cache_dir, data_dir
@@ -120,18 +121,19 @@ def _owners() -> Mapping[str, list[str]]:
         for entry in os.scandir(folder or ".")
         if entry.name.endswith((".dist-info", ".egg-info"))
     ]
-    stamp, file = _hash(sorted(there)), cache_dir() / "distributions.json"
+    stamp = _hash(sorted(there))
     try:
-        known = json.loads(file.read_text("utf-8"))
+        known = json.loads((cache_dir() / "distributions.json").read_text("utf-8"))
         if known["stamp"] == stamp:
             owners: dict[str, list[str]] = known["owners"]
             return owners
     except (OSError, ValueError, KeyError, TypeError):
         pass  # none yet, or damaged
     found = {k: sorted(set(v)) for k, v in importlib.metadata.packages_distributions().items()}
-    new = file.with_suffix(f".{os.getpid()}")
-    new.write_text(json.dumps({"stamp": stamp, "owners": found}), "utf-8")
-    new.replace(file)  # at once: others may be reading it
+    with contextlib.suppress(OSError):  # a full or read-only disk only costs time
+        new = cache_dir() / f"distributions.{os.getpid()}"
+        new.write_text(json.dumps({"stamp": stamp, "owners": found}), "utf-8")
+        new.replace(cache_dir() / "distributions.json")  # at once: others may be reading it
     return found
 
 
@@ -142,35 +144,98 @@ def _digest(files: Iterable[Path]) -> str:
     return found.hexdigest()
 
 
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS calls (key TEXT PRIMARY KEY, rows BLOB, seal BLOB)",
+    "CREATE TABLE IF NOT EXISTS damaged (key TEXT, rows BLOB, reason TEXT)",
+)
+
+
 class CallStore:
-    """Finished calls on disk, by key."""
+    """Finished calls on disk, by key. What cannot be right is set aside and run again.
+
+    Each entry is sealed with a hash of its key and rows, so that rows never pass for another
+    call's, nor half-written ones for whole.
+    """
 
     def __init__(self) -> None:
-        at = cache_dir() / "calls.sqlite"
-        self._db = sqlite3.connect(at, timeout=60, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=OFF")  # a crash of the machine may cost some calls
-        self._db.execute("CREATE TABLE IF NOT EXISTS calls (key TEXT PRIMARY KEY, rows BLOB)")
+        self._file = CacheFile("calls.sqlite", _TABLES, 2, "results of earlier calls")
 
     def find(self, keys: Iterable[str]) -> dict[str, Rows]:
-        """The rows of those keys that are there and can be read."""
-        found: dict[str, Rows] = {}
-        query = "SELECT key, rows FROM calls WHERE key IN (SELECT value FROM json_each(?))"
-        for name, blob in self._db.execute(query, [json.dumps(list(keys))]):
-            try:
-                found[name] = decode(blob)
-            except (zlib.error, ValueError):
-                continue  # damaged; it is run again
-        return found
+        """The rows of those keys that are there and in order."""
+        query = "SELECT key, rows, seal FROM calls WHERE key IN (SELECT value FROM json_each(?))"
+        return self._good(self._file.read(query, [json.dumps(list(keys))]))
 
     def latest(self, n: int) -> list[Rows]:
         """The rows of the calls that were added last."""
-        query = "SELECT key FROM calls ORDER BY rowid DESC LIMIT ?"
-        return list(self.find([name for (name,) in self._db.execute(query, (n,))]).values())
+        query = "SELECT key, rows, seal FROM calls ORDER BY rowid DESC LIMIT ?"
+        return list(self._good(self._file.read(query, (n,))).values())
 
     def add(self, name: str, rows: bytes) -> None:
         """Keeps the encoded rows of a call."""
-        self._db.execute("INSERT OR REPLACE INTO calls VALUES (?, ?)", (name, rows))
+        entry = (name, rows, _seal(name, rows))
+        self._file.write("INSERT OR REPLACE INTO calls VALUES (?, ?, ?)", [entry])
+
+    def info(self) -> dict[str, Any]:
+        """Where it is (None if in memory alone), its ``bytes``, and how many ``calls`` it holds,
+        and how many that were ``damaged``.
+        """
+        path, count = self._file.path, "SELECT count(*) FROM "
+        return {
+            "path": str(path) if path else None,
+            "bytes": path.stat().st_size if path else 0,
+            "calls": self._file.read(f"{count} calls")[0][0],
+            "damaged": self._file.read(f"{count} damaged")[0][0],
+        }
+
+    def verify(self) -> tuple[int, int]:
+        """Looks at every entry; gives how many are in order, and how many were set aside."""
+        names = [name for (name,) in self._file.read("SELECT key FROM calls")]
+        good = sum(len(self.find(names[i : i + 500])) for i in range(0, len(names), 500))
+        return good, len(names) - good
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        for table in ("calls", "damaged"):
+            self._file.write(f"DELETE FROM {table} WHERE ?", [(1,)])
+        self._file.read("VACUUM")
 
     def close(self) -> None:
-        self._db.close()
+        self._file.close()
+
+    def _good(self, entries: Iterable[tuple[str, bytes, bytes]]) -> dict[str, Rows]:
+        found: dict[str, Rows] = {}
+        bad: list[tuple[str, bytes, str]] = []
+        for name, blob, seal in entries:
+            try:
+                if seal != _seal(name, blob):
+                    raise ValueError("the seal is broken")
+                found[name] = _checked(decode(blob))
+            except Exception as e:
+                bad.append((name, blob, f"{type(e).__name__}: {e}"))
+        if bad:
+            self._file.write("INSERT INTO damaged VALUES (?, ?, ?)", bad)
+            self._file.write("DELETE FROM calls WHERE key = ?", [(name,) for name, _, _ in bad])
+            tell(f"{len(bad)} damaged results of earlier calls are set aside and computed again")
+        return found
+
+
+def _seal(name: str, rows: bytes) -> bytes:
+    return hashlib.blake2b(rows, key=str(name).encode()[:64], digest_size=16).digest()
+
+
+def _checked(rows: Rows) -> Rows:
+    """Rows that can be those of a call that went well.
+
+    Raises:
+        ValueError, KeyError, TypeError: they cannot.
+    """
+    call, turns = rows["call"], rows["turns"]
+    if call["status"] != "ok" or call["n_turns"] != len(turns):
+        raise ValueError("not the rows of a call that went well")
+    for i, turn in enumerate(turns):
+        if (turn["call"], turn["turn"]) != (call["call"], i):
+            raise ValueError(f"row {i} is of turn {turn['turn']} of call {turn['call']}")
+        heard = turn["outcome"] in ("answered", "interrupted")
+        if heard and not 0.0 <= turn["response_latency_s"] < 3600.0:
+            raise ValueError(f"a latency of {turn['response_latency_s']} s")
+    return rows

@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from labkit.cachefile import tell
 from labkit.engine import store
 from labkit.engine.calls import work_off
 from labkit.engine.encoding import Rows
@@ -68,8 +69,6 @@ def carry_out(
     experiment: Experiment,
     terms: Callable[[Workload, int], Mapping[str, Any]],
     out: str | Path | None = None,
-    *,
-    replay: bool = True,
     **how: Any,
 ) -> Results:
     """What a run and a sweep do alike.
@@ -78,7 +77,6 @@ def carry_out(
         experiment: What to run.
         terms: Terms for the provenance, from the workload and the number of calls that have ended.
         out: Where to write the tables.
-        replay: Whether the calls have the column of commands that run them again.
         **how: For :func:`labkit.engine.calls.work_off`.
     """
     began = time.perf_counter()
@@ -92,14 +90,18 @@ def carry_out(
     turns, calls = work.frames()
     results = Results(
         turns,
-        calls if replay else calls.drop(columns="replay", errors="ignore"),
+        calls,
         provenance(**json.loads(json.dumps(terms(work, len(calls)), default=str))),
         wall_s=time.perf_counter() - began,
         interrupted=interrupted,
         n_known=work.n_found,
     )
     if out is not None:
-        results.save(out)
+        try:
+            results.save(out)
+        except OSError as e:  # what was computed is not lost for it
+            results.unsaved = f"{out}: {e.strerror or e}"
+            tell(f"the tables are not written: {results.unsaved}")
     return results
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ class Results:
         wall_s: Wall time of the run, seconds.
         interrupted: Whether the run was stopped before its last call.
         n_known: How many of the calls were known already and not run again.
+        unsaved: Why the tables could not be written where they were to be; empty if they were.
     """
 
     turns: pd.DataFrame
@@ -32,6 +36,7 @@ class Results:
     wall_s: float = float("nan")
     interrupted: bool = False
     n_known: int = 0
+    unsaved: str = ""
 
     def part(self, **where: Any) -> Results:
         """The rows of one arm or one place of the grid.
@@ -58,6 +63,30 @@ class Results:
         return self.calls[self.calls["status"] != "ok"] if len(self.calls) else self.calls
 
     @property
+    def troubles(self) -> pd.DataFrame:
+        """What went wrong, each thing once: calls that failed, and errors in the agent's code.
+
+        One row each: ``error`` (with its place), ``n`` (how often), ``calls`` (in how many calls),
+        ``fatal`` (whether it ended them), ``arm``, and ``replay``, the command that shows the first
+        of them again.
+        """
+        rows = []
+        for call in self.calls.to_dict("records"):
+            head = {"arm": call.get("arm", ""), "replay": call.get("replay", ""), "calls": 1}
+            if call["status"] != "ok":
+                rows.append({"error": str(call["error"]), "n": 1, "fatal": True, **head})
+            for e in json.loads(call.get("agent_errors") or "[]"):
+                text = f"{e['error']} ({e['where']})" if e["where"] else e["error"]
+                if text not in str(call["error"]):  # it ended the call, and is told of above
+                    rows.append({"error": text, "n": e["n"], "fatal": False, **head})
+        columns = ["error", "n", "calls", "fatal", "arm", "replay"]
+        table = pd.DataFrame(rows, columns=columns)
+        table["line"] = table["error"].str.partition("\n")[0]
+        how = {"error": "first", "n": "sum", "calls": "sum", "replay": "first"}
+        merged = table.groupby(["arm", "line", "fatal"], sort=False).agg(how).reset_index()
+        return merged[columns]
+
+    @property
     def digest(self) -> str:
         """A hash of every value in the turns table; equal digests mean equal results.
 
@@ -80,13 +109,17 @@ class Results:
 
         Raises:
             UsageError: the name does not end in ``.parquet``.
+            OSError: a file cannot be written, as on a full disk; an older one is left as it was.
         """
         turns = checked_path(path)
         turns.parent.mkdir(parents=True, exist_ok=True)
-        self.turns.to_parquet(turns, index=False)
-        self.calls.to_parquet(turns.with_suffix(".calls.parquet"), index=False)
         text = json.dumps(self.provenance, indent=2, sort_keys=True) + "\n"
-        turns.with_suffix(".json").write_text(text)
+        with _whole(turns) as new:
+            self.turns.to_parquet(new, index=False)
+        with _whole(turns.with_suffix(".calls.parquet")) as new:
+            self.calls.to_parquet(new, index=False)
+        with _whole(turns.with_suffix(".json")) as new:
+            new.write_text(text)
 
     @classmethod
     def load(cls, path: str | Path) -> Results:
@@ -97,6 +130,17 @@ class Results:
             pd.read_parquet(turns.with_suffix(".calls.parquet")),
             json.loads(turns.with_suffix(".json").read_text()),
         )
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A name to write to; the file gets its own when it is complete."""
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield new
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def _rows(table: pd.DataFrame, where: dict[str, Any], may_lack: bool = False) -> pd.DataFrame:

@@ -1,33 +1,32 @@
-"""Where calls are run: warm processes of this machine, or of the machines of a Dask cluster.
+"""Where calls are run: processes of this machine, or of the machines of a Dask cluster.
 
 The tunnel replaces the clock of its whole process, so a call never runs in the process that asks
-for it, nor in a Dask worker's own: each thread of those keeps a warm process beside it.
+for it, nor in a Dask worker's own.
 """
 
 from __future__ import annotations
 
 import importlib
-import multiprocessing
 import os
 import re
-import threading
+import sys
 from collections.abc import Callable
-from concurrent.futures import BrokenExecutor, Executor, Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from labkit.engine import store
+from labkit.cachefile import tell
+from labkit.engine import forkserver, store
+from labkit.engine.forkserver import Died
 from labkit.errors import UsageError
-from labkit.tunnel.spec import ENVIRONMENT
+from labkit.settings import Settings
+from labkit.tunnel.agentfile import find_agent
+from labkit.tunnel.spec import CallSpec
 
 _T = TypeVar("_T")
-_IDLE_S = 900
-_ALONE_S = 1.0
 _CONNECT_S = 10
 _ADDRESS = re.compile(r"(tcp|tls|ws|wss)://[^/\s]+:\d+")
-
-_born = ""
-_mine = threading.local()
-"""``size``: how many worker processes this thread has."""
+_WALL_CALL_S, _WALL_TURN_S = 120.0, 60.0
+"""What a call on the wall clock may take before its real time is counted, and each of its turns."""
 
 
 def n_workers(asked: int) -> int:
@@ -41,85 +40,73 @@ def n_workers(asked: int) -> int:
     return asked or len(os.sched_getaffinity(0))
 
 
-def pool(workers: int, stamp: str | None = None) -> Executor:
-    """The warm worker processes of this thread; they end by themselves after a while unused.
-
-    Those that were started from other code or other data than ``stamp`` says, which is what
-    :func:`labkit.engine.store.installed` said lately, are replaced.
-    """
-    import loky
-
-    executor: Executor = loky.get_reusable_executor(
-        max_workers=workers,
-        timeout=_IDLE_S,
-        initializer=_begin,
-        initargs=(os.getpid(), stamp or store.installed()),
-        env=ENVIRONMENT,
-        kill_workers=True,
-    )
-    _mine.size = workers
-    return executor
-
-
-def close_pool(executor: Any) -> None:
-    """Stops a :func:`pool` at once, with what it is doing."""
-    executor.shutdown(wait=False, kill_workers=True)
-    _mine.size = 0
-
-
-def _begin(parent: int, stamp: str) -> None:
-    import loky.process_executor
-
-    global _born
-    _born = store.installed()
-    # the turn detector's model, loaded when first asked, is no leak
-    loky.process_executor._MAX_MEMORY_LEAK_SIZE = 10**10
-    threading.Thread(target=_end_with, args=(parent,), daemon=True, name="parent's end").start()
-    from labkit.tunnel.worker import start
-
-    start()
-
-
-def born() -> str:
-    """What :func:`labkit.engine.store.installed` said when this process became a worker."""
-    return _born
-
-
-def _end_with(parent: int) -> None:
-    """Ends this process when its parent is gone, even by SIGKILL: nobody would read its results."""
-    pause = threading.Event()  # time.sleep belongs to the tunnel here
-    while os.getppid() == parent:
-        pause.wait(_ALONE_S)
-    os._exit(1)
-
-
 class Local:
-    """Worker processes of this machine. They stay warm after :meth:`close`.
-
-    No more are started than there are ``jobs``, if that is known, and none that are warm stopped.
+    """Processes of this machine, one for each call.
 
     Attributes:
         crowd: How many calls to hand over at a time.
-        lost: What a future raises whose worker died.
+        lost: What a future raises whose process died.
     """
 
-    lost: tuple[type[BaseException], ...] = (BrokenExecutor,)
+    lost: tuple[type[BaseException], ...] = (Died,)
 
-    def __init__(self, workers: int, jobs: int | None = None) -> None:
-        self.crowd = workers if jobs is None else min(workers, max(jobs, 1))
-        self._size = max(self.crowd, min(workers, getattr(_mine, "size", 0)))
+    def __init__(self, workers: int) -> None:
+        self.crowd = workers
+        self._threads = ThreadPoolExecutor(workers, "labkit call")
         self._stamp = store.installed()
+        self._said = _Said()
 
-    def submit(self, func: Callable[..., _T], *args: Any) -> Future[_T]:
-        try:
-            return pool(self._size, self._stamp).submit(func, *args)
-        except BrokenExecutor:  # since it was looked at
-            return pool(self._size, self._stamp).submit(func, *args)
+    def submit(self, func: Callable[..., _T], spec: CallSpec, *args: Any) -> Future[_T]:
+        return self._threads.submit(
+            in_process, func, spec, *args, stamp=self._stamp, said=self._said
+        )
 
     def close(self, at_once: bool = False) -> None:
-        """Lets go of the workers; ``at_once`` stops what they are doing."""
+        """Waits for the calls under way; ``at_once`` ends them."""
         if at_once:
-            close_pool(pool(self._size, self._stamp))
+            self._threads.shutdown(wait=False, cancel_futures=True)
+            forkserver.stop_calls()
+        self._threads.shutdown()
+
+
+def in_process(
+    func: Callable[..., _T],
+    spec: CallSpec,
+    *args: Any,
+    stamp: str = "",
+    said: Callable[[str], object] = tell,
+) -> _T:
+    """Runs ``func(spec, *args)`` in a process of its own.
+
+    Raises:
+        Died, Overtime: as of :meth:`labkit.engine.forkserver.ForkServer.call`.
+        Exception: what the function raised.
+    """
+    settings = Settings(spec.settings)
+    limit_s = settings.number("limit.real_s")
+    if not spec.virtual:
+        limit_s += _WALL_CALL_S + settings.number("caller.start_after_s")
+        limit_s += _WALL_TURN_S * spec.n_turns
+    isolated = not re.search(r":\d", settings.text("allow"))
+    server = forkserver.server(stamp or store.installed(), isolated)
+    agent = str(find_agent(spec.agent)[0])
+    result: _T = server.call(agent, func, spec, *args, limit_s=limit_s, said=said)
+    return result
+
+
+class _Said:
+    """Passes on what calls print, apart from what a command prints; labkit's own lines once."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+
+    def __call__(self, line: str) -> None:
+        from tqdm import tqdm
+
+        if line not in self._known:
+            tqdm.write(line, file=sys.stderr)
+        if line.startswith("labkit: "):
+            self._known.add(line)
 
 
 class Cluster:
@@ -144,20 +131,13 @@ class Cluster:
         except (OSError, ValueError) as e:
             reason = f"{e}".partition("\n")[0] or type(e).__name__
             raise UsageError(f"{given} {reason}; {form}") from None
-        self.lost: tuple[type[BaseException], ...] = (BrokenExecutor, distributed.KilledWorker)
+        self.lost: tuple[type[BaseException], ...] = (Died, distributed.KilledWorker)
         self._executor = self._client.get_executor(pure=False)
 
-    def submit(self, func: Callable[..., _T], *args: Any) -> Future[_T]:
-        future: Future[_T] = self._executor.submit(beside, func, *args)
+    def submit(self, func: Callable[..., _T], spec: CallSpec, *args: Any) -> Future[_T]:
+        future: Future[_T] = self._executor.submit(in_process, func, spec, *args)
         return future
 
     def close(self, at_once: bool = False) -> None:
         self._executor.shutdown(wait=not at_once)
         self._client.close()
-
-
-def beside(func: Callable[..., _T], *args: Any) -> _T:
-    """Runs a function in the warm process beside this thread of a Dask worker."""
-    # Dask's workers are daemons, which may have no children; these end when their parent does
-    multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
-    return pool(1).submit(func, *args).result()

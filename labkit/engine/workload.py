@@ -81,6 +81,9 @@ class Workload:
         """The tables of turns and of calls, in order: all, or some points and calls by index."""
         import pandas as pd
 
+        from labkit.measure.timeline import call_row
+        from labkit.tunnel.record import CallRecord
+
         heads = [{**_identity(p), **p.swept} for p in self.points]
         turn_rows: list[dict[str, Any]] = []
         call_rows: list[dict[str, Any]] = []
@@ -91,7 +94,9 @@ class Workload:
                 head, rows = heads[job.point], self.known[job.key]
                 turn_rows += [{**head, **row} for row in rows["turns"]]
                 call_rows.append({**head, **rows["call"], "replay": _replay_command(job.spec)})
-        return pd.DataFrame(turn_rows), pd.DataFrame(call_rows)
+        # a table of no calls has columns, too: a run may be interrupted before the first has ended
+        columns = None if call_rows else [*heads[0], *call_row(CallRecord.lost(0, 0, "")), "replay"]
+        return pd.DataFrame(turn_rows), pd.DataFrame(call_rows, columns=columns)
 
 
 def _identity(point: Point) -> dict[str, Any]:

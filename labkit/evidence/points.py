@@ -40,14 +40,6 @@ def by_point(results: Results, axes: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def failures(results: Results) -> pd.DataFrame:
-    """The calls that failed: ``arm``, ``call``, ``error``, and ``replay``, which runs it again."""
-    if not len(results.calls):
-        return pd.DataFrame(columns=["arm", "call", "error", "replay"])
-    bad = results.calls[results.calls["status"] != "ok"]
-    return bad[["arm", "call", "error", "replay"]].reset_index(drop=True)
-
-
 def _turns(turns: pd.DataFrame, place: dict[str, Value], heads: Sequence[str]) -> pd.DataFrame:
     for name in heads if len(turns) else ():
         value = place[name]

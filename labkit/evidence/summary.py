@@ -40,9 +40,21 @@ def figures(results: Results) -> dict[str, Any]:
     out["simulated_s"] = results.simulated_s
     out["wall_s"] = results.wall_s
     out["failed_calls"] = int((results.calls["status"] != "ok").sum()) if len(results.calls) else 0
+    out["troubles"] = results.troubles.to_dict("records")
     out["digest"] = results.digest
     cleaned: dict[str, Any] = _clean(out)
     return cleaned
+
+
+def unanswered(results: Results) -> str:
+    """Why there is no latency to show: what became of the turns, or why none was spoken."""
+    if not len(results.calls):
+        return "no call has ended"
+    if not len(results.turns):
+        return "no caller turn was spoken"
+    became = results.turns["outcome"].value_counts()
+    said = ", ".join(f"{n} {outcome}" for outcome, n in became.items())
+    return f"none of {len(results.turns)} caller turns was answered ({said})"
 
 
 def _clean(value: Any) -> Any:

@@ -18,7 +18,8 @@ import pandas as pd
 from labkit.engine import store
 from labkit.engine.calls import Finished, run_jobs
 from labkit.engine.experiment import N_CALLS, Arm, Experiment
-from labkit.engine.workers import close_pool, n_workers, pool
+from labkit.engine.forkserver import stop_calls
+from labkit.engine.workers import n_workers
 from labkit.engine.workload import Job, Workload
 from labkit.tunnel.spec import N_TURNS, SEED
 
@@ -184,7 +185,7 @@ class Refiner:
                     self._say(f"{type(e).__name__}: {e}")
         finally:
             kept.close()
-            close_pool(pool(self._workers))
+            stop_calls()
 
     def _wait(self) -> bool:
         """Waits until there is something to run; False when closed."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from collections import Counter
 from typing import Any
 
 from labkit.measure.costs import costs
@@ -40,7 +41,8 @@ def turn_rows(record: CallRecord) -> list[dict[str, Any]]:
 
 
 def call_row(record: CallRecord) -> dict[str, Any]:
-    """The call's own row; ``spans`` are what a trace collector was sent, as JSON."""
+    """The call's own row; as JSON, ``spans`` (what a trace collector was sent) and
+    ``agent_errors`` (what went wrong in the agent's code)."""
     sent = [span for e in record.providers if isinstance(e, Spans) for span in e.spans]
     return {
         "call": record.call,
@@ -49,11 +51,18 @@ def call_row(record: CallRecord) -> dict[str, Any]:
         "voice": record.voice,
         "status": record.status,
         "error": record.error,
+        "agent_errors": json.dumps(_agent_errors(record)),
         "n_turns": len(record.turns),
         "simulated_s": record.simulated_s,
         "wall_s": record.wall_s,
         "spans": json.dumps(sent) if sent else "",
     }
+
+
+def _agent_errors(record: CallRecord) -> list[dict[str, Any]]:
+    """What went wrong in the agent's code: ``where``, ``error``, and ``n``, how often."""
+    n = Counter((r["where"], r["error"]) for r in record.session if r["event"] == "agent_error")
+    return [{"where": at, "error": error, "n": often} for (at, error), often in n.items()]
 
 
 def _row(logs: TurnLogs) -> dict[str, Any]:
@@ -92,6 +101,7 @@ def _row(logs: TurnLogs) -> dict[str, Any]:
         "reply_right": _right(logs, " ".join(r["text"] for r in agents)),
         "reply_interrupted": bool(reply and reply.interrupted),
         "reply_gap_s": _gap_s(logs),
+        "agent_errors": sum(1 for _ in logs.session_of("agent_error")),
         **_agent_facts(logs),
     }
 
@@ -99,7 +109,7 @@ def _row(logs: TurnLogs) -> dict[str, Any]:
 def _outcome(logs: TurnLogs, latency_s: float) -> str:
     if logs.reply is None:
         failed = any(not r["recoverable"] for r in logs.session_of("error"))
-        return "failed" if failed else "missed"
+        return "failed" if failed or any(logs.session_of("agent_error")) else "missed"
     if latency_s < 0:
         return "premature"
     return "interrupted" if logs.reply.interrupted else "answered"

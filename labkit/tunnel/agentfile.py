@@ -1,4 +1,4 @@
-"""Loads an ordinary LiveKit agent file and finds what it would run.
+"""Loads an ordinary LiveKit agent file, once per process, and finds what it would run.
 
 The file is executed as ``__main__``, as ``python agent.py dev`` would, but ``cli.run_app`` only
 takes note of the ``AgentServer`` or ``WorkerOptions`` it is given.
@@ -7,7 +7,6 @@ takes note of the ``AgentServer`` or ``WorkerOptions`` it is given.
 from __future__ import annotations
 
 import difflib
-import os
 import sys
 import types
 from collections.abc import Awaitable, Callable
@@ -67,52 +66,17 @@ class LoadedAgent:
     declaration: Declaration | None
 
 
-_CODE: dict[Path, tuple[float, types.CodeType]] = {}
-
-
 def _code(path: Path) -> types.CodeType:
-    stamp = path.stat().st_mtime
-    if path not in _CODE or _CODE[path][0] != stamp:
-        try:
-            code = compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
-        except SyntaxError as e:
-            raise AgentFileError(f"{path}:{e.lineno}: {e.msg}") from e
-        except ValueError as e:
-            raise AgentFileError(f"{path}: {e}") from e
-        _CODE[path] = (stamp, code)
-    return _CODE[path][1]
-
-
-_folder: Path | None = None
-"""Where the agent loaded last lives; it stays on the path, as entrypoints import things too."""
-_shared: set[str] = set()
-"""Modules that are known not to be an agent's own."""
-
-
-def _enter(folder: Path) -> None:
-    """Puts an agent's folder on the path and forgets what the agent before imported from its own.
-
-    A job process begins without those modules, so they must not carry state from call to call, nor
-    answer for another agent's of the same name.
-    """
-    global _folder
-    if _folder is not None and str(_folder) in sys.path:
-        sys.path.remove(str(_folder))
-    for name in sys.modules.keys() - _shared:
-        file = getattr(sys.modules[name], "__file__", None) or ""
-        inside = _folder is not None and file.startswith(f"{_folder}{os.sep}")
-        # an environment inside the folder is not the agent's own, nor is labkit's checkout
-        foreign = "site-packages" in file.removeprefix(str(_folder))
-        if inside and not foreign and name.partition(".")[0] not in ("__main__", "labkit"):
-            del sys.modules[name]
-        else:
-            _shared.add(name)
-    _folder = folder
-    sys.path.insert(0, str(folder))
+    try:
+        return compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
+    except SyntaxError as e:
+        raise AgentFileError(f"{path}:{e.lineno}: {e.msg}") from e
+    except ValueError as e:
+        raise AgentFileError(f"{path}: {e}") from e
 
 
 def load_agent(name: str) -> LoadedAgent:
-    """Executes an agent file afresh, as each job process does.
+    """Executes an agent file, as each job process does.
 
     Raises:
         AgentFileError: there is no such file, it fails while loading, or it starts no agent.
@@ -128,12 +92,12 @@ def load_agent(name: str) -> LoadedAgent:
     module = types.ModuleType("__main__")
     module.__file__ = str(path)
     main_before, argv_before, run_app = sys.modules["__main__"], sys.argv, cli.run_app
-    _enter(path.parent)
+    sys.path.insert(0, str(path.parent))  # and it stays: entrypoints import things too
     sys.modules["__main__"], sys.argv = module, [str(path), "start"]
     cli.run_app = taken.append  # type: ignore[assignment]
     try:
         exec(code, module.__dict__)
-    except (Exception, SystemExit) as e:
+    except BaseException as e:
         raise AgentFileError(f"{path} failed while loading: {type(e).__name__}: {e}") from e
     finally:
         sys.modules["__main__"], sys.argv, cli.run_app = main_before, argv_before, run_app

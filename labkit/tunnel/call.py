@@ -23,7 +23,9 @@ from labkit.tunnel import blocking
 from labkit.tunnel.agentfile import find_agent, load_agent
 from labkit.tunnel.audio import Captions, Microphone, Speaker
 from labkit.tunnel.events import SessionLog
+from labkit.tunnel.faults import Faults
 from labkit.tunnel.gateway import Gateway
+from labkit.tunnel.isolation import Guard
 from labkit.tunnel.job import Console, run_job
 from labkit.tunnel.link import Link
 from labkit.tunnel.loop import waiting
@@ -74,6 +76,7 @@ class Call:
         spec: CallSpec,
         settings: Settings,
         emulators: dict[str, Emulator],
+        guard: Guard,
         network: Network,
         loop: NetworkLoop | WallNetworkLoop,
     ) -> None:
@@ -93,6 +96,9 @@ class Call:
             Collector(profiles[Collector.name], lambda: self.scene, loop.time),
             Link(**settings.link(Collector.name, Collector.host)),
         )
+        self.log = SessionLog(self.now)
+        self.faults = Faults(find_agent(spec.agent)[0].parent, self._fault)
+        guard.tell = self.faults.note_refusal
         self.agent = load_agent(spec.agent)
         self.line = Line.of(plan.settings, spec.seed, spec.call)
         self.ear = Ear()
@@ -112,7 +118,6 @@ class Call:
         )
         self.tenant = supplies.dialogues[plan.turns[0].dialogue].tenant
         self.caller = Caller(plan, self.scene, self.mouth, self.ear, self.now, self._button)
-        self.log = SessionLog(self.now)
         supplies.eot_memo.tell = lambda value: self.log.add("eot", probability=value)
         self.early: EarlyMicrophone | None = None
         if settings["join.handshake_s"] is not None:
@@ -138,6 +143,7 @@ class Call:
         self.began_s = self.loop.time()
         self.log.epoch_s = time.time()
         self.log.listen_to_logging()
+        self.faults.listen()
         runners = await self._listen()
         hang_up = asyncio.Event()
         await self._join()
@@ -162,12 +168,14 @@ class Call:
             if isinstance(e, SettingError):
                 raise
             ended_s = self.now()
-            status, error = "failed", f"{type(e).__name__}: {e}"
+            status, error = "failed", self.faults.sentence(e)
         finally:
             job.cancel()
             await asyncio.gather(job, return_exceptions=True)
             if self.early is not None:
                 self.early.close()
+            self.faults.note_unawaited()
+            self.faults.stop()
             self.log.stop_listening()
             if self.gateway is not None:
                 await self.gateway.close()
@@ -181,6 +189,13 @@ class Call:
                 named = line_that_names(find_agent(self.spec.agent)[0], self.network.refused[0])
                 error = f"{named}: {e.strerror}" if named else str(e.strerror)
         return self._record(status, error, ended_s)
+
+    def broken_off(self, e: BaseException) -> CallRecord:
+        """What is left of a call that the agent broke off with an exception that stops the loop."""
+        return self._record("failed", self.faults.sentence(e), self.now())
+
+    def _fault(self, where: str, error: str) -> None:
+        self.log.add("agent_error", where=where, error=error)
 
     async def _listen(self) -> list[web.AppRunner]:
         """Opens what answers under each host name: the provider, or the gateway in front of it."""

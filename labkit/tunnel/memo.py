@@ -8,16 +8,19 @@ name carries the model package's version, so a new model never reads an old one'
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import platform
-import sqlite3
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
-from labkit.paths import cache_dir
+from labkit.cachefile import CacheFile
+
+_TABLE = "CREATE TABLE IF NOT EXISTS memo (key TEXT PRIMARY KEY, value REAL)"
 
 
 class AnswerMemo:
-    """A mapping from argument hash to a number.
+    """A mapping from argument hash to a number. The file is opened when it is first asked.
 
     Args:
         name: What is remembered.
@@ -27,20 +30,20 @@ class AnswerMemo:
     def __init__(self, name: str, package: str = "livekit-local-inference") -> None:
         version = importlib.metadata.version(package)
         # neural networks round differently on other processors
-        self._path = cache_dir() / f"{name}-{version}-{platform.machine()}.sqlite"
+        self._name = f"{name}-{version}-{platform.machine()}.sqlite"
         self._known: dict[str, float] = {}
-        self._db = sqlite3.connect(self._path, timeout=30, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=OFF")
-        self._db.execute("CREATE TABLE IF NOT EXISTS memo (key TEXT PRIMARY KEY, value REAL)")
+        self._new: dict[str, float] = {}
+
+    @cached_property
+    def _file(self) -> CacheFile:
+        return CacheFile(self._name, [_TABLE], 1, "the turn detector's answers")
 
     def __contains__(self, key: str) -> bool:
-        if key in self._known:
-            return True
-        row = self._db.execute("SELECT value FROM memo WHERE key = ?", (key,)).fetchone()
-        if row is None:
-            return False
-        self._known[key] = row[0]
+        if key not in self._known:
+            rows = self._file.read("SELECT value FROM memo WHERE key = ?", (key,))
+            if not rows or not _possible(rows[0][0]):
+                return False
+            self._known[key] = rows[0][0]
         return True
 
     def __getitem__(self, key: str) -> float:
@@ -49,8 +52,18 @@ class AnswerMemo:
         return self._known[key]
 
     def __setitem__(self, key: str, value: Any) -> None:
-        self._known[key] = float(value)
-        self._db.execute("INSERT OR IGNORE INTO memo VALUES (?, ?)", (key, float(value)))
+        self._known[key] = self._new[key] = float(value)
+
+    def keep(self) -> None:
+        """Writes what is new to the file."""
+        if self._new:
+            self._file.write("INSERT OR REPLACE INTO memo VALUES (?, ?)", self._new.items())
+            self._new = {}
+
+
+def _possible(value: object) -> bool:
+    """Whether it can be what a detector answered: a probability."""
+    return isinstance(value, float) and math.isfinite(value) and 0.0 <= value <= 1.0
 
 
 class Overheard:
@@ -58,6 +71,7 @@ class Overheard:
 
     def __init__(self, memo: AnswerMemo) -> None:
         self._memo = memo
+        self.keep = memo.keep
         self.tell: Callable[[float], None] = lambda value: None
 
     def __contains__(self, key: str) -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import socket
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -99,6 +98,11 @@ class Network:
             raise UnknownHostError(name, list(self.hosts))
         return host
 
+    @property
+    def ports(self) -> set[int]:
+        """Where the servers really listen."""
+        return {host.port for host in self._by_address.values()}
+
     def at(self, address: str) -> Host | None:
         return self._by_address.get(address) or self.hosts.get(address)
 
@@ -124,31 +128,3 @@ def is_local(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def guard_lookups(network: Callable[[], Network | None]) -> None:
-    """Makes plain look-ups and connections refuse what the tunnel does not have.
-
-    Blocking clients, library threads and addresses written as numbers come this way; without it
-    they would leave the tunnel.
-    """
-    real = socket.getaddrinfo
-
-    def getaddrinfo(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
-        inside = network()
-        name = host.decode() if isinstance(host, bytes) else (host or "")
-        if inside is not None and not is_local(name):
-            inside.host(name)
-        return real(host, port, *args, **kwargs)
-
-    socket.getaddrinfo = getaddrinfo
-
-    def watch(event: str, args: tuple[Any, ...]) -> None:
-        if event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
-            sock, address = args[0], args[1]
-            inside = network()
-            if inside is not None and address and sock.family in (socket.AF_INET, socket.AF_INET6):
-                if not is_local(str(address[0])):
-                    inside.host(str(address[0]))
-
-    sys.addaudithook(watch)

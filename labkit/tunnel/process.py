@@ -1,18 +1,20 @@
-"""A worker process from the inside: what is paid for once, and one call after another.
+"""A worker process from the inside: what is paid for once, and what each call has of its own.
 
-Imports are paid once. Everything that a call could leave behind is made anew for each one: the
-event loop and its clock, the providers' state, the agent file's module, its job and its process
-data. A call therefore gives the same record whichever worker runs it, and after whichever others.
+Certificates, imports and recordings are paid for once. The event loop and its clock, the providers'
+state, the agent file's module, its job and its process data are made for each call. What an agent
+leaves in the process is not undone here: calls of an experiment have a process each, which
+:mod:`labkit.engine.forkserver` forks from one that has paid.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import random
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,9 +24,10 @@ from labkit.providers.profile import load_profiles
 from labkit.providers.registry import emulators, key_variable
 from labkit.settings import Settings
 from labkit.tunnel import blocking, clock
+from labkit.tunnel.isolation import Guard, without_secrets
 from labkit.tunnel.link import Link
 from labkit.tunnel.memo import AnswerMemo, Overheard
-from labkit.tunnel.network import Host, Network, guard_lookups
+from labkit.tunnel.network import Host, Network
 from labkit.tunnel.network_loop import NetworkLoop, WallNetworkLoop
 from labkit.tunnel.record import CallRecord
 from labkit.tunnel.spec import ENVIRONMENT, KEYS, CallSpec
@@ -34,15 +37,11 @@ from labkit.world.scene import Scene
 if TYPE_CHECKING:
     from labkit.providers.server import Emulator
 
-_CALLS_PER_COLLECTION = 8
-"""Collecting garbage takes as long as half a simulated second; a call leaves a few megabytes."""
-
 
 class Worker:
     """The process-wide part: certificates, models' answers, and the imports."""
 
     def __init__(self) -> None:
-        gc.disable()  # until the first call is over: nothing that is imported is garbage
         clock.install()
         authority = Authority()
         authority.trust()
@@ -50,11 +49,9 @@ class Worker:
             os.environ.setdefault(name, value)
         # the agent must not reach a true provider with a true key from inside the tunnel
         os.environ.update(KEYS)
-        self.network: Network | None = None
-        guard_lookups(lambda: self.network)
+        self.guard = Guard()
         logging.getLogger().setLevel(logging.INFO)  # what agents tell of their turns is INFO
-        for noisy in ("livekit", "opentelemetry"):
-            logging.getLogger(noisy).setLevel(os.environ.get("LABKIT_SDK_LOG", "CRITICAL"))
+        _hush()
 
         from labkit.tunnel.call import Supplies  # pays for livekit, now that the clock is in
         from labkit.world.dialogue import load_dialogues
@@ -64,56 +61,63 @@ class Worker:
             authority, load_dialogues(), SpeechCorpus.load(), Overheard(AnswerMemo("eot"))
         )
         blocking.install(lambda name: self.supplies.collector if name == Collector.host else None)
-        self._calls = 0
 
     def run(self, spec: CallSpec) -> CallRecord:
         """Runs one call.
 
         Raises:
-            Exception: a usage error (unknown agent, setting, dialogue); whatever goes wrong inside
-                the call is in the record instead.
+            UsageError: something given cannot be used (agent, setting, dialogue); whatever goes
+                wrong inside the call is in the record instead.
         """
         from labkit.tunnel.call import Call
         from labkit.tunnel.executor import rules
 
         settings = Settings(spec.settings)
         servers = self._emulators(settings)
-        self.network = Network(_hosts(settings, servers), seed=spec.seed)
-        self.network.begin_call(spec.seed, spec.call)
+        network = Network(_hosts(settings, servers), seed=spec.seed)
+        network.begin_call(spec.seed, spec.call)
         random.seed(spec.seed * 1_000_003 + spec.call)
         # agents may use either of the global generators
         np.random.seed((spec.seed * 1_000_003 + spec.call) % 2**32)  # noqa: NPY002
         loop: NetworkLoop | WallNetworkLoop = (
-            NetworkLoop(self.network, rules(settings, self.supplies.eot_memo))
+            NetworkLoop(network, rules(settings, self.supplies.eot_memo))
             if spec.virtual
-            else WallNetworkLoop(self.network)
+            else WallNetworkLoop(network)
         )
         asyncio.set_event_loop(loop)
         began = time.perf_counter()
         try:
-            call = Call(self.supplies, spec, settings, servers, self.network, loop)
-            record = loop.run_until_complete(call.run())
+            with self._inside(network, settings):
+                call = Call(self.supplies, spec, settings, servers, self.guard, network, loop)
+                try:
+                    record = loop.run_until_complete(call.run())
+                except (SystemExit, KeyboardInterrupt, GeneratorExit) as e:
+                    record = call.broken_off(e)  # asyncio lets these through, as in life
+                # what is cancelled below has told all it had to tell
+                loop.set_exception_handler(lambda *_: None)
+                _drain(loop)
         finally:
-            # what is cancelled below has told all it had to tell
-            loop.set_exception_handler(lambda *_: None)
-            _drain(loop)
             asyncio.set_event_loop(None)
             loop.close()
-            self.network = self.supplies.collector = None
-            self._collect()
+            self.supplies.collector = None
+            self.supplies.eot_memo.keep()
         record.wall_s = time.perf_counter() - began
         return record
 
-    def _collect(self) -> None:
-        if self._calls % _CALLS_PER_COLLECTION == 0:
-            gc.collect()
-        if self._calls == 0:
-            # what start-up and the first call imported lives as long as the process
-            gc.freeze()
-            # between the collections above there is little to find: look for it seldom
-            gc.set_threshold(50_000, 20, 100)
-            gc.enable()
-        self._calls += 1
+    @contextmanager
+    def _inside(self, network: Network, settings: Settings) -> Iterator[None]:
+        """Closes the doors for the length of a call."""
+        guard, closed, before = self.guard, self.guard.closed, dict(os.environ)
+        guard.allowed = frozenset(filter(None, map(str.strip, settings.text("allow").split(","))))
+        guard.network, guard.closed = network, True
+        os.environ.clear()
+        os.environ.update(without_secrets(before, guard.allowed))
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+            guard.network, guard.closed, guard.allowed = None, closed, frozenset()
 
     def _emulators(self, settings: Settings) -> dict[str, Emulator]:
         profiles = load_profiles(settings.text("profile") or None, settings.figures)
@@ -148,6 +152,15 @@ def _hosts(settings: Settings, emulators: dict[str, Emulator]) -> dict[str, Host
             )
         hosts[host] = Host(host, provider, link(provider, host))
     return hosts
+
+
+def _hush() -> None:
+    """Takes the SDK's logs off the screen; each call reads them for what went wrong."""
+    wanted = os.environ.get("LABKIT_SDK_LOG")
+    for name in ("livekit", "opentelemetry"):
+        logger = logging.getLogger(name)
+        logger.setLevel(wanted or ("WARNING" if name == "livekit" else "CRITICAL"))
+        logger.propagate = bool(wanted)
 
 
 def _drain(loop: asyncio.AbstractEventLoop) -> None:

@@ -106,3 +106,12 @@ class CallRecord:
     overrides: list[str] = field(default_factory=list)
     backchannels: list[Backchannel] = field(default_factory=list)
     tracks: tuple[np.ndarray, np.ndarray] | None = None
+
+    @classmethod
+    def lost(cls, call: int, seed: int, error: str) -> CallRecord:
+        """A call of which nothing is left but that it failed."""
+        nan = float("nan")
+        return cls(
+            call=call, seed=seed, persona="", voice="", turns=[], segments=[], providers=[],
+            session=[], line_delay_s=nan, simulated_s=nan, wall_s=nan, status="failed", error=error,
+        )  # fmt: skip

@@ -7,6 +7,7 @@ results are kept.
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 from pathlib import Path
 
@@ -47,6 +48,33 @@ def source_files(path: Path) -> list[Path]:
                     if candidate.is_file() and candidate not in found:
                         found.append(candidate)
     return found
+
+
+def installed_imports(path: Path) -> list[str]:
+    """The modules that an agent's files import and that do not lie beside them, in order."""
+    found: dict[str, None] = {}
+    for file in (f for f in source_files(path) if f.suffix == ".py"):
+        for node in ast.walk(ast.parse(file.read_bytes())):
+            if isinstance(node, ast.Import):
+                found |= dict.fromkeys(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found |= dict.fromkeys(
+                    [node.module, *(f"{node.module}.{a.name}" for a in node.names)]
+                )
+    return [name for name in found if not _beside(path, name) and _is_module(name)]
+
+
+def _beside(path: Path, name: str) -> bool:
+    top = path.parent / name.partition(".")[0]
+    return top.is_dir() or top.with_suffix(".py").is_file()
+
+
+def _is_module(name: str) -> bool:
+    """Whether it can be found; of ``from package import name`` the name may be anything."""
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, AttributeError, ValueError):
+        return False
 
 
 def line_that_names(path: Path, text: str) -> str:

@@ -12,9 +12,18 @@ from labkit.tunnel.record import CallRecord
 from labkit.tunnel.spec import ENVIRONMENT, KEYS, CallSpec
 
 if TYPE_CHECKING:
+    from labkit.tunnel.isolation import Guard
     from labkit.tunnel.process import Worker
 
-__all__ = ["ENVIRONMENT", "KEYS", "CallRecord", "CallSpec", "run_call", "start"]
+__all__ = [
+    "ENVIRONMENT",
+    "KEYS",
+    "CallRecord",
+    "CallSpec",
+    "guard",
+    "run_call",
+    "start",
+]
 
 _worker: Worker | None = None
 
@@ -33,3 +42,9 @@ def run_call(spec: CallSpec) -> CallRecord:
     start()
     assert _worker is not None
     return _worker.run(spec)
+
+
+def guard() -> Guard:
+    """What stands at the doors of this worker."""
+    assert _worker is not None
+    return _worker.guard

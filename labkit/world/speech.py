@@ -71,7 +71,7 @@ class SpeechCorpus:
             _append_new(self._dialogue_voices[row.dialogue], row.voice)
         self.voices: tuple[str, ...] = tuple(self._dialogue_voices[""])
         """Every caller's voice."""
-        self._packs: dict[str, Pcm] = {}
+        self._cuts: dict[tuple[str, int], Pcm] = {}
         self._clips: dict[str, Clip] = {}
 
     @staticmethod
@@ -163,9 +163,7 @@ class SpeechCorpus:
         if found is None:
             return None
         stored, file, offset, n_samples, words = found
-        return AgentClip(
-            text=stored, words=words, pcm=self._pack(file)[offset : offset + n_samples]
-        )
+        return AgentClip(text=stored, words=words, pcm=self._cut(file, offset, n_samples))
 
     def agent_speech(self, text: str) -> AgentClip | None:
         """The agent's audio for a reply of several sentences; None unless all are known."""
@@ -202,16 +200,17 @@ class SpeechCorpus:
                 words=self._words[row.clip_id],
                 speech_end_s=row.speech_end_s,
                 pauses=_spans(row.pauses_s, 1.0),
-                pcm=self._pack(row.file)[row.offset : row.offset + row.n_samples],
+                pcm=self._cut(row.file, row.offset, row.n_samples),
             )
         return self._clips[row.clip_id]
 
-    def _pack(self, file: str) -> Pcm:
-        if file not in self._packs:
-            pcm, _ = sf.read(self._folder / file, dtype="int16")
+    def _cut(self, file: str, offset: int, n_samples: int) -> Pcm:
+        """A piece of a recording; decoding all of it would take as long as a short call."""
+        if (file, offset) not in self._cuts:
+            pcm, _ = sf.read(self._folder / file, n_samples, offset, dtype="int16")
             pcm.setflags(write=False)
-            self._packs[file] = pcm
-        return self._packs[file]
+            self._cuts[file, offset] = pcm
+        return self._cuts[file, offset]
 
     @functools.cached_property
     def _words(self) -> Mapping[str, tuple[Word, ...]]:
