@@ -114,4 +114,8 @@ def hermetic(agents: Sequence[str], calls: int = 2, turns: int = 2) -> pd.DataFr
 
 
 def _comparable(turns: pd.DataFrame) -> pd.DataFrame:
-    return turns.drop(columns="arm").sort_values(["call", "turn"]).reset_index(drop=True)
+    import pandas as pd
+
+    columns = ["call", "turn"]
+    own = turns.drop(columns="arm") if len(turns) else pd.DataFrame(columns=columns)
+    return own.sort_values(columns, ignore_index=True)

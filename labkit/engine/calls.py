@@ -114,8 +114,8 @@ def run_jobs(
     Args:
         jobs: What to run, in this order; asked for the next one when there is a worker for it.
         workers, scheduler: As of :func:`labkit.engine.run.run`.
-        kept: Where the rows of good calls are kept. Failed ones are not, as what made them fail
-            may have been a full disk or want of memory.
+        kept: Where the rows of good calls are kept. Those in which something failed are not, as
+            the reason may have been a full disk or want of memory.
 
     Raises:
         UsageError: the first call of a point that ended could not be run as asked for, such as an
@@ -130,7 +130,7 @@ def run_jobs(
             if answer.refused and job.point not in ended:
                 raise UsageError(rows["call"]["error"])
             ended.add(job.point)
-            if kept and rows["call"]["status"] == "ok":
+            if kept and rows["call"]["status"] == "ok" and rows["call"]["agent_errors"] == "[]":
                 kept.add(job.key, answer.rows)
             yield Finished(job, rows, answer.tracks)
     except BaseException:

@@ -15,6 +15,7 @@ import select
 import signal
 import socket
 import sys
+import traceback
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
@@ -79,6 +80,14 @@ class _Parent:
         self._own = (self._woken, wake)
 
     def run(self) -> NoReturn:
+        """Goes on until nobody asks any more; what is to be done at exit is the server's alone."""
+        try:
+            self._loop()
+        finally:
+            traceback.print_exc()
+            os._exit(1)
+
+    def _loop(self) -> NoReturn:
         sources: list[Any] = [self.control, self._woken]
         while True:
             ready, _, _ = select.select(sources, [], [])
@@ -134,8 +143,11 @@ class _Parent:
             if not pid:
                 return
             tell = self.children.pop(pid)
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)  # what a call started ends with it
             if tell >= 0:
-                os.write(tell, b"%d" % status)
+                with suppress(BrokenPipeError):  # nobody waits for it any more
+                    os.write(tell, b"%d" % status)
                 os.close(tell)
 
 
@@ -227,6 +239,7 @@ def _run_call(reply_fd: int, output: int, trace: int) -> NoReturn:
     """The process of a call, from its first step to its last."""
     code = 1
     try:
+        os.setpgid(0, 0)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # what interrupts from now on is the agent's
         nothing = os.open(os.devnull, os.O_RDONLY)
         for fd, to in ((nothing, 0), (output, 1), (output, 2)):

@@ -85,6 +85,7 @@ class ForkServer:
 
     def __init__(self, isolated: bool = True) -> None:
         self._control, theirs = socket.socketpair()
+        self._folder = tempfile.TemporaryDirectory(prefix="labkit-")  # of all that it starts
         self._log: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115
         self._send = threading.Lock()
         self._pids: set[int] = set()
@@ -93,7 +94,7 @@ class ForkServer:
             self._process = subprocess.Popen(
                 # -P: nothing in the working directory stands in for a library
                 [sys.executable, "-P", "-c", MAIN, str(theirs.fileno()), str(int(isolated)), root],
-                env={**os.environ, **ENVIRONMENT},
+                env={**os.environ, **ENVIRONMENT, "TMPDIR": self._folder.name},
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
@@ -165,6 +166,7 @@ class ForkServer:
         self._process.kill()
         self._process.wait()
         self._log.close()
+        self._folder.cleanup()
 
 
 class _HostLost(Exception):

@@ -81,7 +81,7 @@ class Results:
                     rows.append({"error": text, "n": e["n"], "fatal": False, **head})
         columns = ["error", "n", "calls", "fatal", "arm", "replay"]
         table = pd.DataFrame(rows, columns=columns)
-        table["line"] = table["error"].str.partition("\n")[0]
+        table["line"] = [e.partition("\n")[0] for e in table["error"]]
         how = {"error": "first", "n": "sum", "calls": "sum", "replay": "first"}
         merged = table.groupby(["arm", "line", "fatal"], sort=False).agg(how).reset_index()
         return merged[columns]

@@ -75,7 +75,7 @@ def children_in(folder: Path) -> list[str]:
         try:
             if (process / "cwd").resolve() == folder:
                 command = (process / "cmdline").read_text().replace("\0", " ")
-                found += [command] if "popen_loky" in command else []
+                found += [command] if "labkit.engine.forks" in command else []
         except OSError:
             continue
     return found

@@ -207,7 +207,7 @@ PROBE = """
 import sys
 import labkit as lab
 results = lab.run(calls=1, turns=1)
-heavy = ("livekit", "aiohttp", "matplotlib", "scipy", "loky", "tqdm", "IPython")
+heavy = ("livekit", "aiohttp", "matplotlib", "scipy", "tqdm", "IPython")
 print(results.n_known, [name for name in heavy if name in sys.modules])
 """
 
@@ -219,7 +219,7 @@ def test_a_known_run_starts_no_worker_and_loads_little(tmp_path: Path, cache: Pa
         for _ in range(2)
     ]
     assert [done.stderr for done in said] == ["", ""], "a script that is no terminal sees no bar"
-    assert said[0].stdout == "0 ['loky', 'tqdm']\n"
+    assert said[0].stdout == "0 ['tqdm']\n"
     assert said[1].stdout == "1 []\n"
     done = labkit("run", "--calls", "1", "--turns", "1", cwd=tmp_path)
     assert "1 of 1 calls were known" in done.stdout
@@ -417,17 +417,19 @@ SWEEP = ["sweep", "vanilla", "vanilla@preemptive.enabled=false", "--calls", "15"
 
 
 def workers_of(pid: int) -> list[int]:
-    """The living worker processes of a sweep."""
-    found = []
+    """The living processes of a sweep's fork server: itself, its hosts, their calls."""
+    parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, parent = stat.read_text().rpartition(")")[2].split()[:2]
-            command = (stat.parent / "cmdline").read_text()
         except OSError:
             continue
-        if int(parent) == pid and state != "Z" and "popen_loky" in command:
-            found.append(int(stat.parent.name))
-    return sorted(found)
+        if state != "Z":
+            parents[int(stat.parent.name)] = int(parent)
+    found = {pid}
+    while more := {p for p, parent in parents.items() if parent in found} - found:
+        found |= more
+    return sorted(found - {pid})
 
 
 def alive(pids: set[int]) -> set[int]:

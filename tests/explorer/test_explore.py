@@ -76,7 +76,6 @@ def hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hand:
     own = Hand()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(refine, "run_jobs", own.run_jobs)
-    monkeypatch.setattr(refine, "close_pool", lambda _: None)
     return own
 
 

@@ -64,32 +64,6 @@ def test_settings_are_applied_to_a_file_that_reads_none(tmp_path: Path) -> None:
     assert "stt.provider cannot be set from outside quickstart_options.py" in done.stderr
 
 
-def test_the_agents_own_modules_begin_afresh_with_every_call(tmp_path: Path) -> None:
-    """As in production, where each job has a process of its own."""
-    body = "from livekit.agents import cli, WorkerOptions\nimport counter\ncounter.n += 1\n"
-    body += "async def go(ctx):\n    import late\n    return counter.n, late.where\n"
-    body += "cli.run_app(WorkerOptions(entrypoint_fnc=go))\n"
-    for name in ("one", "two"):
-        folder = tmp_path / name
-        folder.mkdir()
-        (folder / "agent.py").write_text(body)
-        (folder / "counter.py").write_text("n = 0\n")
-        (folder / "late.py").write_text(f"where = {name!r}\n")
-
-    def result(name: str) -> Any:
-        coro: Any = load_agent(str(tmp_path / name / "agent.py")).entrypoint(None)
-        with pytest.raises(StopIteration) as stopped:
-            coro.send(None)
-        return stopped.value.value
-
-    assert [result("one"), result("one"), result("two"), result("one")] == [
-        (1, "one"),
-        (1, "one"),
-        (1, "two"),
-        (1, "one"),
-    ]
-
-
 def test_a_named_object_is_taken_from_the_file() -> None:
     taken = load_agent(f"{AGENTS / 'quickstart_server.py'}:server")
     assert taken.entrypoint.__name__ == "entrypoint"

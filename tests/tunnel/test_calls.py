@@ -161,14 +161,8 @@ def test_the_line_that_names_the_host_is_told(tmp_path: Path) -> None:
 
 
 def run_with_environment(agent: Path, settings: dict[str, Any], *names: str) -> Results:
-    """One call in a worker that was started with these variables."""
-    import loky
-
-    loky.get_reusable_executor().shutdown(wait=True)
-    try:
-        return run(str(agent), calls=1, turns=2, seed=7, settings=settings)
-    finally:
-        loky.get_reusable_executor().shutdown(wait=True)
+    """One call whose process has these variables."""
+    return run(str(agent), calls=1, turns=2, seed=7, settings=settings)
 
 
 # ------------------------------------------------------------------------- the ear, again

@@ -12,8 +12,9 @@ import pytest
 from aiohttp import web
 
 from labkit.tunnel.clock import install
+from labkit.tunnel.isolation import Guard
 from labkit.tunnel.link import INITIAL_WINDOW_BYTES, Link
-from labkit.tunnel.network import Host, Network, UnknownHostError, guard_lookups
+from labkit.tunnel.network import Host, Network, UnknownHostError
 from labkit.tunnel.network_loop import NetworkLoop, WallNetworkLoop
 from labkit.tunnel.tls import Authority, listen
 
@@ -176,9 +177,15 @@ def test_an_unknown_host_is_refused_with_the_way_to_add_it():
 
 def test_blocking_clients_are_refused_too():
     async def main(session, loop, network):
-        guard_lookups(lambda: network)
-        with pytest.raises(OSError, match="the tunnel has no host"):
-            urllib.request.urlopen("http://telemetry.example.org/", timeout=1)  # noqa: ASYNC210
+        guard = Guard()
+        guard.network, guard.closed = network, True
+        try:
+            with pytest.raises(OSError, match="the tunnel has no host"):
+                urllib.request.urlopen("http://telemetry.example.org/", timeout=1)  # noqa: ASYNC210
+            with pytest.raises(OSError, match="use the asynchronous client"):
+                urllib.request.urlopen("http://api.example.com/", timeout=1)  # noqa: ASYNC210
+        finally:
+            guard.closed = False
         return network.refused
 
     assert tunnel(main) == ["telemetry.example.org"]
