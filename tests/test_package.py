@@ -57,6 +57,7 @@ WALLS = {
         "tunnel/agentfile.py",
         "tunnel/audio.py",
         "tunnel/events.py",
+        "tunnel/faults.py",
         "tunnel/job.py",
         "tunnel/methods.py",
         "tunnel/override.py",

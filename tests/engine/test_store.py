@@ -7,11 +7,14 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from labkit import cachefile
 from labkit.engine import store
 from labkit.engine.encoding import encode
 from labkit.tunnel.spec import CallSpec
@@ -214,11 +217,155 @@ def test_a_damaged_entry_is_as_good_as_none(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     kept = store.CallStore()
-    kept.add("a", encode({"turns": [], "call": {"call": 0, "wall_s": float("nan")}}))
+    kept.add("a", GOOD)
     kept.add("b", b"cut off")
     assert list(kept.find(["a", "b", "c"])) == ["a"]
     assert len(kept.latest(5)) == 1
     kept.close()
+
+
+def turn(**other: object) -> dict[str, object]:
+    return {"call": 0, "turn": 0, "outcome": "answered", "response_latency_s": 1.5} | other
+
+
+def rows(*turns: dict[str, object], **other: object) -> bytes:
+    call = {"call": 0, "status": "ok", "n_turns": len(turns), "wall_s": float("nan")} | other
+    return encode({"turns": list(turns), "call": call})
+
+
+GOOD = rows(turn())
+IMPOSSIBLE = {
+    "a failed call": rows(status="failed"),
+    "a turn too few": rows(turn(), n_turns=2),
+    "a turn of another call": rows(turn(call=1)),
+    "turns out of order": rows(turn(turn=1)),
+    "an answer before the question": rows(turn(response_latency_s=-0.001)),
+    "an answer after an hour": rows(turn(response_latency_s=3600.0)),
+    "an answer that is no number": rows(turn(response_latency_s=float("nan"))),
+    "text for a number": rows(turn(response_latency_s="soon")),
+    "no turns": encode({"call": {"status": "ok"}}),
+    "a list": encode([]),  # type: ignore[arg-type]
+    "no JSON": b"x\x9c" + b"\0" * 20,
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("what", IMPOSSIBLE)
+def test_impossible_rows_are_set_aside(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with closing(store.CallStore()) as kept:
+        kept.add("good", GOOD)
+        kept.add("bad", IMPOSSIBLE[what])
+        assert list(kept.find(["good", "bad"])) == ["good"]
+        assert kept.info()["calls"] == kept.info()["damaged"] == 1
+        assert kept.verify() == (1, 0)
+    assert "1 damaged results of earlier calls are set aside" in capsys.readouterr().err
+
+
+def test_rows_under_another_calls_key_are_found_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with closing(store.CallStore()) as kept:
+        kept.add("a", GOOD)
+        kept._file.write("UPDATE calls SET key = ?", [("b",)])
+        assert kept.find(["b"]) == {}
+
+
+def damage(file: Path, how: str) -> None:
+    data = bytearray(file.read_bytes())
+    match how:
+        case "cut":
+            file.write_bytes(data[: len(data) // 2])
+        case "garbage":
+            file.write_bytes(b"no database at all, but long enough to look like one" * 400)
+        case "a page":
+            data[4096:8192] = os.urandom(4096)
+            file.write_bytes(data)
+        case "empty":
+            file.write_bytes(b"")
+        case "another layout":
+            with closing(sqlite3.connect(file)) as db:
+                db.execute("PRAGMA user_version=77")
+        case "no table":
+            with closing(sqlite3.connect(file)) as db:
+                db.execute("DROP TABLE calls")
+        case "a folder":
+            file.unlink()
+            file.mkdir()
+
+
+HOWS = ("cut", "garbage", "a page", "empty", "another layout", "no table", "a folder")
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_a_damaged_database_heals(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    names = [str(i) for i in range(50)]
+    with closing(store.CallStore()) as kept:
+        for name in names:
+            kept.add(name, GOOD)
+    damage(tmp_path / "labkit" / "calls.sqlite", how)
+    for _ in range(2):
+        with closing(store.CallStore()) as kept:
+            found = kept.find(names)
+            assert all(rows["turns"][0]["response_latency_s"] == 1.5 for rows in found.values())
+            for name in names:
+                kept.add(name, GOOD)
+            assert len(kept.find(names)) == 50
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) <= 2 and all(line.startswith("labkit: ") for line in said)
+
+
+def test_it_heals_while_it_is_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with closing(store.CallStore()) as kept:
+        kept.add("a", GOOD)
+        damage(tmp_path / "labkit" / "calls.sqlite", "garbage")
+        kept.find(["a"])
+        kept.add("b", GOOD)
+        assert "b" in kept.find(["b"])
+
+
+@pytest.mark.parametrize("what", ["a file", "no permission", "a full disk"])
+def test_where_nothing_can_be_kept_it_is_said_and_results_stay(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = tmp_path / "cache"
+    if what == "a file":
+        at.write_text("")
+    elif what == "no permission":
+        at.mkdir(mode=0o500)
+        if os.geteuid() == 0:
+            pytest.skip("root may write everywhere")
+    elif Path("/dev/full").exists():
+        at.mkdir()
+        (at / "labkit").mkdir()
+        full = sqlite3.OperationalError("database or disk is full")
+        full.sqlite_errorcode = sqlite3.SQLITE_FULL
+        monkeypatch.setattr(cachefile.CacheFile, "_connected", refusing(full))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(at))
+    with closing(store.CallStore()) as kept:
+        kept.add("a", GOOD)
+        assert list(kept.find(["a"])) == ["a"]
+        assert kept.info()["path"] is None
+    assert "results of earlier calls are not kept for later runs" in capsys.readouterr().err
+
+
+def refusing(error: Exception) -> Any:
+    """A connection that fails, but in memory."""
+    real = cachefile.CacheFile._connected
+
+    def connected(self: cachefile.CacheFile, path: Path | str) -> sqlite3.Connection:
+        if path != ":memory:":
+            raise error
+        return real(self, path)
+
+    return connected
 
 
 def test_several_processes_may_write_at_once(
@@ -227,8 +374,8 @@ def test_several_processes_may_write_at_once(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     stores = [store.CallStore() for _ in range(3)]
     for i, kept in enumerate(stores):
-        kept.add("same", encode({"i": 0}))
-        kept.add(str(i), encode({"i": i}))
+        kept.add("same", GOOD)
+        kept.add(str(i), GOOD)
     assert [len(kept.find(["same", "0", "1", "2"])) for kept in stores] == [4, 4, 4]
     for kept in stores:
         kept.close()

@@ -11,10 +11,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import BrokenExecutor, Future
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +25,12 @@ from labkit.engine import calls, store, sweep, tables, workers
 from labkit.engine.calls import Answer
 from labkit.engine.encoding import decode, encode
 from labkit.engine.experiment import Experiment
+from labkit.engine.forkserver import Died
 from labkit.engine.progress import reported
 from labkit.engine.run import run
 from labkit.engine.workload import Job
 from labkit.errors import UsageError
-from labkit.evidence.points import by_point, failures
+from labkit.evidence.points import by_point
 from labkit.paths import agents_dir, cache_dir
 from labkit.tunnel.spec import CallSpec
 
@@ -67,63 +67,56 @@ class Counted:
 
 
 class Fragile:
-    """Workers that all die when a deadly call is among those under way.
+    """Processes that die.
 
     Args:
-        crowd: How many there are.
-        deadly: Indexes of the calls that kill.
-        kills: Batches during which somebody else kills the workers.
+        deadly: Calls that end theirs every time, and whether by a signal.
+        unlucky: Calls whose first process somebody else kills.
     """
 
-    lost = (BrokenExecutor,)
+    crowd, lost = 3, (Died,)
 
-    def __init__(self, crowd: int, deadly: set[int], kills: set[int]) -> None:
-        self.crowd, self.deadly, self.kills = crowd, deadly, kills
-        self.under_way: dict[Future[Answer], int] = {}
-        self.batches: list[list[int]] = []
+    def __init__(self, deadly: dict[int, bool], unlucky: set[int] = frozenset()) -> None:  # type: ignore[assignment]
+        self.deadly, self.unlucky = deadly, set(unlucky)
+        self.begun: list[int] = []
 
     def submit(self, func: Callable[..., Any], spec: CallSpec, key: str) -> Future[Answer]:
         future: Future[Answer] = Future()
-        self.under_way[future] = spec.call
-        if len(self.under_way) == 1:  # one timer a batch: a left-over would cut the next one short
-            threading.Timer(0.2, self.settle).start()
+        self.begun.append(spec.call)
+        if spec.call in self.deadly:
+            future.set_exception(Died("its process died", self.deadly[spec.call]))
+        elif spec.call in self.unlucky:
+            self.unlucky.discard(spec.call)
+            future.set_exception(Died("its process died", True))
+        else:
+            future.set_result(Answer(encode({"turns": [], "call": {"error": ""}})))
         return future
-
-    def settle(self) -> None:
-        batch, self.under_way = self.under_way, {}
-        if not batch:
-            return
-        self.batches.append(sorted(batch.values()))
-        dead = len(self.batches) in self.kills or self.deadly & set(batch.values())
-        for future, call in batch.items():
-            if dead:
-                future.set_exception(BrokenExecutor("killed"))
-            else:
-                rows = {"turns": [], "call": {"call": call, "error": ""}}
-                future.set_result(Answer(encode(rows)))
 
     def close(self, at_once: bool = False) -> None: ...
 
 
 def errors(there: Fragile, n: int) -> dict[int, str]:
     jobs = [Job(0, CallSpec("vanilla", call=i), str(i)) for i in range(n)]
-    ended = calls._run(jobs, there)
+    ended = calls._run(jobs, there)  # type: ignore[arg-type]
     return {job.spec.call: decode(a.rows)["call"]["error"] for job, a in ended}
 
 
-def test_only_the_guilty_call_is_given_up() -> None:
-    there = Fragile(3, deadly={4}, kills=set())
+def test_only_the_guilty_call_is_given_up_after_three_times() -> None:
+    there = Fragile({4: True})
     found = errors(there, 12)
     assert len(found) == 12
-    assert {call for call, error in found.items() if error} == {4}
-    assert "died" in found[4]
-    assert [b for b in there.batches if 4 in b] == [[3, 4, 5], [4], [4]]
+    assert {call: error for call, error in found.items() if error} == {4: "its process died"}
+    assert sorted(there.begun) == sorted([*range(12), 4, 4])
 
 
-def test_workers_killed_from_outside_cost_no_call() -> None:
-    """As many deaths as a call may have, but never of the same calls again."""
-    there = Fragile(2, deadly=set(), kills={1, 2, 3, 5, 8})
-    found = errors(there, 16)
+def test_a_call_that_ends_its_process_by_itself_is_not_tried_again() -> None:
+    there = Fragile({4: False})
+    assert errors(there, 6)[4] == "its process died"
+    assert there.begun == list(range(6))
+
+
+def test_processes_killed_from_outside_cost_no_call() -> None:
+    found = errors(Fragile({}, {1, 2, 3, 9, 15}), 16)
     assert len(found) == 16
     assert set(found.values()) == {""}
 
@@ -186,7 +179,6 @@ def test_a_run_is_a_sweep_of_one_arm(tmp_path: Path, cache: Path) -> None:
     first = run("vanilla", calls=2, turns=1, settings=changes)
     assert first.n_known == 0
     assert list(first.turns.columns[6:8]) == ["caller.dialogue", "links.openai.rtt_s"]
-    assert "replay" not in first.calls
     counted = Counted()
     again = run("vanilla", calls=3, turns=1, settings=changes, progress=counted)
     assert counted.ran == 1 and again.n_known == 2
@@ -253,10 +245,9 @@ def test_the_bar_counts_known_calls_and_leaves_them_out_of_the_time_left(
         assert "calls (90 known already)" in bar.fp.getvalue()
 
 
-def test_no_more_workers_than_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_zero_workers_are_one_for_each_core(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     assert workers.n_workers(0) == 8 and workers.n_workers(3) == 3
-    assert [workers.Local(8, jobs).crowd for jobs in (2, 20, None)] == [2, 8, 8]
 
 
 # ---------------------------------------------------------------------------- failures
@@ -297,10 +288,10 @@ def test_failed_points_are_rows_that_can_be_replayed(tmp_path: Path, cache: Path
     assert {k: row["failed_calls"] for k, row in rows.items()} == {
         "dies": 1, "works": 0, "raises": 1,
     }  # fmt: skip
-    assert "the worker process died" in rows["dies"]["error"]
+    assert "its process was ended by SIGKILL" in rows["dies"]["error"]
     assert "LookupError: no such thing" in rows["raises"]["error"]
     assert rows["works"]["p50_s"] > 0.3 and rows["raises"]["p50_s"] is None
-    replay = next(f["replay"] for f in found["failures"] if "raises" in f["replay"])
+    replay = next(f["replay"] for f in found["troubles"] if "raises" in f["replay"])
     again = subprocess.run(
         [*LABKIT, *shlex.split(replay)[1:], "--json"],
         cwd=tmp_path, capture_output=True, text=True, timeout=120,
@@ -333,8 +324,8 @@ def test_points_of_a_table_without_turns() -> None:
     results = tables.Results(pd.DataFrame(), pd.DataFrame({**calls, "replay": ["do"]}))
     (row,) = by_point(results, ["x"]).to_dict("records")
     assert row["failed_calls"] == 1 and row["error"] == "why" and row["p50_s"] != row["p50_s"]
-    assert failures(results).to_dict("records") == [
-        {"arm": "a", "call": 0, "error": "why", "replay": "do"}
+    assert results.troubles.to_dict("records") == [
+        {"arm": "a", "error": "why", "n": 1, "calls": 1, "fatal": True, "replay": "do"}
     ]
 
 
