@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -40,9 +41,16 @@ def figures(results: Results) -> dict[str, Any]:
     out["simulated_s"] = results.simulated_s
     out["wall_s"] = results.wall_s
     out["failed_calls"] = int((results.calls["status"] != "ok").sum()) if len(results.calls) else 0
+    out["overrides"] = _overrides(results.calls)
     out["digest"] = results.digest
     cleaned: dict[str, Any] = _clean(out)
     return cleaned
+
+
+def _overrides(calls: pd.DataFrame) -> list[str]:
+    """What was set on agents' sessions from outside, as ``name=value``, each once."""
+    kept = filter(None, calls.get("overrides", ()))
+    return list(dict.fromkeys(name for text in kept for name in json.loads(text)))
 
 
 def _clean(value: Any) -> Any:

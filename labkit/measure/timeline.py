@@ -40,7 +40,11 @@ def turn_rows(record: CallRecord) -> list[dict[str, Any]]:
 
 
 def call_row(record: CallRecord) -> dict[str, Any]:
-    """The call's own row; ``spans`` are what a trace collector was sent, as JSON."""
+    """The call's own row.
+
+    As JSON, empty for none: ``overrides``, what was set on the agent's session from outside
+    (a list of ``name=value``), and ``spans``, what a trace collector was sent.
+    """
     sent = [span for e in record.providers if isinstance(e, Spans) for span in e.spans]
     return {
         "call": record.call,
@@ -52,6 +56,7 @@ def call_row(record: CallRecord) -> dict[str, Any]:
         "n_turns": len(record.turns),
         "simulated_s": record.simulated_s,
         "wall_s": record.wall_s,
+        "overrides": json.dumps(record.overrides) if record.overrides else "",
         "spans": json.dumps(sent) if sent else "",
     }
 
