@@ -51,7 +51,7 @@ def sweep(
         UsageError, SettingError, AgentFileError, ProfileError: no table was written.
     """
 
-    def terms(work: Workload, n_calls: int) -> dict[str, Any]:
+    def terms(work: Workload) -> dict[str, Any]:
         return {
             "arms": {p.arm: p.spec.agent for p in work.points},
             "points": [{"arm": p.arm, **p.spec.settings} for p in work.points],
@@ -66,7 +66,7 @@ def sweep(
 
 def carry_out(
     experiment: Experiment,
-    terms: Callable[[Workload, int], Mapping[str, Any]],
+    terms: Callable[[Workload], Mapping[str, Any]],
     out: str | Path | None = None,
     *,
     replay: bool = True,
@@ -76,7 +76,7 @@ def carry_out(
 
     Args:
         experiment: What to run.
-        terms: Terms for the provenance, from the workload and the number of calls that have ended.
+        terms: Terms for the provenance; ``n_calls_finished``, of all points, is added.
         out: Where to write the tables.
         replay: Whether the calls have the column of commands that run them again.
         **how: For :func:`labkit.engine.calls.work_off`.
@@ -90,10 +90,11 @@ def carry_out(
     from labkit.engine.tables import Results  # pandas, which has had time to load by now
 
     turns, calls = work.frames()
+    run = {**terms(work), "n_calls_finished": len(calls)}
     results = Results(
         turns,
         calls if replay else calls.drop(columns="replay", errors="ignore"),
-        provenance(**json.loads(json.dumps(terms(work, len(calls)), default=str))),
+        provenance(**json.loads(json.dumps(run, default=str))),
         wall_s=time.perf_counter() - began,
         interrupted=interrupted,
         n_known=work.n_found,
