@@ -137,7 +137,7 @@ async def entrypoint(ctx: JobContext) -> None:
     techniques = [] if named == "none" else named.split("+")
     for name in techniques:
         if name not in TECHNIQUES:
-            raise ValueError(f"agent.techniques: no {name!r}; there are {', '.join(TECHNIQUES)}")
+            raise ValueError(f"agent.techniques: {name!r} must be one of {', '.join(TECHNIQUES)}")
     options: dict[str, Any] = {}
     for name in techniques:
         options = merged(options, CHANGES.get(name, {}))

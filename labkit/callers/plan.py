@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from labkit.callers.persona import persona_of
+from labkit.errors import one_of
 from labkit.randomness import stream, uniform
 from labkit.settings import SettingError, Settings
 from labkit.world.clips import CALLER_RATE_HZ, Clip, Word
@@ -60,7 +61,7 @@ def plan_call(
     persona = persona_of(settings, seed, call)
     names = sorted(dialogues)
     if wanted != "mixed" and wanted not in dialogues:
-        raise SettingError(f"caller.dialogue={wanted}: known are mixed, {', '.join(names)}")
+        raise SettingError(f"caller.dialogue={wanted}: {one_of(wanted, ['mixed', *names])}")
     order = (
         [names[i] for i in stream(seed, "caller.dialogue", call).permutation(len(names))]
         if wanted == "mixed"

@@ -6,7 +6,7 @@ import tomllib
 from dataclasses import dataclass
 from typing import Any
 
-from labkit.errors import UsageError
+from labkit.errors import UsageError, unknown
 from labkit.paths import data_dir
 
 
@@ -41,7 +41,7 @@ def load(*ids: str) -> list[Anchor]:
         known = {row["id"]: row for row in tomllib.load(file)["anchor"]}
     for name in ids:
         if name not in known:
-            raise AnchorError(f"unknown anchor {name!r}: known are {', '.join(known)}")
+            raise AnchorError(unknown("anchor", name, known))
     return [_anchor(known[name]) for name in ids or known]
 
 

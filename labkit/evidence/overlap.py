@@ -20,6 +20,8 @@ from typing import Any
 
 import pandas as pd
 
+from labkit.errors import unknown
+
 PARTS = ("transcript_s", "commit_s", "hook_s", "llm_s", "sentence_s", "voice_s", "rest_s")
 """The parts of a turn, seconds; the first two count from the caller's last sound."""
 
@@ -64,7 +66,7 @@ def predict(of: pd.DataFrame, mode: str = "llm") -> pd.Series:
         ValueError: an unknown mode.
     """
     if mode not in MODES:
-        raise ValueError(f"mode={mode!r}: allowed are {', '.join(MODES)}")
+        raise ValueError(unknown("mode", mode, MODES))
     decided = of["commit_s"] + of["hook_s"]
     thought = of["llm_s"] + of["sentence_s"]
     if mode == "off":

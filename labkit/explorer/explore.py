@@ -14,7 +14,7 @@ from typing import Any
 
 from labkit.engine.sweep import sweep
 from labkit.engine.tables import Results
-from labkit.errors import UsageError
+from labkit.errors import UsageError, unknown
 from labkit.evidence.verdict import Rules
 from labkit.explorer.knobs import SDK, knob_values, knob_widget, of_agent, turn, value_text
 from labkit.explorer.refine import Progress, Refiner
@@ -125,7 +125,7 @@ class Explorer:
         values = {}
         for name, given in changes.items():
             if name not in self.knobs:
-                raise UsageError(f"no knob for {name!r}; there are {', '.join(self.knobs)}")
+                raise UsageError(unknown("knob", name, self.knobs))
             values[name] = Settings({name: given}).value(name)
         self._show_knobs(values)
         self._measure()

@@ -14,7 +14,6 @@ Times are seconds, harms are proportions or counts per turn; null stands for "no
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from typing import Any
 
 import pandas as pd
 
+from labkit.errors import unknown
 from labkit.evidence import statistics
 from labkit.evidence.claims import DIFFERS, Claim, level_outcome, saving_outcome
 from labkit.evidence.statistics import Estimate
@@ -192,9 +192,7 @@ def ledger(to: str | Path | None = None) -> pd.DataFrame:
 
 def _known_arm(name: str, arms: Sequence[str]) -> None:
     if name not in arms:
-        close = difflib.get_close_matches(name, arms, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"no arm {name!r}{hint}; there are {', '.join(arms)}")
+        raise ValueError(unknown("arm", name, arms))
 
 
 def _headline(verdicts: pd.DataFrame, arm: str | None) -> dict[str, Any]:

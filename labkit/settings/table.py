@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from labkit.errors import UsageError
+from labkit.errors import UsageError, one_of
 
 Value = str | float | bool | None
 
@@ -104,13 +103,12 @@ class Setting:
             return self.number(given)
         if self.kind == "text":
             if self.choices and given not in self.choices:
-                hint = closest(str(given), self.choices)
-                raise SettingError(f"{self.name}={given!s}: allowed are {self.allowed}{hint}")
+                raise SettingError(f"{self.name}={given!s}: {one_of(given, self.choices)}")
             return str(given)
         if isinstance(given, bool):
             return given
         if str(given).lower() not in _FLAGS:
-            raise SettingError(f"{self.name}={given!s}: allowed are true and false")
+            raise SettingError(f"{self.name}={given!s}: must be true or false")
         return _FLAGS[str(given).lower()]
 
     def number(self, given: object) -> float:
@@ -119,7 +117,7 @@ class Setting:
             number = float(given)  # type: ignore[arg-type]
         except (TypeError, ValueError):
             unit = f" in {self.unit}" if self.unit else ""
-            raise SettingError(f"{self.name}={given!s}: a number{unit} is needed") from None
+            raise SettingError(f"{self.name}={given!s}: expected a number{unit}") from None
         if not math.isfinite(number):
             raise SettingError(f"{self.name}={given!s}: must be a finite number")
         if (self.low is not None and number < self.low) or (
@@ -132,12 +130,6 @@ class Setting:
 def unset(given: object) -> bool:
     """Whether this says that the default is meant."""
     return given is None or (isinstance(given, str) and given.lower() == "default")
-
-
-def closest(given: str, known: Iterable[str]) -> str:
-    """``; did you mean …?`` with the closest of the known names, or nothing."""
-    match = difflib.get_close_matches(given, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {match[0]}?" if match else ""
 
 
 def _setting(name: str, row: Mapping[str, Any]) -> Setting:

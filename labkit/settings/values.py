@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from labkit.settings.table import LINK_PARTS, SETTINGS, SettingError, Value, closest, unset
+from labkit.errors import hint, unknown
+from labkit.settings.table import LINK_PARTS, SETTINGS, SettingError, Value, unset
 
 FAMILIES = {
     "hosts.NAME": "an emulated provider answers for another host name, e.g. hosts.my.host=openai; "
@@ -49,7 +50,7 @@ class Settings(Mapping[str, Value]):
                 self.figures[rest] = _plain(value)
             elif family == "links" and f"hosts.{host}" in given:
                 if part not in LINK_PARTS:
-                    raise SettingError(f"{name}: a link has {', '.join(LINK_PARTS)}")
+                    raise SettingError(f"{name}: {unknown('part of a link', part, LINK_PARTS)}")
                 own = replace(LINK_PARTS[part], name=name)
                 self.extra_links[name.lower()] = own.number(value)
             elif name in SETTINGS:
@@ -58,7 +59,7 @@ class Settings(Mapping[str, Value]):
                 self.parameters[name] = _plain(value)
             else:
                 raise SettingError(
-                    f"unknown setting {name!r}{closest(name, SETTINGS)}; `labkit config` lists all"
+                    f"unknown setting {name!r}{hint(name, SETTINGS)}; `labkit config` lists all"
                 )
 
     def _choose(self, name: str, given: object) -> None:
@@ -88,7 +89,7 @@ class Settings(Mapping[str, Value]):
         """The value of a number that has a default."""
         value = self[name]
         if not isinstance(value, (int, float)) or isinstance(value, bool):
-            raise SettingError(f"{name} has no number: {value!r}")
+            raise SettingError(f"{name} has no numeric value: {value!r}")
         return float(value)
 
     def text(self, name: str) -> str:

@@ -8,7 +8,6 @@ and a page that can be sent to someone. The committed notebook itself is never w
 from __future__ import annotations
 
 import ast
-import difflib
 import json
 import os
 import re
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit.engine.workers import n_workers
-from labkit.errors import UsageError
+from labkit.errors import UsageError, one_of, unknown
 from labkit.report.saving import checkout, figures_dir
 from labkit.site.export import export
 
@@ -89,9 +88,7 @@ def find(name: str) -> Notebook:
         raise NotebookError(f"{name!r} may be any of {', '.join(p.stem for p in found)}")
     if not names:
         raise NotebookError(f"no notebooks in {notebooks_dir()}: run from a checkout of labkit")
-    close = difflib.get_close_matches(wanted, names, n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    raise NotebookError(f"no notebook {name!r}{hint}; there are {', '.join(names)}")
+    raise NotebookError(unknown("notebook", name, names))
 
 
 def _describe(path: Path) -> Notebook:
@@ -156,8 +153,8 @@ def plan(
 
     known: dict[str, dict[str, Any]] = inspect_notebook(str(notebook.path))
     if preset not in {*PRESETS, *notebook.presets}:
-        allowed = ", ".join(dict.fromkeys([*PRESETS, *notebook.presets]))
-        raise NotebookError(f"preset={preset}: {notebook.name} has {allowed}")
+        allowed = dict.fromkeys([*PRESETS, *notebook.presets])
+        raise NotebookError(f"{notebook.name}: preset={preset}: {one_of(preset, allowed)}")
     values: dict[str, Any] = dict(notebook.presets.get(preset, {}))
     _refuse_unknown(notebook, values, known)
     given: dict[str, Any] = {}
@@ -196,10 +193,7 @@ def _inside(folder: Path) -> str:
 def _refuse_unknown(notebook: Notebook, names: Any, known: Mapping[str, Any]) -> None:
     for name in names:
         if name not in known:
-            close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            allowed = ", ".join(known) or "none at all"
-            raise NotebookError(f"unknown parameter {name!r}{hint}; {notebook.name} has {allowed}")
+            raise NotebookError(f"{notebook.name}: {unknown('parameter', name, known)}")
 
 
 def _value(name: str, text: str, declared: Mapping[str, Any]) -> Any:
@@ -207,7 +201,7 @@ def _value(name: str, text: str, declared: Mapping[str, Any]) -> Any:
     kind = str(declared.get("inferred_type_name") or "").strip()
     if kind in ("None", "str", ""):
         return text.strip("'\"")
-    wanted = f"{name}={text}: {kind} is needed"
+    wanted = f"{name}={text}: expected {kind}"
     lowered = {"true": "True", "false": "False"}.get(text.lower(), text)
     try:
         value = ast.literal_eval(lowered)

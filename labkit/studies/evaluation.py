@@ -15,6 +15,7 @@ import pandas as pd
 
 from labkit.engine.experiment import Arm
 from labkit.engine.tables import Results
+from labkit.errors import unknown
 from labkit.evidence import statistics
 from labkit.evidence.claims import Claim
 from labkit.evidence.compare import by_arm, compare
@@ -155,8 +156,7 @@ def nested(results: Results, call: int = 0, under: str = "agent_session") -> pd.
     spans = sorted(json.loads(found.iloc[0]), key=lambda s: (s["began_ns"], -s["ended_ns"]))
     top = next((s for s in spans if s["name"] == under), None)
     if top is None:
-        known = ", ".join(sorted({s["name"] for s in spans}))
-        raise ValueError(f"no span {under!r}; there are {known}")
+        raise ValueError(unknown("span", under, sorted({s["name"] for s in spans})))
     children: dict[str, list[dict[str, Any]]] = {}
     for span in spans:
         children.setdefault(span["parent"], []).append(span)

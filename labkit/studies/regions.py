@@ -162,7 +162,7 @@ def _by_place(turns: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[str, float,
         if rtt_s > 0
     ]
     if not len(base) or not far:
-        raise ValueError("the turns of a sweep over single hops are needed, its base among them")
+        raise ValueError("expected the turns of a sweep over single hops, with its base")
     return base, far
 
 

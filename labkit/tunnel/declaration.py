@@ -14,13 +14,13 @@ checked before any worker starts.
 from __future__ import annotations
 
 import ast
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from labkit.errors import hint
 from labkit.settings import SETTINGS, SettingError, Settings, Value
 
 _FORM = 'PARAMETERS = {"agent.NAME": default}'
@@ -126,10 +126,9 @@ def check_parameters(path: Path, settings: Settings) -> None:
 
 
 def _refusal(file: str, kind: str, name: str, known: list[str]) -> SettingError:
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
+    accepted = ", ".join(sorted(known)) or "none"
     return SettingError(
-        f"{file} takes no {kind} {name!r}{hint}; it takes {', '.join(sorted(known)) or 'none'}"
+        f"{file} does not accept {kind} {name!r}{hint(name, known)}; accepted: {accepted}"
     )
 
 
@@ -137,6 +136,6 @@ def _check_kind(name: str, value: Value, default: Value) -> None:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if isinstance(default, bool):
         if not isinstance(value, bool):
-            raise SettingError(f"{name}={value}: allowed are true and false")
+            raise SettingError(f"{name}={value}: must be true or false")
     elif isinstance(default, (int, float)) and not number:
-        raise SettingError(f"{name}={value}: a number is needed, such as {default:g}")
+        raise SettingError(f"{name}={value}: expected a number, such as {default:g}")

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from labkit.errors import unknown
 from labkit.paths import data_dir
 from labkit.world.turn import (
     KINDS,
@@ -27,7 +28,6 @@ from labkit.world.turn import (
     normalise,
     sentences,
     split_pauses,
-    unknown_name,
 )
 
 __all__ = [
@@ -99,7 +99,7 @@ def _take(table: Any, where: str, required: dict[str, type], optional: dict[str,
     allowed = required | optional
     for key, value in table.items():
         if key not in allowed:
-            raise DialogueError(unknown_name(where, "key", key, allowed))
+            raise DialogueError(f"{where}: {unknown('key', key, allowed)}")
         if not isinstance(value, allowed[key]):
             wanted = allowed[key].__name__
             raise DialogueError(f"{where}: {key} = {value!r} must be a {wanted}")
@@ -144,9 +144,8 @@ def _tool(raw: Any, where: str) -> Tool:
     for name, value in table.get("parameters", {}).items():
         _take(value, f"{where}: parameter {name!r}", {"type": str, "description": str}, {})
         if value["type"] not in _JSON_TYPES:
-            raise DialogueError(
-                unknown_name(f"{where}: {name}", "type", value["type"], _JSON_TYPES)
-            )
+            wrong = unknown("type", value["type"], _JSON_TYPES)
+            raise DialogueError(f"{where}: {name}: {wrong}")
         parameters[name] = Parameter(**value)
     return Tool(name=table["name"], description=table["description"], parameters=parameters)
 
@@ -173,9 +172,9 @@ def _turn(
         },
     )
     if table["intent"] not in intents:
-        raise DialogueError(unknown_name(where, "intent", table["intent"], intents))
+        raise DialogueError(f"{where}: {unknown('intent', table['intent'], intents)}")
     if table["kind"] not in KINDS:
-        raise DialogueError(unknown_name(where, "kind", table["kind"], KINDS))
+        raise DialogueError(f"{where}: {unknown('kind', table['kind'], KINDS)}")
     _check_tool(table, where, tools)
     _check_pauses(table, where)
     for key in ("needs", "paraphrases"):
@@ -221,12 +220,12 @@ def _check_tool(table: dict[str, Any], where: str, tools: Sequence[Tool]) -> Non
         return
     by_name = {t.name: t for t in tools}
     if name not in by_name:
-        raise DialogueError(unknown_name(where, "tool", name, by_name))
+        raise DialogueError(f"{where}: {unknown('tool', name, by_name)}")
     parameters = by_name[name].parameters
     arguments = table.get("arguments", {})
     for key, value in arguments.items():
         if key not in parameters:
-            raise DialogueError(unknown_name(where, f"argument of {name}", key, parameters))
+            raise DialogueError(f"{where}: {unknown(f'argument of {name}', key, parameters)}")
         wanted = parameters[key].type
         # bool is a kind of int to Python, but not to JSON schema.
         is_stray_bool = isinstance(value, bool) and wanted != "boolean"
@@ -267,9 +266,8 @@ def _check_facts(turn: Turn, where: str, earlier: Sequence[Turn]) -> None:
     given = {fact for t in earlier for fact in t.gives}
     for fact in turn.needs:
         if fact not in given:
-            raise DialogueError(
-                unknown_name(where, "needed fact (no earlier turn gives it)", fact, sorted(given))
-            )
+            wrong = unknown("needed fact", fact, sorted(given))
+            raise DialogueError(f"{where}: {wrong}; an earlier turn must give it")
     if bool(turn.needs) != (turn.reply_without is not None):
         raise DialogueError(f"{where}: needs and reply_without come together or not at all")
     for fact, words in turn.gives.items():

@@ -7,18 +7,17 @@ first asked for, one pack at a time, and kept. Columns and units: ``data/speech/
 from __future__ import annotations
 
 import csv
-import difflib
 import functools
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import soundfile as sf
 
-from labkit.errors import UsageError
+from labkit.errors import UsageError, unknown
 from labkit.paths import data_dir
 from labkit.world.clips import AGENT_RATE_HZ, AgentClip, Clip, Pcm, Word
 from labkit.world.turn import normalise, sentences
@@ -103,9 +102,8 @@ class SpeechCorpus:
             SpeechError: the dialogue was never recorded.
         """
         if dialogue not in self._dialogue_voices:
-            raise SpeechError(
-                _nothing("dialogue", dialogue, [d for d in self._dialogue_voices if d])
-            )
+            known = [d for d in self._dialogue_voices if d]
+            raise SpeechError(f"speech corpus: {unknown('dialogue', dialogue, known)}")
         return tuple(self._dialogue_voices[dialogue])
 
     def variants(self, dialogue: str, turn: str) -> tuple[str, ...]:
@@ -117,7 +115,7 @@ class SpeechCorpus:
         self.dialogue_voices(dialogue)
         if (dialogue, turn) not in self._variants:
             turns = [t for d, t in self._variants if d == dialogue]
-            raise SpeechError(_nothing(f"turn of {dialogue}", turn, turns))
+            raise SpeechError(f"speech corpus: {unknown(f'turn of {dialogue}', turn, turns)}")
         return tuple(self._variants[dialogue, turn])
 
     def clip(self, *, dialogue: str, turn: str, variant: str = "fluent", voice: str) -> Clip:
@@ -129,12 +127,10 @@ class SpeechCorpus:
         """
         row = self._rows.get((dialogue, turn, variant, voice))
         if row is None:
-            variants = self.variants(dialogue, turn)
-            if variant not in variants:
-                raise SpeechError(_nothing(f"variant of {dialogue}/{turn}", variant, variants))
-            raise SpeechError(
-                _nothing(f"voice of {dialogue}", voice, self.dialogue_voices(dialogue))
-            )
+            what = (f"voice of {dialogue}", voice, self.dialogue_voices(dialogue))
+            if variant not in (variants := self.variants(dialogue, turn)):
+                what = (f"variant of {dialogue}/{turn}", variant, variants)
+            raise SpeechError(f"speech corpus: {unknown(*what)}")
         return self._clip(row)
 
     def backchannels(self, voice: str) -> tuple[Clip, ...]:
@@ -186,7 +182,7 @@ class SpeechCorpus:
 
     def _extras(self, voice: str, variant: str) -> tuple[Clip, ...]:
         if voice not in self.voices:
-            raise SpeechError(_nothing("voice", voice, self.voices))
+            raise SpeechError(f"speech corpus: {unknown('voice', voice, self.voices)}")
         rows = [r for r in self._rows.values() if r.variant == variant and r.voice == voice]
         return tuple(self._clip(r) for r in rows)
 
@@ -251,9 +247,3 @@ def _spans(text: str, per_second: float) -> tuple[tuple[float, float], ...]:
 def _append_new(names: list[str], name: str) -> None:
     if name not in names:
         names.append(name)
-
-
-def _nothing(what: str, given: str, present: Sequence[str]) -> str:
-    close = difflib.get_close_matches(given, present, n=1, cutoff=0.5)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"the speech corpus has no {what} {given!r}; it has: {', '.join(present)}{hint}"

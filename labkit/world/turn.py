@@ -5,13 +5,12 @@ Read by ``labkit.world.dialogue``. Nothing of audio, time or LiveKit; standard l
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from labkit.errors import UsageError
+from labkit.errors import UsageError, unknown
 
 VARIANTS = ("fluent", "hesitant", "terse", "paraphrase", "near_miss")
 """The ways a turn may be spoken. ``paraphrase`` and ``near_miss`` speak the first of each list."""
@@ -99,9 +98,7 @@ class Turn:
         """
         text = self._marked(variant)
         if text is None:
-            raise DialogueError(
-                f"turn {self.id!r} has no variant {variant!r}; it has: {', '.join(self.variants)}"
-            )
+            raise DialogueError(f"turn {self.id!r}: {unknown('variant', variant, self.variants)}")
         return text
 
     def text(self, variant: str = "fluent") -> str:
@@ -143,7 +140,8 @@ class Dialogue:
         for turn in self.turns:
             if turn.id == turn_id:
                 return turn
-        raise DialogueError(unknown_name(self.name, "turn", turn_id, [t.id for t in self.turns]))
+        known = [t.id for t in self.turns]
+        raise DialogueError(f"{self.name}: {unknown('turn', turn_id, known)}")
 
     def fact(self, name: str, *, before: int) -> str | None:
         """The words that carry a fact, from the latest turn with an index below ``before``.
@@ -176,11 +174,3 @@ def split_pauses(marked: str) -> tuple[list[str], list[float]]:
     """Splits a text at its pause marks into n + 1 parts and n pauses in seconds."""
     pieces = _PAUSE.split(marked.strip())
     return pieces[0::2], [float(p) for p in pieces[1::2]]
-
-
-def unknown_name(where: str, what: str, given: str, allowed: Iterable[str]) -> str:
-    """An error message that says what was given, what is allowed and what comes closest."""
-    names = list(allowed)
-    close = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"{where}: unknown {what} {given!r}; allowed: {', '.join(names) or 'none'}{hint}"

@@ -205,8 +205,8 @@ def test_harm_bars_have_a_panel_per_harm_and_the_limit_where_it_belongs():
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("prematur", "did you mean 'premature'"),
-        (("premature", "mist"), "no outcome 'mist'"),
+        ("prematur", "did you mean premature"),
+        (("premature", "mist"), "unknown outcome 'mist'"),
         ("said", "'said'"),
     ],
 )
