@@ -1,4 +1,4 @@
-"""Acknowledgements ("okay", "thanks") get an answer that was spoken beforehand, or a small model's.
+"""Acknowledgements ("okay", "thanks") get a pre-recorded answer, or a small model's.
 
 ``agent.answer`` chooses: ``canned`` plays one of two lines whose audio is kept, ``light`` asks the
 small model, ``as_published`` tries to, in a way that drops the turn. ``agent.rule`` tells what an

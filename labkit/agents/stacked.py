@@ -1,8 +1,8 @@
-"""Several techniques in one agent, each as the study of its own does it right.
+"""Several techniques in one agent, each as done right in its own study.
 
 ``agent.techniques`` names those to use, joined by ``+``; ``none`` leaves the SDK's defaults::
 
-    endpointing     wait less when the turn detector doubts
+    endpointing     wait less when the turn detector is unsure
     eager_stt       an STT that announces an eager end of turn
     preemptive_tts  preemptive generation by the TTS too, before the turn is committed
     opener          begin the reply with a short sentence of its own

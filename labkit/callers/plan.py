@@ -15,14 +15,14 @@ from labkit.world.dialogue import Dialogue, Turn
 from labkit.world.speech import SpeechCorpus
 
 BREATH_S = 0.2
-"""Between the word that stops the agent and the turn itself; shorter than any end of turn."""
+"""Between an interjection and the turn itself; shorter than any end of turn."""
 
 
 @dataclass(frozen=True)
 class PlannedTurn:
     """A turn of the dialogue with the recording that says it.
 
-    ``interjection`` is what is said first when the turn is begun over the agent's speech.
+    ``interjection`` is said first when the turn begins with a barge-in.
     """
 
     dialogue: str
@@ -34,14 +34,14 @@ class PlannedTurn:
 
 @dataclass(frozen=True)
 class CallPlan:
-    """Who calls, with which voice, what is said, and the sounds of listening."""
+    """Who calls, with which voice, what is said, and the backchannels."""
 
     voice: str
     persona: str
     turns: tuple[PlannedTurn, ...]
     backchannels: tuple[Clip, ...]
     settings: Settings
-    """The caller's settings, with what the persona brings along."""
+    """The caller's settings, with the persona's changes."""
 
 
 def plan_call(
@@ -88,7 +88,7 @@ def plan_call(
 
 
 def joined(first: Clip, second: Clip) -> Clip:
-    """Two clips said one after the other, a breath between them."""
+    """Two clips said one after the other with a breath between them."""
     gap = np.zeros(round(BREATH_S * CALLER_RATE_HZ), np.int16)
     shift_s = (len(first.pcm) + len(gap)) / CALLER_RATE_HZ
     later = tuple(Word(w.text, w.start_s + shift_s, w.end_s + shift_s) for w in second.words)

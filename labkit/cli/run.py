@@ -23,7 +23,7 @@ def run(
     turns: console.Turns = N_TURNS,
     seed: console.Seed = SEED,
     set_: console.Set = None,
-    first: Annotated[int, typer.Option(help="Index of the first call, to repeat one.")] = 0,
+    first: Annotated[int, typer.Option(help="Index of the first call, to repeat one call.")] = 0,
     clock: Annotated[str, typer.Option(help="`virtual`, or `wall` for real time.")] = "virtual",
     workers: console.Workers = 0,
     scheduler: console.Scheduler = None,

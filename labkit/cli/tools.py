@@ -37,7 +37,7 @@ def config(
 
 
 def doctor(json_: console.Json = False) -> None:
-    """Tell what is installed, what is missing, and which keys are set (never their values)."""
+    """Say what is installed, what is missing, and which keys are set (never their values)."""
     from labkit.doctor import examine
 
     found = examine()

@@ -1,6 +1,7 @@
-"""Estimates with confidence intervals (CI). Turns of one call are not independent; calls are drawn.
+"""Estimates with confidence intervals (CI), by a bootstrap over calls.
 
-Every function takes the turns table (or a part of it) and draws whole calls with replacement. A
+Turns of one call are not independent, so every function takes the turns table (or a part of it) and
+resamples whole calls. A
 comparison draws the same calls on both sides, because all arms hear the same callers and see the
 same random draws (common random numbers): most of the noise cancels.
 """
@@ -157,7 +158,7 @@ def difference(
 ) -> Estimate:
     """Variant minus baseline, paired by call: the same calls are drawn on both sides.
 
-    If one side has no turns, or no values, there is nothing to estimate and the figures are NaN.
+    NaN if one side has no turns or no values.
 
     Args:
         q: Quantile that is compared; None compares means.

@@ -1,4 +1,4 @@
-"""What a run says in one screen, and the same for machines."""
+"""The summary of a run that ``labkit run`` prints."""
 
 from __future__ import annotations
 

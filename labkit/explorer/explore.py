@@ -33,12 +33,12 @@ class Explorer:
         agent: A built-in agent's name, ``path.py`` or ``path.py:object``.
         knobs: Names of :data:`labkit.explorer.knobs.KNOBS`, or any settings and their values.
         baseline: Settings of the agent that everything is compared with; by default the SDK's.
-        settings: Fixed for both: such as another provider profile.
+        settings: Fixed for both, such as another provider profile.
         turns: Caller turns after which a measurement ends by itself.
         turns_per_call: Caller turns in each call.
         seed: Everything random follows from it.
         workers: Worker processes; 0 for one per core.
-        rules: What is worth having and what is too dear.
+        rules: Smallest saving worth having, largest harm accepted.
 
     Attributes:
         knobs: The widget of each knob, by setting.
@@ -131,7 +131,7 @@ class Explorer:
         self._measure()
 
     def wait(self, turns: int = 50, timeout_s: float = 600.0) -> Progress:
-        """Waits until there are so many turns of what is chosen, or no more to come.
+        """Waits until this many turns of what is chosen are measured, or no more are to come.
 
         Raises:
             TimeoutError: it took too long.

@@ -1,8 +1,8 @@
-"""Measures one set of settings against a pinned baseline, better and better, in the background.
+"""Measures settings against a pinned baseline in the background, call by call.
 
-Both are arms of the same callers. After every call that ends there is a new answer; another set
-may be chosen at any time. Whoever asks is never kept waiting: a thread of its own hands the calls
-to warm worker processes, and calls that are known already cost nothing.
+Both are arms that hear the same callers. Every finished call gives a better answer, and other
+settings may be chosen at any time. Nobody waits: a thread hands the calls to warm worker processes,
+and calls that are known already cost nothing.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class _Target:
 
     @property
     def next(self) -> Job | None:
-        """The first call that no worker has been given; None when it is no use."""
+        """The first call that no worker has been given; None if there is none or it is hopeless."""
         if self.hopeless:
             return None
         return next((j for j in self.work.jobs if j.key not in self.handed), None)
@@ -179,7 +179,7 @@ class Refiner:
                     for call in run_jobs(self._jobs(kept), self._workers, kept=kept):
                         self._note(call)
                     self._say()
-                except Exception as e:  # such as a full disk: whoever looks must learn of it
+                except Exception as e:  # such as a full disk; shown to the user
                     self.stop()
                     self._say(f"{type(e).__name__}: {e}")
         finally:

@@ -25,7 +25,7 @@ class View:
     Args:
         knobs: Their widgets.
         actions: What each button does, by its text.
-        rules: What is worth having and what is too dear.
+        rules: Smallest saving worth having, largest harm accepted.
 
     Attributes:
         box: Everything, as one widget.

@@ -111,7 +111,7 @@ def _outcome(logs: TurnLogs, latency_s: float) -> str:
 
 
 def _sdk(logs: TurnLogs) -> dict[str, float]:
-    """The SDK's own figures, of the messages that led to this reply."""
+    """The SDK's own metrics of the messages that led to this reply."""
     found: dict[str, float] = dict.fromkeys(SDK.values(), NAN)
     for r in logs.session_of("item"):
         for name, value in r["metrics"].items():
@@ -122,9 +122,9 @@ def _sdk(logs: TurnLogs) -> dict[str, float]:
 
 
 def _right(logs: TurnLogs, replied: str) -> float:
-    """1 if the agent said the right answer, 0 if it said something else, NaN if nothing.
+    """1 if the agent said the right answer, 0 if something else, NaN if nothing.
 
-    Of a reply that was cut off only what was heard can be judged.
+    An interrupted reply is judged by what was heard of it.
     """
     said, right = letters(replied), letters(logs.turn.right_reply)
     if not said:
@@ -143,7 +143,7 @@ def _gap_s(logs: TurnLogs) -> float:
 
 
 def _agent_facts(logs: TurnLogs) -> dict[str, Any]:
-    """What the agent's own code logged of this turn; the last value of each name counts."""
+    """What the agent's own code logged in this turn; the last value of each name counts."""
     return {
         f"agent_{name}": value for r in logs.session_of("told") for name, value in r["data"].items()
     }

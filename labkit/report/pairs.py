@@ -16,7 +16,7 @@ from labkit.report.saving import ends, records
 def pair_matrix(matrix: pd.DataFrame, techniques: Sequence[str]) -> Chart:
     """Draws a table of interactions as a matrix, in milliseconds with their 95% CI.
 
-    What differs from zero is printed bold.
+    Those that differ from zero are bold.
 
     Args:
         matrix: What :func:`labkit.evidence.additivity.interactions` returned.

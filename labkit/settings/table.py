@@ -18,7 +18,7 @@ _FLAGS |= {"false": False, "off": False, "0": False, "no": False}
 
 
 class SettingError(UsageError):
-    """A setting that does not exist or a value it cannot take."""
+    """An unknown setting, or a value it does not accept."""
 
 
 @dataclass(frozen=True)
@@ -29,16 +29,16 @@ class Setting:
         name: Dotted name; the ``--set`` key, the sweep key and the table column.
         kind: ``number``, ``flag`` or ``text``.
         help: What it does.
-        default: Used when nothing is said; ``None`` leaves it to the agent and the SDK.
+        default: Used unless it is set; ``None`` leaves it to the agent and the SDK.
         unit: Unit of a number, empty otherwise.
         source: Where the default comes from.
         low: Smallest allowed number.
         high: Largest allowed number.
         choices: Allowed texts, empty for any.
-        sdk: Where the option stands in the job's metadata, such as
-            ``session.turn_handling.endpointing.min_delay``; empty if it is none of the agent's.
-        left_out: The choice for which the option is not passed, as it is the SDK's default.
-        plugins: By choice, what makes the plugin (``deepgram.STT``) and the model it gets.
+        sdk: Path of the option in the job's metadata, such as
+            ``session.turn_handling.endpointing.min_delay``; empty for the tunnel's own settings.
+        left_out: The choice that is not passed on, because it is the SDK's default.
+        plugins: By choice, the plugin's constructor (``deepgram.STT``) and its model.
         knob: Positions in the explorer; empty for all that are known, ``None`` for no knob.
     """
 
@@ -58,18 +58,18 @@ class Setting:
 
     @property
     def agent(self) -> bool:
-        """Whether it is handed to the agent rather than used by the tunnel alone."""
+        """Whether it is passed to the agent rather than used by the tunnel alone."""
         return bool(self.sdk) or self.name.startswith("agent.")
 
     @property
     def may_be_preset(self) -> bool:
-        """Whether an agent or a persona may set it, so that the default too can be a choice."""
+        """Whether an agent or a persona may set it, so that choosing its default has an effect."""
         preset = self.agent or self.name.startswith(("caller.", "links.caller."))
         return preset and self.name != "caller.persona"
 
     @property
     def allowed(self) -> str:
-        """What it takes: ``true or false``, the choices, or the range with its unit."""
+        """Allowed values: ``true or false``, the choices, or the range with its unit."""
         if self.kind == "flag":
             return "true or false"
         if self.kind == "text":
@@ -79,7 +79,7 @@ class Setting:
         return f"{' and '.join(x for x in limits if x)} {self.unit}".strip()
 
     def row(self) -> dict[str, Any]:
-        """What ``labkit config`` tells of it."""
+        """Its row in ``labkit config``."""
         return {
             "name": self.name,
             "default": self.default,
@@ -92,7 +92,7 @@ class Setting:
         }
 
     def parse(self, given: object) -> Value:
-        """Turns a command-line text or a Python value into this setting's value.
+        """This setting's value, from a command-line text or a Python value.
 
         Raises:
             SettingError: names the setting, what was given and what is allowed.
@@ -112,7 +112,7 @@ class Setting:
         return _FLAGS[str(given).lower()]
 
     def number(self, given: object) -> float:
-        """The same for a setting that takes numbers."""
+        """The same for a numeric setting."""
         try:
             number = float(given)  # type: ignore[arg-type]
         except (TypeError, ValueError):
@@ -128,7 +128,7 @@ class Setting:
 
 
 def unset(given: object) -> bool:
-    """Whether this says that the default is meant."""
+    """Whether this asks for the default."""
     return given is None or (isinstance(given, str) and given.lower() == "default")
 
 
@@ -154,7 +154,7 @@ LINK_PARTS: dict[str, Setting] = {
     for name, row in _LINKS.items()
     if name.startswith(_PREFIX)
 }
-"""What the link of every provider has, by the last part of its name: ``rtt_s``, ``loss``, …"""
+"""Settings of every provider's link, by the last part of the name: ``rtt_s``, ``loss``, …"""
 
 
 def _read() -> Iterator[Setting]:

@@ -1,4 +1,4 @@
-"""A set of values: what was chosen, checked, over the defaults."""
+"""Values of all settings: checked choices on top of the defaults."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from labkit.settings.table import LINK_PARTS, SETTINGS, SettingError, Value, uns
 FAMILIES = {
     "hosts.NAME": "an emulated provider answers for another host name, e.g. hosts.my.host=openai; "
     "links.my.host.rtt_s, jitter_s, loss and dns_s are its link, the provider's own by default",
-    "providers.FIGURE": "one figure of the provider profiles, e.g. "
+    "providers.FIGURE": "one parameter of a provider profile, e.g. "
     "providers.openai.models.gpt-4o.first_token=0.1 (constant, s) or ….first_token.median_s=0.1",
     "agent.NAME": "a parameter of your own agent file, which declares it with its default, "
     'PARAMETERS = {"agent.NAME": 1.0}, and reads it from the JSON in ctx.job.metadata',
@@ -27,10 +27,10 @@ class Settings(Mapping[str, Value]):
     Besides the settings of :data:`SETTINGS` it holds those of the open-ended :data:`FAMILIES`.
 
     Attributes:
-        changes: What was chosen of :data:`SETTINGS`.
+        changes: The chosen values of :data:`SETTINGS`.
         extra_hosts: The provider that answers for each further host.
         extra_links: Links of those hosts, by dotted name.
-        figures: Changed figures of the provider profiles.
+        figures: Changed parameters of the provider profiles.
         parameters: Parameters of the agent file, by dotted name.
     """
 
@@ -80,7 +80,7 @@ class Settings(Mapping[str, Value]):
         return len(SETTINGS)
 
     def value(self, name: str) -> Value:
-        """The value of any setting, those of the open-ended families included; None if unset."""
+        """The value of any setting, open-ended families included; None if unset."""
         if name in SETTINGS:
             return self[name]
         return self.as_dict().get(name)
@@ -97,7 +97,7 @@ class Settings(Mapping[str, Value]):
         return str(self[name])
 
     def link(self, provider: str, host: str) -> dict[str, float]:
-        """The figures of the link to a host: its own where they are set, else the provider's."""
+        """Parameters of the link to a host: its own where set, else the provider's."""
         figures = {}
         for part in LINK_PARTS:
             own = self.extra_links.get(f"links.{host}.{part}")
@@ -105,7 +105,7 @@ class Settings(Mapping[str, Value]):
         return figures
 
     def options(self) -> dict[str, Any]:
-        """The agent's options that were chosen, in the SDK's own structure.
+        """The agent's chosen options, in the SDK's own structure.
 
         For example ``{"session": {"turn_handling": {"endpointing": {"min_delay": 0.4}}}}``.
         """
@@ -130,7 +130,7 @@ class Settings(Mapping[str, Value]):
         return json.dumps(job) if job else ""
 
     def as_dict(self) -> dict[str, Value]:
-        """What was chosen, sorted; the identity of a set of settings."""
+        """The chosen values, sorted by name; equal dicts mean equal settings."""
         open_ended: dict[str, Value] = {f"hosts.{k}": v for k, v in self.extra_hosts.items()}
         open_ended |= self.extra_links
         open_ended |= {f"providers.{k}": v for k, v in self.figures.items()}
@@ -138,7 +138,7 @@ class Settings(Mapping[str, Value]):
 
 
 def _plain(given: object) -> Value:
-    """A value whose kind nothing declares: a number or a truth value if it reads as one."""
+    """A value of undeclared type: a number or a boolean if it reads as one."""
     if given is None or isinstance(given, (bool, int, float)):
         return given
     text = str(given)

@@ -1,8 +1,8 @@
 """Runs the committed notebooks: parameters checked, an executed copy, one static HTML page.
 
-A notebook is an ordinary papermill notebook and runs without this module. What is added here: a
-misspelt parameter or a value of the wrong kind is an error instead of a silent default, presets,
-and a page that can be sent to someone. The committed notebook itself is never written to.
+A notebook is an ordinary papermill notebook and runs without this module. This adds
+errors for misspelt parameters and values of the wrong type (papermill ignores them), presets, and a
+page that can be sent to someone. The committed notebook itself is never written to.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class NotebookError(UsageError):
-    """A notebook, parameter or preset that cannot be used; the message says what is allowed."""
+    """An unknown notebook, parameter or preset, or a bad value; says what is allowed."""
 
 
 class NotebookFailed(NotebookError):
@@ -41,7 +41,7 @@ class NotebookFailed(NotebookError):
 
 @dataclass(frozen=True)
 class Notebook:
-    """A committed notebook and what it says of itself, in its metadata under ``labkit``."""
+    """A committed notebook, described by its metadata under ``labkit``."""
 
     path: Path
     question: str  # its title
@@ -85,7 +85,7 @@ def find(name: str) -> Notebook:
     if len(found) == 1 and wanted:
         return _describe(found[0])
     if len(found) > 1:
-        raise NotebookError(f"{name!r} may be any of {', '.join(p.stem for p in found)}")
+        raise NotebookError(f"{name!r} is ambiguous: it may be {', '.join(p.stem for p in found)}")
     if not names:
         raise NotebookError(f"no notebooks in {notebooks_dir()}: run from a checkout of labkit")
     raise NotebookError(unknown("notebook", name, names))

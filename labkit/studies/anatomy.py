@@ -24,12 +24,12 @@ def published_latencies() -> list[Anchor]:
 
 
 def published_gap() -> Anchor:
-    """How far a dashboard's figure was found below the audio."""
+    """How far below the audio a dashboard's figure was found."""
     return load("callback_dashboard_gap")[0]
 
 
 def typical_turns(turns: pd.DataFrame, delay_s: float) -> pd.DataFrame:
-    """Turns worth a look, as a table of one or two rows.
+    """Example turns, as a table of one or two rows.
 
     Returns:
         The answered turn whose latency is closest to the median of all; then the same among the
@@ -49,7 +49,7 @@ def typical_turns(turns: pd.DataFrame, delay_s: float) -> pd.DataFrame:
 
 
 def waited_table(turns: pd.DataFrame, delay_s: float) -> pd.DataFrame:
-    """Which eight sentences made the turn detector wait most often."""
+    """The eight sentences that made the turn detector wait most often."""
     table = turns.assign(waited=waited(turns, delay_s)).groupby("said")["waited"]
     found = pd.DataFrame({"times said": table.size(), "of these waited": table.sum()})
     found = found[found["of these waited"] > 0].sort_values(

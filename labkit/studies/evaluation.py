@@ -1,4 +1,4 @@
-"""Study 07: loop stalls, spans that a collector got, and speech heard before it was checked.
+"""Study 07: event loop stalls, spans that arrived, and speech heard before it was checked.
 
 The agents log running totals per call: ``agent_stalled_s``, ``agent_spans`` and
 ``agent_spans_lost``; and, per turn, ``agent_unguarded_s``: how long speech had been heard when its
@@ -91,7 +91,7 @@ def compared(turns: pd.DataFrame, rules: Rules) -> pd.DataFrame:
 
 
 def harms(turns: pd.DataFrame) -> Chart:
-    """What each arm adds to an agent that never judged anything."""
+    """What each arm adds to an agent without a judge."""
     arms = by_arm(turns)
     return figures.harms(arms.pop("no judge"), arms, _HARMS)
 

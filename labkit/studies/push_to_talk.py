@@ -1,4 +1,4 @@
-"""Study 15: when a button hands the turn over, and what letting go early or late costs."""
+"""Study 15: push to talk: when the turn is committed, and what an early or late release costs."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def last_words(turns: pd.DataFrame) -> Chart:
 
 
 def table(turns: pd.DataFrame) -> pd.DataFrame:
-    """What each arm makes of each release time, with 95% CIs, ready to be shown."""
+    """Results of each arm at each release time, with 95% CIs, ready to be shown."""
     rows = []
     for (arm, at), own in turns.groupby(["arm", RELEASE], sort=False):
         waited = let_finish(own)

@@ -1,4 +1,4 @@
-"""What an agent file declares that a job can tell it.
+"""Reads which settings an agent file accepts from its job's metadata.
 
 A file that reads its job's metadata says so with a literal at its top level::
 
@@ -28,18 +28,18 @@ _FORM = 'PARAMETERS = {"agent.NAME": default}'
 
 @dataclass(frozen=True)
 class Declaration:
-    """What a file takes from its job's metadata.
+    """What a file accepts from its job's metadata.
 
     Attributes:
         parameters: Its own parameters and their defaults, by dotted name.
-        options: Beginnings of the ``sdk`` paths that it takes.
+        options: Prefixes of the ``sdk`` paths that it accepts.
     """
 
     parameters: Mapping[str, Value]
     options: tuple[str, ...] = ("",)
 
     def takes(self, sdk: str) -> bool:
-        """Whether it takes the option at a path such as ``session.turn_handling``."""
+        """Whether it accepts the option at a path such as ``session.turn_handling``."""
         return any(not o or f"{sdk}.".startswith(f"{o}.") for o in self.options)
 
 
@@ -82,7 +82,7 @@ def _read(file: str, source: bytes) -> Declaration | None:
     for option in options if isinstance(options, (tuple, list)) else [options]:
         if not any(f"{path}.".startswith(f"{option}.") for path in paths):
             raise SettingError(
-                f"{file}: OPTIONS has {option!r}, but is made of paths such as {form}; "
+                f"{file}: OPTIONS has {option!r}; expected paths such as {form}; "
                 "`labkit config --json` lists them as sdk"
             )
     return Declaration(parameters, tuple(options))
@@ -99,12 +99,12 @@ def _literal(file: str, name: str, node: ast.expr, form: str) -> Any:
 
 
 def check_parameters(path: Path, settings: Settings) -> None:
-    """Refuses what is meant for the agent but is not declared in its file.
+    """Refuses settings of the agent that its file does not declare.
 
-    (What a file that declares nothing cannot be given from outside, its session says.)
+    (For a file that declares nothing, its session says what cannot be set from outside.)
 
     Raises:
-        SettingError: names the setting, what the file takes, and the closest match.
+        SettingError: names the setting, what the file accepts, and the closest match.
     """
     declared = declaration(path)
     if declared is None:

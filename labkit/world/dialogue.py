@@ -1,7 +1,7 @@
 """Reads and checks dialogues: what callers say and what a good agent answers.
 
-A dialogue is one TOML file; ``data/dialogues/README.md`` lists every key. The classes themselves
-are in ``labkit.world.turn`` and are offered here too. Knows nothing of audio, time or LiveKit.
+A dialogue is one TOML file; ``data/dialogues/README.md`` lists every key. The classes are those of
+``labkit.world.turn``, exported here too. Knows nothing of audio, time or LiveKit.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def load_dialogues(folder: Path | str | None = None) -> dict[str, Dialogue]:
 
 
 def load_intents() -> dict[str, str]:
-    """The packaged closed set of intents, each with its description."""
+    """The packaged intents and their descriptions; there are no others."""
     return dict(_intents(data_dir() / "dialogues" / "intents.toml"))
 
 
@@ -208,7 +208,7 @@ def _turn(
 def _strings(values: list[Any], where: str) -> None:
     for value in values:
         if not isinstance(value, str) or not value:
-            raise DialogueError(f"{where}: {value!r} must be a text")
+            raise DialogueError(f"{where}: {value!r} must be a non-empty text")
 
 
 def _check_tool(table: dict[str, Any], where: str, tools: Sequence[Tool]) -> None:
@@ -216,7 +216,7 @@ def _check_tool(table: dict[str, Any], where: str, tools: Sequence[Tool]) -> Non
     if name is None:
         for key in ("arguments", "tool_result"):
             if key in table:
-                raise DialogueError(f"{where}: {key} without a tool; add tool = or drop it")
+                raise DialogueError(f"{where}: {key} without a tool; name the tool or remove it")
         return
     by_name = {t.name: t for t in tools}
     if name not in by_name:
@@ -255,21 +255,23 @@ def _check_pauses(table: dict[str, Any], where: str) -> None:
         if key == "hesitates" and not pauses:
             raise DialogueError(f"{where}: hesitates has no [seconds] pause: {text!r}")
         if not all(parts):
-            raise DialogueError(f"{where}: {key} starts or ends with a pause, or has two in a row")
+            raise DialogueError(
+                f"{where}: {key} must not start or end with a pause, or have two in a row"
+            )
         if not all(0.0 < pause <= 5.0 for pause in pauses):
             raise DialogueError(f"{where}: {key} has a pause outside 0-5 seconds: {pauses}")
 
 
 def _check_facts(turn: Turn, where: str, earlier: Sequence[Turn]) -> None:
     if turn.id in [t.id for t in earlier]:
-        raise DialogueError(f"{where}: a second turn has this id")
+        raise DialogueError(f"{where}: duplicate turn id")
     given = {fact for t in earlier for fact in t.gives}
     for fact in turn.needs:
         if fact not in given:
             wrong = unknown("needed fact", fact, sorted(given))
             raise DialogueError(f"{where}: {wrong}; an earlier turn must give it")
     if bool(turn.needs) != (turn.reply_without is not None):
-        raise DialogueError(f"{where}: needs and reply_without come together or not at all")
+        raise DialogueError(f"{where}: needs and reply_without must be given together")
     for fact, words in turn.gives.items():
         for variant in ("fluent", "hesitant", "terse"):
             if variant in turn.variants and not mentions(turn.text(variant), words):

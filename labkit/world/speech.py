@@ -1,4 +1,4 @@
-"""The committed speech corpus: clips of callers, sentences of the agent, and when each word sounds.
+"""The recorded speech: clips of callers, sentences of the agent, and the time of each word.
 
 Synthesised once by ``data/speech/build.py``; nothing is synthesised here. Audio is decoded when
 first asked for, one pack at a time, and kept. Columns and units: ``data/speech/README.md``.
@@ -23,16 +23,16 @@ from labkit.world.clips import AGENT_RATE_HZ, AgentClip, Clip, Pcm, Word
 from labkit.world.turn import normalise, sentences
 
 SENTENCE_GAP_S = 0.18
-"""Silence put between two sentences of the agent."""
+"""Silence between two sentences of the agent."""
 
 
 class SpeechError(UsageError):
-    """The corpus has no such clip; the message lists what it has."""
+    """No such clip in the corpus; the message lists what there is."""
 
 
 @dataclass(frozen=True)
 class _Row:
-    """Where a clip's samples are; decoding waits until somebody listens."""
+    """Where a clip's samples are; they are decoded on first use."""
 
     clip_id: str
     voice: str
@@ -80,10 +80,10 @@ class SpeechCorpus:
         return SpeechCorpus(data_dir() / "speech")
 
     def check(self) -> None:
-        """Makes sure that every file is there.
+        """Checks that every file exists.
 
         Raises:
-            SpeechError: names the first one that is missing.
+            SpeechError: names the first missing one.
         """
         packs = {row.file for row in self._rows.values()}
         packs |= {file for _, file, *_ in self._agent_rows.values()}
@@ -134,7 +134,7 @@ class SpeechCorpus:
         return self._clip(row)
 
     def backchannels(self, voice: str) -> tuple[Clip, ...]:
-        """Short sounds of listening ("Mhm.") in a voice.
+        """Backchannels ("Mhm.") in a voice.
 
         Raises:
             SpeechError: there is no such voice.
@@ -142,7 +142,7 @@ class SpeechCorpus:
         return self._extras(voice, "backchannel")
 
     def barge_ins(self, voice: str) -> tuple[Clip, ...]:
-        """Words that cut the agent off ("Hold on.") in a voice.
+        """Barge-ins ("Hold on.") in a voice.
 
         Raises:
             SpeechError: there is no such voice.
@@ -154,7 +154,7 @@ class SpeechCorpus:
         return (self._clip(row) for row in self._rows.values())
 
     def agent_sentence(self, text: str) -> AgentClip | None:
-        """The agent's audio for one sentence, compared without case and punctuation; else None."""
+        """The agent's audio for a sentence, whatever its case and punctuation; None if unknown."""
         found = self._agent_rows.get(normalise(text))
         if found is None:
             return None

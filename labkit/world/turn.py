@@ -29,7 +29,7 @@ _PAUSE = re.compile(r"\s*\[(\d+(?:\.\d+)?)\]\s*")
 
 
 class DialogueError(UsageError):
-    """A dialogue file says something not allowed; the message names the file and the key."""
+    """A dialogue file is not valid; the message names the file and the key."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,12 +66,12 @@ class Turn:
     """Position in the dialogue, from 0."""
     says: str
     hesitates: str | None
-    """The same with pauses, as ``[seconds]``; None if nobody hesitates here."""
+    """The same with pauses, as ``[seconds]``; None for no hesitant wording."""
     terse: str | None
     intent: str
     kind: str
     heavy: bool
-    """Whether a right answer takes the big model."""
+    """Whether a right answer needs the large model."""
     reply: str
     reply_without: str | None
     """What the agent says when a needed fact is missing from the history it was sent."""
@@ -135,7 +135,7 @@ class Dialogue:
         """The turn with this id.
 
         Raises:
-            DialogueError: there is none; the message names the closest.
+            DialogueError: no such turn; the message names the closest.
         """
         for turn in self.turns:
             if turn.id == turn_id:
@@ -161,7 +161,7 @@ def normalise(text: str) -> str:
 
 
 def mentions(text: str, words: str) -> bool:
-    """Whether ``words`` stand in ``text`` as whole words, whatever the punctuation and case."""
+    """Whether ``text`` holds ``words`` as whole words; punctuation and case do not count."""
     return f" {normalise(words)} " in f" {normalise(text)} "
 
 

@@ -222,7 +222,7 @@ def test_a_known_run_starts_no_worker_and_loads_little(tmp_path: Path, cache: Pa
     assert said[0].stdout == "0 ['loky', 'tqdm']\n"
     assert said[1].stdout == "1 []\n"
     done = labkit("run", "--calls", "1", "--turns", "1", cwd=tmp_path)
-    assert "1 of 1 calls were known" in done.stdout
+    assert "1 of 1 calls were already known" in done.stdout
     done = labkit("run", "--calls", "1", "--turns", "1", "--json", cwd=tmp_path)
     assert json.loads(done.stdout)["n_known"] == 1
 
