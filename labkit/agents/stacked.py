@@ -17,23 +17,21 @@ import json
 from collections.abc import AsyncIterable
 from typing import Any
 
-from _answer_cache import AnswerCache, Entry
-from _embedder import Embedder
-from _spoken_lines import SpokenLines
+from _answer_cache import AnswerCache
+from _spoken_lines import SpokenLines, say_instead
 from _turn_rules import words
 from livekit.agents import (
     Agent,
     FlushSentinel,
     JobContext,
-    JobProcess,
     ModelSettings,
     WorkerOptions,
     cli,
     llm,
 )
 from model_routing import Router, ask
-from semantic_cache import KNOWN
-from short_turns import CLOSING, GO_ON, WELCOME, ShortTurnRule, say_instead
+from semantic_cache import prewarm
+from short_turns import CLOSING, GO_ON, WELCOME, ShortTurnRule
 from token_streaming import opener, splitting_tts
 from vanilla import INSTRUCTIONS, build_llm, build_session
 
@@ -123,11 +121,6 @@ def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """Nested options, those of ``over`` in the place of others."""
     both = {k: merged(base[k], v) for k, v in over.items() if isinstance(base.get(k), dict)}
     return base | over | both
-
-
-def prewarm(proc: JobProcess) -> None:
-    proc.userdata["embedder"] = Embedder()
-    proc.userdata["known"] = [Entry(**e) for e in json.loads(KNOWN.read_text(encoding="utf-8"))]
 
 
 async def entrypoint(ctx: JobContext) -> None:

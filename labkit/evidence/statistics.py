@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import NormalDist
 
 import numpy as np
@@ -77,27 +78,23 @@ def _columns(turns: pd.DataFrame, column: str, calls: pd.Index) -> tuple[np.ndar
 
 def quantile(turns: pd.DataFrame, q: float, column: str = "response_latency_s") -> Estimate:
     """A quantile (0 to 1) of a numeric column over turns, NaN left out."""
-    if not len(turns):
-        return NOTHING
-    calls = pd.Index(turns["call"].unique())
-    values, owner = _columns(turns, column, calls)
-    if not len(values):
-        return NOTHING
-    point = _weighted_quantile(values, owner, np.ones((1, len(calls)), dtype=int), q)[0]
-    draws = _weighted_quantile(values, owner, _resamples(len(calls)), q)
-    return Estimate(float(point), *_interval(draws), len(values), len(calls))
+    return _bootstrap(turns, column, partial(_weighted_quantile, q=q))
 
 
 def mean(turns: pd.DataFrame, column: str) -> Estimate:
     """The mean of a numeric or boolean column over turns, NaN left out."""
-    if not len(turns):
-        return NOTHING
-    calls = pd.Index(turns["call"].unique())
-    values, owner = _columns(turns, column, calls)
+    return _bootstrap(turns, column, _weighted_mean)
+
+
+def _bootstrap(turns: pd.DataFrame, column: str, statistic: Callable[..., np.ndarray]) -> Estimate:
+    """A statistic of a column, of the turns as they are and with calls resampled."""
+    calls = pd.Index(turns["call"].unique() if len(turns) else ())
+    values, owner = _columns(turns, column, calls) if len(calls) else ((), ())
     if not len(values):
         return NOTHING
-    draws = _weighted_mean(values, owner, _resamples(len(calls)))
-    return Estimate(float(values.mean()), *_interval(draws), len(values), len(calls))
+    counts = np.vstack([np.ones((1, len(calls)), int), _resamples(len(calls))])
+    found = statistic(values, owner, counts)
+    return Estimate(float(found[0]), *_interval(found[1:]), len(values), len(calls))
 
 
 def _weighted_mean(values: np.ndarray, owner: np.ndarray, counts: np.ndarray) -> np.ndarray:

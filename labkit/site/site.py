@@ -78,9 +78,6 @@ def run_all(
 ) -> dict[str, str]:
     """Runs notebooks in processes of their own, as many at once as there are cores.
 
-    Args:
-        notebooks: What to run; the first is started first.
-
     Returns:
         What went wrong, by name, for those that stopped, in the order given.
     """
@@ -129,9 +126,6 @@ def write(
     """Writes the index and the provenance page for notebooks that were run into ``to``.
 
     ``failures`` says what went wrong, by notebook name. Returns the index page.
-
-    Returns:
-        The index page.
     """
     from jinja2 import Environment, FileSystemLoader
 

@@ -6,8 +6,10 @@ A dialogue is one TOML file; ``data/dialogues/README.md`` lists every key. The c
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -92,6 +94,17 @@ def _toml(file: Path) -> dict[str, Any]:
         raise DialogueError(f"{file.name}: not valid TOML: {error}") from error
 
 
+def _keys(cls: type, *left_out: str) -> tuple[dict[str, type], dict[str, type]]:
+    """The required and the optional keys of a class's TOML table, with their types."""
+    types = {"str": str, "bool": bool, "tuple": list, "Mapping": dict}
+    required: dict[str, type] = {}
+    optional: dict[str, type] = {}
+    for field in (f for f in dataclasses.fields(cls) if f.name not in left_out):
+        must = field.default is field.default_factory is dataclasses.MISSING
+        (required if must else optional)[field.name] = types[re.split(r"\W", str(field.type))[0]]
+    return required, optional
+
+
 def _take(table: Any, where: str, required: dict[str, type], optional: dict[str, type]) -> Any:
     """Checks that a TOML table has these keys with these types and no other."""
     if not isinstance(table, dict):
@@ -139,38 +152,21 @@ def _dialogue(file: Path, intents: Mapping[str, str]) -> Dialogue:
 
 
 def _tool(raw: Any, where: str) -> Tool:
-    table = _take(raw, where, {"name": str, "description": str}, {"parameters": dict})
+    table = _take(raw, where, *_keys(Tool))
     parameters = {}
     for name, value in table.get("parameters", {}).items():
-        _take(value, f"{where}: parameter {name!r}", {"type": str, "description": str}, {})
+        _take(value, f"{where}: parameter {name!r}", *_keys(Parameter))
         if value["type"] not in _JSON_TYPES:
             wrong = unknown("type", value["type"], _JSON_TYPES)
             raise DialogueError(f"{where}: {name}: {wrong}")
         parameters[name] = Parameter(**value)
-    return Tool(name=table["name"], description=table["description"], parameters=parameters)
+    return Tool(**table | {"parameters": parameters})
 
 
 def _turn(
     raw: Any, where: str, index: int, tools: Sequence[Tool], intents: Mapping[str, str]
 ) -> Turn:
-    table = _take(
-        raw,
-        where,
-        {"id": str, "says": str, "intent": str, "kind": str, "reply": str},
-        {
-            "hesitates": str,
-            "terse": str,
-            "heavy": bool,
-            "tool": str,
-            "arguments": dict,
-            "tool_result": str,
-            "needs": list,
-            "gives": dict,
-            "reply_without": str,
-            "paraphrases": list,
-            "near_misses": list,
-        },
-    )
+    table = _take(raw, where, *_keys(Turn, "index"))
     if table["intent"] not in intents:
         raise DialogueError(f"{where}: {unknown('intent', table['intent'], intents)}")
     if table["kind"] not in KINDS:
@@ -181,28 +177,11 @@ def _turn(
         _strings(table.get(key, []), f"{where}: {key}")
     _strings(list(table.get("gives", {}).values()), f"{where}: gives")
     misses = [
-        _take(m, f"{where}: near_misses", {"text": str, "reply": str}, {})
-        for m in table.get("near_misses", [])
+        NearMiss(**_take(miss, f"{where}: near_misses", *_keys(NearMiss)))
+        for miss in table.get("near_misses", [])
     ]
-    return Turn(
-        id=table["id"],
-        index=index,
-        says=table["says"],
-        hesitates=table.get("hesitates"),
-        terse=table.get("terse"),
-        intent=table["intent"],
-        kind=table["kind"],
-        heavy=table.get("heavy", False),
-        reply=table["reply"],
-        reply_without=table.get("reply_without"),
-        tool=table.get("tool"),
-        arguments=table.get("arguments", {}),
-        tool_result=table.get("tool_result"),
-        needs=tuple(table.get("needs", [])),
-        gives=table.get("gives", {}),
-        paraphrases=tuple(table.get("paraphrases", [])),
-        near_misses=tuple(NearMiss(**m) for m in misses),
-    )
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+    return Turn(**values | {"index": index, "near_misses": tuple(misses)})
 
 
 def _strings(values: list[Any], where: str) -> None:

@@ -65,25 +65,25 @@ class Turn:
     index: int
     """Position in the dialogue, from 0."""
     says: str
-    hesitates: str | None
+    hesitates: str | None = None
     """The same with pauses, as ``[seconds]``; None for no hesitant wording."""
-    terse: str | None
+    terse: str | None = None
     intent: str
     kind: str
-    heavy: bool
+    heavy: bool = False
     """Whether a right answer needs the large model."""
     reply: str
-    reply_without: str | None
+    reply_without: str | None = None
     """What the agent says when a needed fact is missing from the history it was sent."""
-    tool: str | None
-    arguments: Mapping[str, Any] = field(hash=False)
-    tool_result: str | None
+    tool: str | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    tool_result: str | None = None
     """JSON text, as the tool returns it."""
-    needs: tuple[str, ...]
-    gives: Mapping[str, str] = field(hash=False)
+    needs: tuple[str, ...] = ()
+    gives: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Fact to the words that carry it, which appear in every way of saying this turn."""
-    paraphrases: tuple[str, ...]
-    near_misses: tuple[NearMiss, ...]
+    paraphrases: tuple[str, ...] = ()
+    near_misses: tuple[NearMiss, ...] = ()
 
     @property
     def variants(self) -> tuple[str, ...]:

@@ -102,8 +102,8 @@ def test_good_dialogue_is_read(tmp_path: Path) -> None:
         ('says = "Which one?"', 'says = "Which [0.4] one?"', r"only hesitates may have one"),
         ('["order_id"]', '["oder_id"]', r"needed fact 'oder_id'.*must be one of order_id"),
         ('"four five" }', '"four six" }', r"gives order_id = 'four six', which its fluent text"),
-        ('reply_without = "Which order?"', "", r"needs and reply_without come together"),
-        ('id = "again"', 'id = "number"', r"a second turn has this id"),
+        ('reply_without = "Which order?"', "", r"needs and reply_without must be given together"),
+        ('id = "again"', 'id = "number"', r"duplicate turn id"),
         ('text = "Which two?"', "text = 2", r"near_misses: text = 2 must be a str"),
         (
             'type = "string"',
