@@ -61,7 +61,7 @@ def sweep(
             if scheduler or fresh:
                 raise UsageError(
                     f"{notebook.name}: --{'scheduler' if scheduler else 'fresh'} is for agents; a "
-                    "notebook runs here, and its calls are kept one by one"
+                    "notebook runs on this machine and reuses known calls"
                 )
             names = {"calls": "n_calls", "turns": "n_turns", "seed": "seed"}
             given = {
@@ -112,7 +112,7 @@ def _notebook(what: Sequence[str]) -> Notebook | None:
     (first, *_) = [n for n in names if n not in agents]
     if first.endswith(".ipynb") or first[:1].isdigit():
         if len(what) > 1:
-            raise UsageError(f"{', '.join(what)}: a notebook is swept alone")
+            raise UsageError(f"{', '.join(what)}: sweep a notebook on its own")
         return find(first)
     known = [*builtin_agents(), *(n.name for n in all_notebooks())]
     raise UsageError(unknown("agent or notebook", first, known))

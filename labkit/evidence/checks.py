@@ -36,8 +36,8 @@ def check(
     Raises:
         CheckFailed: names every check that failed.
     """
-    turns, calls = results.turns, results.calls
-    bad = calls[calls["status"] != "ok"]
+    turns = results.turns
+    bad = results.failed
     if not len(turns):
         raise CheckFailed(f"no turn was spoken{_calls(bad)}")
     answered = turns[turns["residual_s"].notna()]

@@ -40,7 +40,7 @@ def figures(results: Results) -> dict[str, Any]:
         out[f"{name}_per_turn"] = float(turns[name].mean()) if len(turns) else None
     out["simulated_s"] = results.simulated_s
     out["wall_s"] = results.wall_s
-    out["failed_calls"] = int((results.calls["status"] != "ok").sum()) if len(results.calls) else 0
+    out["failed_calls"] = len(results.failed)
     out["overrides"] = _overrides(results.calls)
     out["digest"] = results.digest
     cleaned: dict[str, Any] = _clean(out)

@@ -150,7 +150,7 @@ class Refiner:
     def experiment(self) -> Experiment:
         """What is measured, as :func:`labkit.engine.sweep.sweep` takes it."""
         if self._target is None:
-            raise RuntimeError("nothing was chosen yet")
+            raise RuntimeError("call choose() first")
         return self._target.work.experiment
 
     def stop(self) -> None:

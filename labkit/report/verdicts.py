@@ -99,8 +99,7 @@ def rows(
     for name in (*claims, *(differs or {})):
         _known_arm(name, arms)
     if any(c is not None and c.quantity == "level" for c in claims.values()):
-        raise ValueError("a level is claimed, not a saving: compare it with one arm's turns by "
-                         "latency_claim")  # fmt: skip
+        raise ValueError("the claim is about a latency, not a saving: use latency_claim")
     found = []
     for row in records(comparison):
         arm = str(row["arm"])
@@ -198,7 +197,7 @@ def _known_arm(name: str, arms: Sequence[str]) -> None:
 def _headline(verdicts: pd.DataFrame, arm: str | None) -> dict[str, Any]:
     known = {str(row["arm"]): row for row in records(verdicts)}
     if not known:
-        raise ValueError("there is no arm to speak for the study")
+        raise ValueError("a verdict needs at least one arm")
     if arm is not None:
         _known_arm(arm, list(known))
     return known[arm] if arm is not None else next(iter(known.values()))

@@ -77,7 +77,7 @@ def turn_waterfall(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
         ValueError: more or fewer than one turn was given, or it was not answered.
     """
     if len(frame) != 1:
-        raise ValueError(f"a waterfall shows one turn, {len(frame)} were given")
+        raise ValueError(f"expected one turn, got {len(frame)}")
     parts = one_turn(frame)
     stages = parts[~parts["part"].isin(("response_latency", "sdk_e2e_latency"))]
     if not len(stages):

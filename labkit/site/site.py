@@ -57,10 +57,12 @@ def build(
     chosen = [find(name) for name in dict.fromkeys(only)] if only else all_notebooks()
     chosen = list({notebook.path.resolve(): notebook for notebook in chosen}.values())
     if not chosen:
-        raise NotebookError("there are no notebooks here: run from a checkout of labkit")
+        raise NotebookError("no notebooks here: run from a checkout of labkit")
     names = [notebook.name for notebook in chosen]
     if len(set(names)) < len(names):
-        raise NotebookError(f"a report needs notebooks of different names, not {', '.join(names)}")
+        raise NotebookError(
+            f"a report needs notebooks with different names, got {', '.join(names)}"
+        )
     for notebook in chosen:
         plan(notebook, (), preset, to)
     failures = run_all(chosen, preset, to, say)

@@ -365,7 +365,7 @@ def test_a_dry_run_lists_points_and_runs_nothing(tmp_path: Path, cache: Path) ->
 BAD = {
     "a name": (["vanila"], ["'vanila'", "did you mean vanilla?"]),
     "a notebook's name": (["00_anatomy_of_a_trun"], ["did you mean 00_anatomy_of_a_turn?"]),
-    "two notebooks": (["00", "vanilla"], ["swept alone"]),
+    "two notebooks": (["00", "vanilla"], ["on its own"]),
     "a grid's form": (["vanilla", "--grid", "turns"], ["'turns'", "NAME=A,B,…"]),
     "a grid's gap": (["vanilla", "--grid", "turns=1,,2"], ["'turns=1,,2'"]),
     "a grid's name": (
