@@ -60,7 +60,7 @@ class SpokenTurn:
 
 
 @dataclass
-class Backchannel:
+class SpokenBackchannel:
     """A backchannel, made while the agent spoke after turn ``index``; seconds."""
 
     index: int
@@ -161,7 +161,7 @@ class Caller:
         self.plan, self.settings, self.scene = plan, plan.settings, scene
         self.mouth, self.ear, self.now, self.button = mouth, ear, now, button
         self.spoken: list[SpokenTurn] = []
-        self.backchannels: list[Backchannel] = []
+        self.backchannels: list[SpokenBackchannel] = []
         self._reply: Segment | None = None
         self._patience_s = self.settings.number("caller.patience_s")
         median = self.settings.number("caller.gap_s")
@@ -261,7 +261,7 @@ class Caller:
         clip, turn = clips[int(draw * len(clips))], max(index - 1, 0)
         end_s = self.mouth.say(clip, self.now(), turn)
         start_s = end_s - len(clip.pcm) / SAMPLE_RATE_HZ
-        self.backchannels.append(Backchannel(turn, clip, start_s, end_s))
+        self.backchannels.append(SpokenBackchannel(turn, clip, start_s, end_s))
 
     def _locked(self, t_s: float, index: int) -> float:
         """The first moment from ``t_s`` on at this turn's phase of the grid."""

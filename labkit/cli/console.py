@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 out = Console()
 err = Console(stderr=True)
 
-Calls = Annotated[int, typer.Option(help="How many calls, at each point of each arm.")]
+Calls = Annotated[int, typer.Option(help="Number of calls; in a sweep, at each point of each arm.")]
 Turns = Annotated[int, typer.Option(help="Caller turns in each call.")]
-Seed = Annotated[int, typer.Option(help="Everything random follows from it.")]
+Seed = Annotated[int, typer.Option(help="Seed of every random draw.")]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Change a setting; see `labkit config`."),
@@ -33,7 +33,7 @@ Workers = Annotated[int, typer.Option(help="Worker processes; 0: one per core.")
 Scheduler = Annotated[
     str | None, typer.Option(help="Run on a Dask cluster: tcp://HOST:PORT of its scheduler.")
 ]
-Fresh = Annotated[bool, typer.Option(help="Run every call again, known ones too.")]
+Fresh = Annotated[bool, typer.Option(help="Rerun all calls, known ones too.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Write the turns here (.parquet).")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Preset = Annotated[str, typer.Option(help="`smoke`, `default` or `full`.")]

@@ -45,9 +45,9 @@ def run(
             first=first, clock=clock, workers=workers, scheduler=scheduler, fresh=fresh,
             out=out_file, tracks=wav, progress=console.bar(json_),
         )  # fmt: skip
-    from labkit.evidence.summary import figures
+    from labkit.evidence.summary import metrics
 
-    found = figures(results) | {"n_known": results.n_known}
+    found = metrics(results) | {"n_known": results.n_known}
     if json_:
         console.print_json(found)
     else:

@@ -15,7 +15,7 @@ from labkit.measure.stages import STAGES
 OUTCOMES = ("answered", "premature", "interrupted", "missed", "failed")
 
 
-def figures(results: Results) -> dict[str, Any]:
+def metrics(results: Results) -> dict[str, Any]:
     """The metrics of ``labkit run --json``; seconds, proportions from 0 to 1, None for unknown."""
     turns = results.turns
     answered = turns.query("outcome in ('answered', 'interrupted')") if len(turns) else turns

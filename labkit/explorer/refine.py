@@ -26,8 +26,8 @@ _GIVE_UP = 2
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a measurement has come.
+class Snapshot:
+    """The state of a measurement in progress.
 
     Attributes:
         choice: Number of the choice it belongs to; a later one has a larger number.
@@ -73,13 +73,13 @@ class _Target:
         own = [work.known[j.key]["call"] for j in work.jobs if j.point and j.key in work.known]
         return len(own) >= _GIVE_UP and all(call["status"] != "ok" for call in own)
 
-    def progress(self, paused: bool) -> Progress:
+    def progress(self, paused: bool) -> Snapshot:
         work = self.work
         both = work.finished(0) & work.finished(1)
         baseline, chosen = (work.frames(points=(i,), calls=both)[0] for i in range(2))
         errors = (rows["call"].get("error") for rows in work.known.values())
         total = work.experiment.calls
-        return Progress(
+        return Snapshot(
             choice=self.choice,
             baseline=baseline,
             chosen=chosen,
@@ -96,7 +96,7 @@ class Refiner:
 
     Args:
         agent, turns, seed, workers: As of :func:`labkit.engine.run.run`.
-        tell: Called with a :class:`Progress` after each call that ended, from another thread.
+        tell: Called with a :class:`Snapshot` after each call that ended, from another thread.
         calls: Calls of each arm at which a measurement ends by itself.
 
     Raises:
@@ -107,7 +107,7 @@ class Refiner:
         self,
         agent: str = "vanilla",
         *,
-        tell: Callable[[Progress], None],
+        tell: Callable[[Snapshot], None],
         calls: int = N_CALLS,
         turns: int = N_TURNS,
         seed: int = SEED,

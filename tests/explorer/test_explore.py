@@ -20,7 +20,7 @@ from labkit.engine.workload import Job
 from labkit.errors import UsageError
 from labkit.explorer import refine
 from labkit.explorer.explore import Explorer, explore
-from labkit.explorer.refine import Progress, Refiner
+from labkit.explorer.refine import Refiner, Snapshot
 from labkit.explorer.snippet import session_code
 from labkit.paths import agents_dir
 from labkit.settings import SETTINGS, SettingError
@@ -56,15 +56,15 @@ class Told:
     """Every progress, and the last one that meets a condition."""
 
     def __init__(self) -> None:
-        self.all: list[Progress] = []
+        self.all: list[Snapshot] = []
         self.news = threading.Condition()
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, progress: Snapshot) -> None:
         with self.news:
             self.all.append(progress)
             self.news.notify_all()
 
-    def until(self, condition: Callable[[Progress], bool]) -> Progress:
+    def until(self, condition: Callable[[Snapshot], bool]) -> Snapshot:
         with self.news:
             met = self.news.wait_for(lambda: self.all and condition(self.all[-1]), timeout=20)
         assert met, [(p.choice, p.n_calls, p.running) for p in self.all]
