@@ -227,6 +227,8 @@ class Explorer:
             if painted and painted.choice == self._choice:
                 try:
                     self.view.show(painted, self._turns_per_call, self._name())
+                    if painted.choice != self._choice:  # a knob was turned meanwhile
+                        self.view.begin(self.code)
                 except Exception as e:  # a thread's error would be seen by nobody
                     self.view.status.value = html.escape(f"{type(e).__name__}: {e}")
 
