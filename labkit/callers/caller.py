@@ -215,8 +215,7 @@ class Caller:
     async def _wait_for_the_floor(self, index: int) -> bool:
         """Waits until the agent has been silent for a natural pause, or until the caller barges in.
 
-        Returns:
-            Whether the caller's next words are a barge-in.
+        Returns whether the caller's next words are a barge-in.
         """
         gap_s = self._gap.draw(self.scene.seed, "caller.gap", self.scene.call, index)
         earliest_s = self.now()

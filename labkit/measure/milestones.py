@@ -40,12 +40,6 @@ MILESTONES = {
 }
 """The milestones of a turn in order; columns with the prefix ``at_``."""
 
-RARE_MILESTONES = {
-    "tts_open": "the TTS socket that was used had opened, if it opened in this turn",
-    "tools_done_s": "the request with the tools' results left the agent",
-}
-"""Milestones that have a column only where some turn of the table has them."""
-
 _FRAME_S = 0.05
 
 
@@ -54,7 +48,8 @@ class Milestones:
 
     Attributes:
         at: Each of :data:`MILESTONES`, seconds from the start of the call; NaN where it did not
-            happen. Those of :data:`RARE_MILESTONES` only where they did.
+            happen. Only where it did: ``tts_open``, the TTS socket opened in this turn, and
+            ``tools_done_s``, the request with the tools' results left the agent.
         llm: When the LLM got the request and let the first token go, at its own end, seconds.
         tts: When the TTS got the text and let the first audio go, at its own end, seconds.
         served_model: The model whose answer was spoken, '' if unknown.

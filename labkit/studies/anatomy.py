@@ -133,12 +133,9 @@ def _longest_wait(points: pd.DataFrame) -> tuple[float, Estimate, float]:
 
 
 def commit_modes(arms: Mapping[str, pd.DataFrame]) -> Chart:
-    """Each turn's response latency against the wait before the turn was committed, ms.
+    """Each turn's response latency against the wait before the turn was committed, ms from zero.
 
     Of at most three arms; the first is the baseline.
-
-    Returns:
-        Both axes are milliseconds from zero.
     """
     ax = new_axes(8.0, 4.2)
     points = commit_points(arms)
@@ -163,12 +160,9 @@ def commit_modes(arms: Mapping[str, pd.DataFrame]) -> Chart:
 def heard_against_sdk(
     turns: pd.DataFrame, settings: Mapping[str, object], published: Anchor
 ) -> Chart:
-    """Each turn's response latency against the SDK's own ``e2e_latency``, ms.
+    """Each turn's response latency against the SDK's own ``e2e_latency``, ms from zero.
 
     The published range of the difference is drawn as a band.
-
-    Returns:
-        Both axes are milliseconds from zero.
     """
     split = sdk_difference(turns, settings)
     ax = new_axes(8.0, 5.0)

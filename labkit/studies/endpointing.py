@@ -152,10 +152,8 @@ def floor_points(turns: pd.DataFrame, threshold: float) -> pd.DataFrame:
 def background_noise(turns: pd.DataFrame, threshold: float) -> Chart:
     """Draws the effect of background noise on the detector and on the callers.
 
-    From ``threshold`` on the detector calls a turn finished.
-
-    Returns:
-        The figure, and what :func:`floor_points` returned, which the left half shows.
+    From ``threshold`` on the detector calls a turn finished. The numbers are those of
+    :func:`floor_points`, which the left half shows.
     """
     finished = floor_points(turns, threshold)
     harms = proportions(turns, PERSONA, FLOOR, "n_false_endpoints")

@@ -50,8 +50,7 @@ _HARMS: dict[str, What] = {
 def arms(collector_s: float) -> dict[str, Arm]:
     """No judge, one in the turn, one after it; and two ways to export spans.
 
-    Args:
-        collector_s: How long the collector takes to accept spans, seconds.
+    ``collector_s`` is how long the collector takes to accept spans.
     """
     slow = {COLLECTOR: collector_s}
     return {

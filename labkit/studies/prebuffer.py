@@ -135,8 +135,7 @@ def join_table(turns: pd.DataFrame) -> pd.DataFrame:
 def harms_of_barging_in(turns: pd.DataFrame, warm_up_s: float) -> pd.DataFrame:
     """What a warm-up changes for callers who barge in on the greeting, compared with none.
 
-    Returns:
-        One row per harm, as ``figures.harm_changes`` gives them.
+    One row per harm, as ``figures.harm_changes`` returns them.
     """
     length = turns[AEC].fillna(_DEFAULT_S)
     off, on = turns[length == 0], turns[length == warm_up_s]

@@ -23,8 +23,7 @@ _X_NAME = "button let go after the last sound"
 def arms(short_timeout_s: float) -> dict[str, str]:
     """The microphone closed between turns or left open, with and without the floor and patience.
 
-    Args:
-        short_timeout_s: Transcript timeout of the impatient arm, seconds; the SDK takes 2.0.
+    ``short_timeout_s`` is the transcript timeout of the impatient arm; the SDK uses 2.0.
     """
     manual = "push_to_talk@agent.transcript_timeout_s="
     opened = "agent.closes_microphone=false"

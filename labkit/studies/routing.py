@@ -189,11 +189,8 @@ def composed(heavy: pd.DataFrame, light: pd.DataFrame, rule: Rule) -> pd.DataFra
 def frontier_arms(
     heavy: pd.DataFrame, light: pd.DataFrame, settings: Mapping[str, Sequence[float]]
 ) -> tuple[dict[str, pd.DataFrame], dict[str, str], dict[str, str]]:
-    """:func:`composed` turns of every rule and setting, with their groups and short labels.
-
-    Returns:
-        Arms, groups and labels as ``figures.frontier_points`` takes them.
-    """
+    """:func:`composed` turns of every rule and setting, with their groups and short labels, as
+    ``figures.frontier_points`` takes them."""
     arms, groups, labels = {}, {}, {}
     for rule, values in settings.items():
         for value in values:
