@@ -1,4 +1,4 @@
-"""A company's handbook of any length, to stand for the instructions of a real agent."""
+"""A company's handbook of any length, in place of a real agent's instructions."""
 
 SUBJECTS = (
     "deliveries", "refunds", "invoices", "opening hours", "gift cards", "warranties", "complaints",

@@ -1,6 +1,6 @@
 """A small back end for the tool prefetch agent, and a guess at which of its tools comes next.
 
-Stands for a customer's order system: look-ups by number that take a while. The guess is a naive
+Stands in for a customer's order system: look-ups by number that take a while. The guess is a naive
 Bayes classifier over a few example sentences; its confidence is the posterior probability.
 """
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterable
 
 import numpy as np
 from livekit import rtc
-from livekit.agents import tts
+from livekit.agents import NOT_GIVEN, Agent, StopResponse, llm, tts
 
 _QUIET = 100
 """16-bit samples up to this level are silence (-50 dBFS)."""
@@ -31,6 +31,19 @@ class SpokenLines:
         """What ``session.say(line, audio=…)`` takes; None if the line is not known."""
         frame = self._audio.get(line)
         return None if frame is None else _one(frame)
+
+
+async def say_instead(
+    agent: Agent, line: str, lines: SpokenLines, new_message: llm.ChatMessage
+) -> None:
+    """Answers the caller's turn with a line, in place of the LLM's reply; for the turn's hook."""
+    agent.session.interrupt()  # the reply of preemptive generation is not wanted
+    history = agent.chat_ctx.copy()
+    history.insert(new_message)  # StopResponse would leave it out
+    await agent.update_chat_ctx(history)
+    # not awaited: the next turn's hook would have to wait for the end of the speech
+    agent.session.say(line, audio=lines.audio(line) or NOT_GIVEN)
+    raise StopResponse()
 
 
 def _without_head(frame: rtc.AudioFrame) -> rtc.AudioFrame:

@@ -1,4 +1,4 @@
-"""What an agent may do to its history between turns, and what that does to the prompt cache.
+"""Ways to change the history between turns, and their effect on the prompt cache.
 
 ``stable`` lets it grow, as the SDK does. ``note_in_hook`` and ``note`` renew a line about the call
 before the history on every turn, the one where most examples do it, the other just before the

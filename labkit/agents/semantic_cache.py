@@ -12,13 +12,11 @@ from typing import Any
 
 from _answer_cache import AnswerCache, Entry, Found
 from _embedder import Embedder
-from _spoken_lines import SpokenLines
+from _spoken_lines import SpokenLines, say_instead
 from livekit.agents import (
-    NOT_GIVEN,
     Agent,
     JobContext,
     JobProcess,
-    StopResponse,
     WorkerOptions,
     cli,
     llm,
@@ -80,16 +78,8 @@ class DoneRight(CachingAgent):
         self, turn_ctx: llm.ChatContext, new_message: llm.ChatMessage
     ) -> None:
         hit = await self.find(new_message.text_content or "")
-        if hit is None:
-            return
-        self.session.interrupt()  # the reply of preemptive generation is not wanted
-        history = self.chat_ctx.copy()
-        history.insert(new_message)  # StopResponse would leave it out
-        await self.update_chat_ctx(history)
-        # not awaited: the next turn's hook would have to wait for the end of the speech
-        audio = self.lines.audio(hit.entry.answer)
-        self.session.say(hit.entry.answer, audio=audio or NOT_GIVEN)
-        raise StopResponse()
+        if hit is not None:
+            await say_instead(self, hit.entry.answer, self.lines, new_message)
 
 
 class AsPublished(CachingAgent):

@@ -1,4 +1,4 @@
-"""Acknowledgements ("okay", "thanks") get an answer that was spoken beforehand, or a small model's.
+"""Acknowledgements ("okay", "thanks") get a pre-recorded answer, or a small model's.
 
 ``agent.answer`` chooses: ``canned`` plays one of two lines whose audio is kept, ``light`` asks the
 small model, ``as_published`` tries to, in a way that drops the turn. ``agent.rule`` tells what an
@@ -13,15 +13,13 @@ from collections.abc import AsyncIterable
 from typing import Any
 
 from _embedder import Embedder
-from _spoken_lines import SpokenLines
+from _spoken_lines import SpokenLines, say_instead
 from _turn_rules import ACKNOWLEDGEMENT, TurnClassifier, is_acknowledgement, is_short, words
 from livekit.agents import (
-    NOT_GIVEN,
     Agent,
     JobContext,
     JobProcess,
     ModelSettings,
-    StopResponse,
     WorkerOptions,
     cli,
     llm,
@@ -62,18 +60,6 @@ class ShortTurnRule:
             return is_short(text, self._max_words)
         found = await self._classifier.probabilities(text)
         return found[ACKNOWLEDGEMENT] >= self._threshold
-
-
-async def say_instead(
-    agent: Agent, line: str, lines: SpokenLines, new_message: llm.ChatMessage
-) -> None:
-    """Answers the caller's turn with a line, in the place of the LLM's reply."""
-    agent.session.interrupt()  # the reply of preemptive generation is not wanted
-    history = agent.chat_ctx.copy()
-    history.insert(new_message)  # StopResponse would leave it out
-    await agent.update_chat_ctx(history)
-    agent.session.say(line, audio=lines.audio(line) or NOT_GIVEN)
-    raise StopResponse()
 
 
 class CannedAgent(Agent):

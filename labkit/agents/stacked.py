@@ -1,8 +1,8 @@
-"""Several techniques in one agent, each as the study of its own does it right.
+"""Several techniques in one agent, each as done right in its own study.
 
 ``agent.techniques`` names those to use, joined by ``+``; ``none`` leaves the SDK's defaults::
 
-    endpointing     wait less when the turn detector doubts
+    endpointing     wait less when the turn detector is unsure
     eager_stt       an STT that announces an eager end of turn
     preemptive_tts  preemptive generation by the TTS too, before the turn is committed
     opener          begin the reply with a short sentence of its own
@@ -17,23 +17,21 @@ import json
 from collections.abc import AsyncIterable
 from typing import Any
 
-from _answer_cache import AnswerCache, Entry
-from _embedder import Embedder
-from _spoken_lines import SpokenLines
+from _answer_cache import AnswerCache
+from _spoken_lines import SpokenLines, say_instead
 from _turn_rules import words
 from livekit.agents import (
     Agent,
     FlushSentinel,
     JobContext,
-    JobProcess,
     ModelSettings,
     WorkerOptions,
     cli,
     llm,
 )
 from model_routing import Router, ask
-from semantic_cache import KNOWN
-from short_turns import CLOSING, GO_ON, WELCOME, ShortTurnRule, say_instead
+from semantic_cache import prewarm
+from short_turns import CLOSING, GO_ON, WELCOME, ShortTurnRule
 from token_streaming import opener, splitting_tts
 from vanilla import INSTRUCTIONS, build_llm, build_session
 
@@ -125,11 +123,6 @@ def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return base | over | both
 
 
-def prewarm(proc: JobProcess) -> None:
-    proc.userdata["embedder"] = Embedder()
-    proc.userdata["known"] = [Entry(**e) for e in json.loads(KNOWN.read_text(encoding="utf-8"))]
-
-
 async def entrypoint(ctx: JobContext) -> None:
     await ctx.connect()
     p = PARAMETERS | json.loads(ctx.job.metadata or "{}")
@@ -137,7 +130,7 @@ async def entrypoint(ctx: JobContext) -> None:
     techniques = [] if named == "none" else named.split("+")
     for name in techniques:
         if name not in TECHNIQUES:
-            raise ValueError(f"agent.techniques: no {name!r}; there are {', '.join(TECHNIQUES)}")
+            raise ValueError(f"agent.techniques: {name!r} must be one of {', '.join(TECHNIQUES)}")
     options: dict[str, Any] = {}
     for name in techniques:
         options = merged(options, CHANGES.get(name, {}))

@@ -1,4 +1,4 @@
-"""LLM tokens into the TTS as they come: what leaves first, and how early.
+"""LLM tokens streamed into the TTS: what is sent first, and how early.
 
 Run it with ``python token_streaming.py dev``. The SDK streams by default and splits the text into
 sentences; the TTS gets a sentence when it is complete. ``agent.variant`` chooses what the LLM's

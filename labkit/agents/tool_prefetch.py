@@ -1,4 +1,4 @@
-"""A tool that runs before the LLM asks for it: as published, and keyed, gated and cancelled.
+"""A tool that runs before the LLM asks for it: as published, or keyed, gated and cancelled.
 
 ``agent.prefetch`` chooses: ``none``; ``as_published`` (begun in the hook, arguments ignored, kept
 across turns); ``hook`` (done right, begun when the turn is committed); ``interim`` (done right,

@@ -89,7 +89,7 @@ def build_session(p: dict[str, Any], **parts: Any) -> AgentSession:
 def choice(p: dict[str, Any], name: str, allowed: Iterable[str]) -> str:
     """A parameter that is one of some names."""
     if p[name] not in allowed:
-        raise ValueError(f"{name}={p[name]}: allowed are {', '.join(allowed)}")
+        raise ValueError(f"{name}={p[name]}: must be one of {', '.join(allowed)}")
     return p[name]
 
 

@@ -1,7 +1,7 @@
-"""A caller: says each turn of a dialogue aloud, listens, waits a human while, and goes on.
+"""A simulated caller: speaks each turn of a dialogue, hears the reply, pauses, and goes on.
 
 The caller knows nothing of the agent but what reaches the ear. It speaks by scheduling recorded
-speech on its mouth's time line; the microphone takes it from there, frame by frame.
+clips on its mouth's timeline, from which the microphone reads frame by frame.
 
 A caller who hears a premature reply goes on talking to the end of the turn, which may make the
 agent stop. A reply counts for the caller only if some of it is heard after that end. When the agent
@@ -24,16 +24,16 @@ from labkit.world.clips import Clip
 from labkit.world.scene import SAMPLE_RATE_HZ, Scene, SpokenWord
 
 LOCK_S = 0.8
-"""Turns start at a phase of their own on a grid of this length, which is where 50 ms input frames
-and the VAD's 32 ms windows meet again. Every arm then cuts the same speech into the same frames and
-windows however long its replies took: detectors answer alike, and arms differ only by what differs
-between them. Who barges in does so at the moment asked for, off the grid."""
+"""Each turn starts at its own phase of a grid of this length, the period after which 50 ms input
+frames and the VAD's 32 ms windows realign. So every arm cuts the same speech into the same frames
+and windows, however long its replies took, and detectors answer alike. Barge-ins begin exactly when
+the setting says, off the grid."""
 PRESS_S = 0.25
 """From pressing the button to the first word: about a simple reaction time."""
 _BACKCHANNEL_S = (1.0, 2.5)
 _STILL_TALKING_S = 0.3
 _TICK_S = 1e-8
-"""The clock ticks in nanoseconds, so a timer may fire a fraction of one before its moment."""
+"""The clock ticks in nanoseconds, so a timer may fire a fraction of a tick early."""
 
 
 @dataclass
@@ -41,7 +41,7 @@ class SpokenTurn:
     """A caller turn as it happened; times at the mouth, seconds from the start of the call.
 
     Attributes:
-        clip: What was said, with the word that stopped the agent if there was one.
+        clip: What was said, with the interjection of a barge-in.
         started_s: First voiced sample.
         stopped_s: Last voiced sample.
         over_s: When the caller stopped listening for the reply.
@@ -60,8 +60,8 @@ class SpokenTurn:
 
 
 @dataclass
-class Backchannel:
-    """A sound of listening, made while the agent spoke after turn ``index``; seconds."""
+class SpokenBackchannel:
+    """A backchannel, made while the agent spoke after turn ``index``; seconds."""
 
     index: int
     clip: Clip
@@ -79,8 +79,8 @@ class Mouth:
     scene: Scene
     background: np.ndarray
     turn: tuple[int, int] = (-1, 0)
-    """The latest turn and its first sample: what happens by chance is counted from there, so that
-    a turn meets the same noise and the same losses however long the replies before it took."""
+    """The latest turn and its first sample: random draws are counted from there, so that a turn
+    gets the same noise and losses however long the replies before it took."""
     _speech: list[tuple[int, np.ndarray]] = field(default_factory=list)
     _entered: tuple[int, int] = (-2, 0)
     """A turn, and where in the background's loop it began."""
@@ -138,16 +138,15 @@ class Mouth:
 
 
 class Caller:
-    """Plays a plan against whatever answers.
+    """Speaks a plan to the agent and listens.
 
     Args:
         plan: What to say, and the caller's gaps, patience and start.
         scene: The call's scene; the caller keeps its current turn there.
         mouth: Where speech goes.
-        ear: Where replies come from.
+        ear: Where replies are heard.
         now: The call's clock, seconds.
-        button: Called with True when a push-to-talk button is pressed and with False when it is
-            let go, at that moment.
+        button: Called with True when a push-to-talk button is pressed, False when released.
     """
 
     def __init__(
@@ -162,7 +161,7 @@ class Caller:
         self.plan, self.settings, self.scene = plan, plan.settings, scene
         self.mouth, self.ear, self.now, self.button = mouth, ear, now, button
         self.spoken: list[SpokenTurn] = []
-        self.backchannels: list[Backchannel] = []
+        self.backchannels: list[SpokenBackchannel] = []
         self._reply: Segment | None = None
         self._patience_s = self.settings.number("caller.patience_s")
         median = self.settings.number("caller.gap_s")
@@ -183,7 +182,7 @@ class Caller:
         await self._wait_for_the_floor(len(self.plan.turns))
 
     async def _speak(self, index: int, plan: PlannedTurn, barged_in: bool) -> SpokenTurn:
-        """Says a turn to its end, pressing the button meanwhile if there is one."""
+        """Says a turn to its end, holding the button down if there is one."""
         clip = joined(plan.interjection, plan.clip) if barged_in else plan.clip
         length_s = len(clip.pcm) / SAMPLE_RATE_HZ
         release_s = self.settings["caller.release_after_s"]
@@ -214,10 +213,9 @@ class Caller:
             await self._until(min(give_up_s, heard_s))
 
     async def _wait_for_the_floor(self, index: int) -> bool:
-        """Waits until the agent has been silent for a human while, or until the caller barges in.
+        """Waits until the agent has been silent for a natural pause, or until the caller barges in.
 
-        Returns:
-            Whether the caller's next words are a barge-in.
+        Returns whether the caller's next words are a barge-in.
         """
         gap_s = self._gap.draw(self.scene.seed, "caller.gap", self.scene.call, index)
         earliest_s = self.now()
@@ -262,10 +260,10 @@ class Caller:
         clip, turn = clips[int(draw * len(clips))], max(index - 1, 0)
         end_s = self.mouth.say(clip, self.now(), turn)
         start_s = end_s - len(clip.pcm) / SAMPLE_RATE_HZ
-        self.backchannels.append(Backchannel(turn, clip, start_s, end_s))
+        self.backchannels.append(SpokenBackchannel(turn, clip, start_s, end_s))
 
     def _locked(self, t_s: float, index: int) -> float:
-        """The first moment from ``t_s`` on that has this turn's own phase."""
+        """The first moment from ``t_s`` on at this turn's phase of the grid."""
         phase_s = LOCK_S * uniform(self.scene.seed, "caller.phase", self.scene.call, index)
         return phase_s + LOCK_S * max(math.ceil((t_s - phase_s) / LOCK_S - 1e-9), 0)
 

@@ -1,4 +1,4 @@
-"""What the caller hears, when, to the sample: the outside clock of every latency figure.
+"""What the caller hears, and when, to the sample: every latency is measured here.
 
 A sample counts as *voiced* when it is louder than :data:`VOICED_LEVEL`; silence inside synthesized
 audio is silence here too. Times are seconds on the call's clock, at the ear.
@@ -15,7 +15,7 @@ VOICED_LEVEL = 184
 """-45 dBFS in 16-bit samples: below any speech, above coding noise and background noise."""
 
 GAP_S = 0.15
-"""Silence that parts two stretches of sound; shorter ones are stops inside words."""
+"""Silence that separates two stretches of sound; shorter ones are stops inside words."""
 
 
 @dataclass
@@ -94,7 +94,7 @@ class Segment:
         )
 
     def voiced(self) -> tuple[tuple[float, float], ...]:
-        """Start and end of each stretch of sound; gaps shorter than ``GAP_S`` do not part them."""
+        """Start and end of each stretch of sound; gaps shorter than ``GAP_S`` do not count."""
         spans: list[list[float]] = []
         for heard in self.heard:
             loud = np.flatnonzero(np.abs(heard.pcm.astype(np.int32)) > VOICED_LEVEL)
@@ -160,7 +160,7 @@ class Ear:
 
     @property
     def last_voiced_s(self) -> float:
-        """Last voiced moment known of, which may lie in the future; NaN before any."""
+        """The last voiced moment scheduled so far, which may lie in the future; NaN before any."""
         ends = (s.last_voiced_s for s in self.segments[-3:])
         return max((e for e in ends if e == e), default=float("nan"))
 

@@ -1,7 +1,7 @@
-"""The agent's voice in the caller's own microphone, as from a loudspeaker.
+"""Echo of the agent's voice from a loudspeaker into the caller's microphone.
 
-A phone or browser cancels it, but has to hear it for a while first. Until then the agent hears its
-own voice, softer, mixed with whatever the caller says.
+Phones and browsers cancel it once they have adapted. Until then the agent hears its own voice,
+softer, mixed with what the caller says.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class EchoingMouth(Mouth):
         background: As for :class:`Mouth`.
         ear: What the loudspeaker plays.
         level_db: Level of the echo in the microphone, relative to the agent's voice; negative.
-        learned_s: Seconds of the agent's sound after which the device cancels it.
+        learned_s: Seconds of sound after which the device cancels the echo.
     """
 
     def __init__(

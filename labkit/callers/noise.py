@@ -1,7 +1,7 @@
-"""What sounds behind a caller: background noise, as endless loops of 16 kHz samples.
+"""Background noise behind a caller, as endless loops of 16 kHz samples.
 
-The recorded places are the ambiences that livekit-agents brings for agents' background audio; they
-are read from the installed package and never copied.
+The recordings are the ambiences that livekit-agents ships for agents' background audio; they are
+read from the installed package and never copied.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ RECORDINGS = {
     "forest": "forest-ambience.ogg",
     "keyboard": "keyboard-typing.ogg",
 }
-"""Recorded places, 10 to 30 s each; ``caller.noise`` may also be ``pink``."""
+"""Recordings, 10 to 30 s each; ``caller.noise`` may also be ``pink``."""
 
 
 def background(settings: Settings, clips: Iterable[Clip], seed: int, call: int) -> np.ndarray:
-    """Everything behind the caller's speech as one loop, int16; empty for digital silence.
+    """All background of the caller's speech as one loop, int16; empty for digital silence.
 
     Args:
         settings: Level of the background noise, and the noise with its signal-to-noise ratio.
-        clips: What the caller will say; the ratio is to its mean power, pauses left out.
+        clips: What the caller will say; the ratio refers to its mean power without pauses.
         seed: The study's base seed.
         call: Index of the call.
     """
@@ -96,7 +96,7 @@ def _pink(seed: int, purpose: str, call: int) -> np.ndarray:
 
 @functools.cache
 def _recording(name: str) -> np.ndarray:
-    """A recorded place at 16 kHz, float."""
+    """A recording at 16 kHz, float."""
     spec = importlib.util.find_spec("livekit.agents")
     assert spec is not None and spec.origin is not None
     pcm, rate_hz = soundfile.read(Path(spec.origin).parent / "resources" / RECORDINGS[name])

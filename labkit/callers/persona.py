@@ -1,7 +1,7 @@
 """Personas: how a caller speaks, listens, and from where.
 
-A persona prefers some recordings to others and sets some of the caller's settings; whatever a study
-sets itself goes before. So ``caller.persona=hesitant`` and ``caller.noise_snr_db=10`` together are
+A persona prefers some recordings to others and changes some of the caller's settings; what a study
+sets takes precedence. So ``caller.persona=hesitant`` and ``caller.noise_snr_db=10`` together are
 a hesitant caller in a noisy place.
 """
 
@@ -23,10 +23,10 @@ class Persona:
     Attributes:
         name: What ``caller.persona`` says.
         prefers: Variants of a turn in order of preference; the first one recorded is spoken.
-        stands_for: Whom it stands for.
+        stands_for: The kind of caller it represents.
         proportion: Of the callers that ``mixed`` draws, 0 to 1. An assumption: no public source
             gives such figures, so conclusions should hold for each persona alone.
-        sets: Settings that it brings along.
+        sets: Settings that it changes.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Persona:
         return next(v for v in self.prefers if v in recorded)
 
     def settings(self, settings: Settings) -> Settings:
-        """The settings with what this persona brings along; those that were changed stay."""
+        """The settings with this persona's changes; those already changed are kept."""
         return Settings({**self.sets, **settings.as_dict()})
 
 
@@ -98,7 +98,7 @@ PERSONAS = {
 
 
 def persona_of(settings: Settings, seed: int, call: int) -> Persona:
-    """Who makes this call; ``mixed`` draws a persona by its proportion."""
+    """The persona of this call; ``mixed`` draws one by its proportion."""
     name = settings.text("caller.persona")
     if name != MIXED:
         return PERSONAS[name]

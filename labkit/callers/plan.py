@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from labkit.callers.persona import persona_of
+from labkit.errors import one_of
 from labkit.randomness import stream, uniform
 from labkit.settings import SettingError, Settings
 from labkit.world.clips import CALLER_RATE_HZ, Clip, Word
@@ -14,14 +15,14 @@ from labkit.world.dialogue import Dialogue, Turn
 from labkit.world.speech import SpeechCorpus
 
 BREATH_S = 0.2
-"""Between the word that stops the agent and the turn itself; shorter than any end of turn."""
+"""Between an interjection and the turn itself; shorter than any end of turn."""
 
 
 @dataclass(frozen=True)
 class PlannedTurn:
     """A turn of the dialogue with the recording that says it.
 
-    ``interjection`` is what is said first when the turn is begun over the agent's speech.
+    ``interjection`` is said first when the turn begins with a barge-in.
     """
 
     dialogue: str
@@ -33,14 +34,14 @@ class PlannedTurn:
 
 @dataclass(frozen=True)
 class CallPlan:
-    """Who calls, with which voice, what is said, and the sounds of listening."""
+    """Who calls, with which voice, what is said, and the backchannels."""
 
     voice: str
     persona: str
     turns: tuple[PlannedTurn, ...]
     backchannels: tuple[Clip, ...]
     settings: Settings
-    """The caller's settings, with what the persona brings along."""
+    """The caller's settings, with the persona's changes."""
 
 
 def plan_call(
@@ -60,7 +61,7 @@ def plan_call(
     persona = persona_of(settings, seed, call)
     names = sorted(dialogues)
     if wanted != "mixed" and wanted not in dialogues:
-        raise SettingError(f"caller.dialogue={wanted}: known are mixed, {', '.join(names)}")
+        raise SettingError(f"caller.dialogue={wanted}: {one_of(wanted, ['mixed', *names])}")
     order = (
         [names[i] for i in stream(seed, "caller.dialogue", call).permutation(len(names))]
         if wanted == "mixed"
@@ -87,7 +88,7 @@ def plan_call(
 
 
 def joined(first: Clip, second: Clip) -> Clip:
-    """Two clips said one after the other, a breath between them."""
+    """Two clips said one after the other with a breath between them."""
     gap = np.zeros(round(BREATH_S * CALLER_RATE_HZ), np.int16)
     shift_s = (len(first.pcm) + len(gap)) / CALLER_RATE_HZ
     later = tuple(Word(w.text, w.start_s + shift_s, w.end_s + shift_s) for w in second.words)

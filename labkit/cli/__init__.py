@@ -1,4 +1,4 @@
-"""The command line. Thin: each command checks its words, calls the library and prints."""
+"""The command line: each command checks its arguments, calls the library and prints."""
 
 from __future__ import annotations
 

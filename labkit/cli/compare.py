@@ -74,5 +74,5 @@ def _print(baseline: str, table: pd.DataFrame) -> None:
         shown.add_row(r["arm"], ms(r["p50_s"]), ms(r["p95_s"]), *changes, r["verdict"])
     console.out.print(shown)
     for r in rows:
-        more = f" (some {r['more_calls']} more calls would tell)" if r["more_calls"] else ""
+        more = f" (about {r['more_calls']} more calls would settle it)" if r["more_calls"] else ""
         console.tell(f"{r['arm']}: {r['verdict']}: {r['reason']}{more}")

@@ -1,4 +1,4 @@
-"""What the commands share: their options, how they print, and how they end."""
+"""What the commands share: options, printing, exit codes."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 out = Console()
 err = Console(stderr=True)
 
-Calls = Annotated[int, typer.Option(help="How many calls, at each point of each arm.")]
+Calls = Annotated[int, typer.Option(help="Number of calls; in a sweep, at each point of each arm.")]
 Turns = Annotated[int, typer.Option(help="Caller turns in each call.")]
-Seed = Annotated[int, typer.Option(help="Everything random follows from it.")]
+Seed = Annotated[int, typer.Option(help="Seed of every random draw.")]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Change a setting; see `labkit config`."),
@@ -33,7 +33,7 @@ Workers = Annotated[int, typer.Option(help="Worker processes; 0: one per core.")
 Scheduler = Annotated[
     str | None, typer.Option(help="Run on a Dask cluster: tcp://HOST:PORT of its scheduler.")
 ]
-Fresh = Annotated[bool, typer.Option(help="Also run the calls that are known already.")]
+Fresh = Annotated[bool, typer.Option(help="Rerun all calls, known ones too.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Write the turns here (.parquet).")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Preset = Annotated[str, typer.Option(help="`smoke`, `default` or `full`.")]
@@ -75,9 +75,10 @@ def tell(text: str) -> None:
 
 
 def end(results: Results, out_file: Path | None, json_: bool) -> None:
-    """Says what was known and where the tables are, and exits if not all is well."""
+    """Says how many calls were known and where the tables are; exits if any call failed."""
     if not json_:
-        tell(f"{results.n_known} of {len(results.calls)} calls were known; {results.wall_s:.1f} s")
+        known = f"{results.n_known} of {len(results.calls)} calls were already known"
+        tell(f"{known}; {results.wall_s:.1f} s")
         if out_file is not None and not results.unsaved:
             tell(f"turns, calls and provenance: {out_file}")
     troubles = results.troubles
@@ -118,7 +119,7 @@ def with_ci(row: Mapping[Any, Any], name: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it."""
+    """A duration in suitable units."""
     if math.isnan(seconds):
         return "unknown time"
     if seconds < 90:

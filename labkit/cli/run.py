@@ -23,7 +23,7 @@ def run(
     turns: console.Turns = N_TURNS,
     seed: console.Seed = SEED,
     set_: console.Set = None,
-    first: Annotated[int, typer.Option(help="Index of the first call, to repeat one.")] = 0,
+    first: Annotated[int, typer.Option(help="Index of the first call, to repeat one call.")] = 0,
     clock: Annotated[str, typer.Option(help="`virtual`, or `wall` for real time.")] = "virtual",
     workers: console.Workers = 0,
     scheduler: console.Scheduler = None,
@@ -45,9 +45,9 @@ def run(
             first=first, clock=clock, workers=workers, scheduler=scheduler, fresh=fresh,
             out=out_file, tracks=wav, progress=console.bar(json_),
         )  # fmt: skip
-    from labkit.evidence.summary import figures
+    from labkit.evidence.summary import metrics
 
-    found = figures(results) | {"n_known": results.n_known}
+    found = metrics(results) | {"n_known": results.n_known}
     if json_:
         console.print_json(found)
     else:
@@ -82,6 +82,8 @@ def _print(agent: str, results: Results, found: dict[str, Any]) -> None:
         harm.add_row(outcome, rate, f"{percent(low)} – {percent(high)}")
     for table in (latency, stages, harm):
         console.out.print(table)
+    for override in found["overrides"]:
+        console.tell(f"set from outside on {Path(agent.partition(':')[0]).name}: {override}")
     console.tell(
         f"{found['n_turns']} turns in {found['n_calls']} calls; {found['simulated_s']:,.0f} s of "
         f"conversation; largest residual {ms(found['residual_s'])} ms; digest {found['digest']}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ import typer
 
 import labkit.cli.console as console
 from labkit.engine.experiment import N_CALLS, Experiment, load_points, places
-from labkit.errors import UsageError
+from labkit.errors import UsageError, unknown
 from labkit.settings import parse_assignments
 from labkit.tunnel.agentfile import builtin_agents
 from labkit.tunnel.spec import N_TURNS, SEED
@@ -62,7 +61,7 @@ def sweep(
             if scheduler or fresh:
                 raise UsageError(
                     f"{notebook.name}: --{'scheduler' if scheduler else 'fresh'} is for agents; a "
-                    "notebook runs here, and its calls are kept one by one"
+                    "notebook runs on this machine and reuses known calls"
                 )
             names = {"calls": "n_calls", "turns": "n_turns", "seed": "seed"}
             given = {
@@ -113,12 +112,10 @@ def _notebook(what: Sequence[str]) -> Notebook | None:
     (first, *_) = [n for n in names if n not in agents]
     if first.endswith(".ipynb") or first[:1].isdigit():
         if len(what) > 1:
-            raise UsageError(f"{', '.join(what)}: a notebook is swept alone")
+            raise UsageError(f"{', '.join(what)}: sweep a notebook on its own")
         return find(first)
     known = [*builtin_agents(), *(n.name for n in all_notebooks())]
-    close = difflib.get_close_matches(first, known, n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    raise UsageError(f"no agent or notebook {first!r}{hint}; there are {', '.join(known)}")
+    raise UsageError(unknown("agent or notebook", first, known))
 
 
 def _print_plan(experiment: Experiment, workers: int, json_: bool) -> None:

@@ -130,7 +130,7 @@ def run_jobs(
             if answer.refused and job.point not in ended:
                 raise UsageError(rows["call"]["error"])
             ended.add(job.point)
-            if kept and rows["call"]["status"] == "ok" and rows["call"]["agent_errors"] == "[]":
+            if kept and rows["call"]["status"] == "ok" and not rows["call"]["agent_errors"]:
                 kept.add(job.key, answer.rows)
             yield Finished(job, rows, answer.tracks)
     except BaseException:

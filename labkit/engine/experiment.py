@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from labkit.errors import UsageError
+from labkit.errors import UsageError, one_of
 from labkit.settings import Settings, Value, parse_assignments
 from labkit.tunnel.agentfile import find_agent
 from labkit.tunnel.declaration import check_parameters
@@ -105,7 +105,7 @@ class Experiment:
         given = place.get("turns", self.turns)
         turns = int(given) if isinstance(given, str) and given.isdigit() else given
         if not isinstance(turns, int):
-            raise UsageError(f"turns={given}: a whole number is needed")
+            raise UsageError(f"turns={given}: expected a whole number")
         spec = call_spec(arm.agent, chosen, seed=self.seed, turns=turns, clock=self.clock)
         values = {k: turns if k == "turns" else chosen.value(k) for k in self.axes}
         return Point(name, values, spec)
@@ -123,20 +123,19 @@ def call_spec(
     from labkit.providers.registry import PROVIDERS
     from labkit.world.dialogue import load_dialogues
     from labkit.world.speech import SpeechCorpus
-    from labkit.world.turn import unknown_name
 
     if turns < 1:
         raise UsageError(f"turns={turns}: must be at least 1")
     if clock not in ("virtual", "wall"):
-        raise UsageError(f"clock={clock}: allowed are virtual and wall")
+        raise UsageError(f"clock={clock}: must be virtual or wall")
     check_parameters(find_agent(agent)[0], settings)
     load_profiles(settings.text("profile") or None, settings.figures)
     dialogue, known = settings.text("caller.dialogue"), load_dialogues()
     if dialogue != "mixed" and dialogue not in known:
-        raise UsageError(unknown_name("caller.dialogue", "dialogue", dialogue, ["mixed", *known]))
+        raise UsageError(f"caller.dialogue={dialogue}: {one_of(dialogue, ['mixed', *known])}")
     for host, provider in settings.extra_hosts.items():
         if provider not in PROVIDERS:
-            raise UsageError(unknown_name(f"hosts.{host}", "provider", provider, PROVIDERS))
+            raise UsageError(f"hosts.{host}={provider}: {one_of(provider, PROVIDERS)}")
     SpeechCorpus.load().check()
     path, colon, wanted = agent.partition(":")
     if path.endswith(".py"):
@@ -155,7 +154,7 @@ def places(
     """
     for name, values in grid.items():
         if isinstance(values, str) or not len(values):
-            raise UsageError(f"grid {name}={values!r}: a list of values is needed")
+            raise UsageError(f"grid {name}={values!r}: expected a list of values")
     single = [dict(p) for p in points]
     if single and not grid:
         return single

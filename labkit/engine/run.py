@@ -66,10 +66,10 @@ def run(
         arms, points=[changes], calls=calls, turns=turns, seed=seed, clock=clock, first=first
     )
 
-    def terms(work: Workload, n_calls: int) -> dict[str, Any]:
+    def terms(work: Workload) -> dict[str, Any]:
         spec = work.points[0].spec
         name = Path(agent).name if agent.endswith(".py") else spec.agent
-        return {"agent": name, "settings": spec.settings, "seed": seed, "n_calls": n_calls,
+        return {"agent": name, "settings": spec.settings, "seed": seed, "n_calls": calls,
                 "n_turns": turns, "clock": clock}  # fmt: skip
 
     return carry_out(

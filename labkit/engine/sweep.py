@@ -52,7 +52,7 @@ def sweep(
         UsageError, SettingError, AgentFileError, ProfileError: no table was written.
     """
 
-    def terms(work: Workload, n_calls: int) -> dict[str, Any]:
+    def terms(work: Workload) -> dict[str, Any]:
         return {
             "arms": {p.arm: p.spec.agent for p in work.points},
             "points": [{"arm": p.arm, **p.spec.settings} for p in work.points],
@@ -67,7 +67,7 @@ def sweep(
 
 def carry_out(
     experiment: Experiment,
-    terms: Callable[[Workload, int], Mapping[str, Any]],
+    terms: Callable[[Workload], Mapping[str, Any]],
     out: str | Path | None = None,
     **how: Any,
 ) -> Results:
@@ -75,7 +75,7 @@ def carry_out(
 
     Args:
         experiment: What to run.
-        terms: Terms for the provenance, from the workload and the number of calls that have ended.
+        terms: Terms for the provenance; ``n_calls_finished``, of all points, is added.
         out: Where to write the tables.
         **how: For :func:`labkit.engine.calls.work_off`.
     """
@@ -88,10 +88,11 @@ def carry_out(
     from labkit.engine.tables import Results  # pandas, which has had time to load by now
 
     turns, calls = work.frames()
+    run = {**terms(work), "n_calls_finished": len(calls)}
     results = Results(
         turns,
         calls,
-        provenance(**json.loads(json.dumps(terms(work, len(calls)), default=str))),
+        provenance(**json.loads(json.dumps(run, default=str))),
         wall_s=time.perf_counter() - began,
         interrupted=interrupted,
         n_known=work.n_found,

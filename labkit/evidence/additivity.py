@@ -30,7 +30,7 @@ def additivity(
         parts: Parts of the same arms' turns (:func:`labkit.evidence.overlap.parts`), from runs
             with preemption off.
         stacked: The techniques that are in the stack.
-        modes: What a technique starts before the commit, where that is not ``llm``.
+        modes: What a technique starts before the commit, unless it is the ``llm``.
 
     Returns:
         One row per technique, then :data:`SUM` (of those in the stack) and :data:`ALL`, with the

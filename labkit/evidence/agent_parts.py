@@ -1,4 +1,4 @@
-"""The built-in agents' own helper modules, for studies that try them on texts instead of calls."""
+"""Loads the built-in agents' helper modules, to try them on texts instead of calls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from labkit.paths import agents_dir
 
 
 def load(name: str) -> ModuleType:
-    """A module beside the agents (``_turn_rules``) that needs no LiveKit, imported as by them."""
+    """A module beside the agents (``_turn_rules``) that needs no LiveKit, imported as they do."""
     folder = str(agents_dir())
     sys.path.insert(0, folder)
     try:

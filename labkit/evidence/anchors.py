@@ -1,4 +1,4 @@
-"""Published figures to stand beside one's own; each has a source, in ``data/anchors.toml``."""
+"""Published figures to compare with one's own, with their sources, from ``data/anchors.toml``."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import tomllib
 from dataclasses import dataclass
 from typing import Any
 
-from labkit.errors import UsageError
+from labkit.errors import UsageError, unknown
 from labkit.paths import data_dir
 
 
 class AnchorError(UsageError):
-    """An anchor that does not exist or says too little."""
+    """An unknown or incomplete anchor."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +41,12 @@ def load(*ids: str) -> list[Anchor]:
         known = {row["id"]: row for row in tomllib.load(file)["anchor"]}
     for name in ids:
         if name not in known:
-            raise AnchorError(f"unknown anchor {name!r}: known are {', '.join(known)}")
+            raise AnchorError(unknown("anchor", name, known))
     return [_anchor(known[name]) for name in ids or known]
 
 
 def _anchor(row: dict[str, Any]) -> Anchor:
     if "value_s" not in row and not {"low_s", "high_s"} <= row.keys():
-        raise AnchorError(f"anchor {row['id']}: it needs value_s, or low_s and high_s")
+        raise AnchorError(f"anchor {row['id']} needs value_s, or low_s and high_s")
     value_s = row.get("value_s")
     return Anchor(**{"low_s": value_s, "high_s": value_s, **row})

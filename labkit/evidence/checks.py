@@ -1,4 +1,4 @@
-"""What must hold before a table is believed. Raises, because studies are rerun unattended."""
+"""Checks that a run must pass before it is used; they raise, as studies are rerun unattended."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TAIL = 20
 
 
 class CheckFailed(AssertionError):
-    """A table that must not be read; the message says which turns or calls are wrong."""
+    """A table that must not be used; the message says which turns or calls are wrong."""
 
 
 def check(
@@ -28,7 +28,7 @@ def check(
         results: The run.
         max_residual_s: Largest difference allowed between a turn's latency and its stages' sum.
         max_missed: How many turns may be ``missed`` or ``failed``.
-        min_turns: How many answered turns are needed.
+        min_turns: Fewest answered turns allowed.
 
     Returns:
         One row per check: what was found and what is allowed.
@@ -36,8 +36,8 @@ def check(
     Raises:
         CheckFailed: names every check that failed.
     """
-    turns, calls = results.turns, results.calls
-    bad = calls[calls["status"] != "ok"]
+    turns = results.turns
+    bad = results.failed
     if not len(turns):
         raise CheckFailed(f"no turn was spoken{_calls(bad)}")
     answered = turns[turns["residual_s"].notna()]

@@ -6,13 +6,12 @@ The words for that are here and nowhere else. Each reads the right way round by 
 
 from __future__ import annotations
 
-import difflib
 import functools
 import math
 import tomllib
 from dataclasses import dataclass
 
-from labkit.errors import UsageError
+from labkit.errors import UsageError, unknown
 from labkit.evidence.statistics import Estimate
 from labkit.paths import data_dir
 
@@ -112,7 +111,5 @@ def of(study: str) -> Claim:
     """
     known = load()
     if study not in known:
-        close = difflib.get_close_matches(study, known, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise ClaimError(f"no claim for {study!r}{hint}; data/claims.toml has {', '.join(known)}")
+        raise ClaimError(f"data/claims.toml: {unknown('study', study, known)}")
     return known[study]

@@ -77,7 +77,7 @@ def _increase(before: pd.DataFrame, after: pd.DataFrame) -> statistics.Estimate:
 
 def _with_harm(turns: pd.DataFrame, column: str | None) -> pd.DataFrame:
     if column is not None and column not in turns:
-        raise KeyError(f"the turns have no column {column!r} to take as harm")
+        raise KeyError(f"the turns have no column {column!r} to use as harm")
     happened = harmed(turns) if column is None else turns[column]
     return turns.assign(harm=happened.astype(float))
 

@@ -8,7 +8,7 @@ to be ready; preemptive generation lets both run at once. So the latency is a ma
     ... and of the TTS   max(commit + hook, transcript + llm + sentence + tts) + rest
 
 The transcript is the final one, or the STT's earlier announcement that the turn is about to
-end, where there is one. The parts are read off an arm without preemption, in which they stand one
+end, where there is one. The parts come from an arm without preemption, in which they stand one
 after the other and none is hidden. What a saving in one part is worth then depends on the others:
 that is why savings do not add up.
 """
@@ -19,6 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+
+from labkit.errors import unknown
 
 PARTS = ("transcript_s", "commit_s", "hook_s", "llm_s", "sentence_s", "voice_s", "rest_s")
 """The parts of a turn, seconds; the first two count from the caller's last sound."""
@@ -64,7 +66,7 @@ def predict(of: pd.DataFrame, mode: str = "llm") -> pd.Series:
         ValueError: an unknown mode.
     """
     if mode not in MODES:
-        raise ValueError(f"mode={mode!r}: allowed are {', '.join(MODES)}")
+        raise ValueError(unknown("mode", mode, MODES))
     decided = of["commit_s"] + of["hook_s"]
     thought = of["llm_s"] + of["sentence_s"]
     if mode == "off":
@@ -103,11 +105,11 @@ def forecast(
 
 
 def combine(base: pd.DataFrame, changed: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Parts with several changes at once: each part as much shorter as the changes make it alone.
+    """Parts with several changes at once: each change shortens a part by what it does alone.
 
     Returns:
         The baseline's parts plus every arm's own differences, for the turns that all of them have;
-        no part is shorter than nothing.
+        no part is negative.
     """
     common = base.index
     for other in changed.values():

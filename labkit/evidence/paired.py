@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from labkit.errors import unknown
 from labkit.evidence import statistics
 from labkit.evidence.units import ms
 
@@ -36,7 +37,7 @@ def savings(turns: pd.DataFrame, baseline: str, axes: Sequence[str] = ()) -> pd.
     """
     names = list(dict.fromkeys(turns["arm"]))
     if baseline not in names:
-        raise ValueError(f"no arm {baseline!r}; there are {', '.join(names)}")
+        raise ValueError(unknown("arm", baseline, names))
     key = [*axes, *_TURN]
     answered = turns[turns["outcome"] == "answered"]
     base = answered[answered["arm"] == baseline].set_index(key)["response_latency_s"]

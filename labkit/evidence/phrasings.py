@@ -1,9 +1,8 @@
-"""Every sentence of the dialogues with what it needs: material to train and test small models on.
+"""Every sentence of the dialogues, labelled: material to train and test small models on.
 
 Callers speak the fluent, hesitant and terse wordings and the first paraphrase, so a model is
-trained on the other paraphrases and tested on those. Acknowledgements have no paraphrases: ordinary
-ones that anyone would list stand in; a spoken one that is among them is no fair test, and is
-``seen``.
+trained on the other paraphrases and tested on those. Acknowledgements have no paraphrases: common
+ones are trained on instead; a spoken one among them is no fair test, and is marked ``seen``.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ import pandas as pd
 from labkit.engine.tables import Results
 from labkit.evidence import statistics
 from labkit.evidence.compare import harmed
-from labkit.settings import Value
 
 
 def by_point(results: Results, axes: Sequence[str]) -> pd.DataFrame:
@@ -28,20 +27,12 @@ def by_point(results: Results, axes: Sequence[str]) -> pd.DataFrame:
     for values, own in calls.groupby(heads, sort=False, dropna=False) if len(calls) else ():
         place = dict(zip(heads, values, strict=True))
         row: dict[str, Any] = {k: None if v != v else v for k, v in place.items()}  # NaN: unset
+        turns = results.part(**row).turns
         failed = own[own["status"] != "ok"]
-        row |= {"n_calls": len(own), "failed_calls": len(failed)}
-        turns = _turns(results.turns, row, heads)
-        row["n_turns"] = len(turns)
+        row |= {"n_calls": len(own), "failed_calls": len(failed), "n_turns": len(turns)}
         p50, p95 = (statistics.quantile(turns, q) for q in (0.5, 0.95))
         harm = statistics.rate(turns, harmed(turns)) if len(turns) else statistics.NOTHING
         row |= p50.columns("p50", "_s") | p95.columns("p95", "_s") | harm.columns("harm")
         row["error"] = str(failed["error"].iloc[0]) if len(failed) else ""
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _turns(turns: pd.DataFrame, place: dict[str, Value], heads: Sequence[str]) -> pd.DataFrame:
-    for name in heads if len(turns) else ():
-        value = place[name]
-        turns = turns[turns[name].isna() if value is None else turns[name] == value]
-    return turns

@@ -1,6 +1,7 @@
-"""Estimates with confidence intervals (CI). Turns of one call are not independent; calls are drawn.
+"""Estimates with confidence intervals (CI), by a bootstrap over calls.
 
-Every function takes the turns table (or a part of it) and draws whole calls with replacement. A
+Turns of one call are not independent, so every function takes the turns table (or a part of it) and
+resamples whole calls. A
 comparison draws the same calls on both sides, because all arms hear the same callers and see the
 same random draws (common random numbers): most of the noise cancels.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import NormalDist
 
 import numpy as np
@@ -76,27 +78,23 @@ def _columns(turns: pd.DataFrame, column: str, calls: pd.Index) -> tuple[np.ndar
 
 def quantile(turns: pd.DataFrame, q: float, column: str = "response_latency_s") -> Estimate:
     """A quantile (0 to 1) of a numeric column over turns, NaN left out."""
-    if not len(turns):
-        return NOTHING
-    calls = pd.Index(turns["call"].unique())
-    values, owner = _columns(turns, column, calls)
-    if not len(values):
-        return NOTHING
-    point = _weighted_quantile(values, owner, np.ones((1, len(calls)), dtype=int), q)[0]
-    draws = _weighted_quantile(values, owner, _resamples(len(calls)), q)
-    return Estimate(float(point), *_interval(draws), len(values), len(calls))
+    return _bootstrap(turns, column, partial(_weighted_quantile, q=q))
 
 
 def mean(turns: pd.DataFrame, column: str) -> Estimate:
     """The mean of a numeric or boolean column over turns, NaN left out."""
-    if not len(turns):
-        return NOTHING
-    calls = pd.Index(turns["call"].unique())
-    values, owner = _columns(turns, column, calls)
+    return _bootstrap(turns, column, _weighted_mean)
+
+
+def _bootstrap(turns: pd.DataFrame, column: str, statistic: Callable[..., np.ndarray]) -> Estimate:
+    """A statistic of a column, of the turns as they are and with calls resampled."""
+    calls = pd.Index(turns["call"].unique() if len(turns) else ())
+    values, owner = _columns(turns, column, calls) if len(calls) else ((), ())
     if not len(values):
         return NOTHING
-    draws = _weighted_mean(values, owner, _resamples(len(calls)))
-    return Estimate(float(values.mean()), *_interval(draws), len(values), len(calls))
+    counts = np.vstack([np.ones((1, len(calls)), int), _resamples(len(calls))])
+    found = statistic(values, owner, counts)
+    return Estimate(float(found[0]), *_interval(found[1:]), len(values), len(calls))
 
 
 def _weighted_mean(values: np.ndarray, owner: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -157,7 +155,7 @@ def difference(
 ) -> Estimate:
     """Variant minus baseline, paired by call: the same calls are drawn on both sides.
 
-    If one side has no turns, or no values, there is nothing to estimate and the figures are NaN.
+    NaN if one side has no turns or no values.
 
     Args:
         q: Quantile that is compared; None compares means.

@@ -1,7 +1,8 @@
-"""What a run says in one screen, and the same for machines."""
+"""The summary of a run that ``labkit run`` prints."""
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -14,7 +15,7 @@ from labkit.measure.stages import STAGES
 OUTCOMES = ("answered", "premature", "interrupted", "missed", "failed")
 
 
-def figures(results: Results) -> dict[str, Any]:
+def metrics(results: Results) -> dict[str, Any]:
     """The metrics of ``labkit run --json``; seconds, proportions from 0 to 1, None for unknown."""
     turns = results.turns
     answered = turns.query("outcome in ('answered', 'interrupted')") if len(turns) else turns
@@ -39,8 +40,9 @@ def figures(results: Results) -> dict[str, Any]:
         out[f"{name}_per_turn"] = float(turns[name].mean()) if len(turns) else None
     out["simulated_s"] = results.simulated_s
     out["wall_s"] = results.wall_s
-    out["failed_calls"] = int((results.calls["status"] != "ok").sum()) if len(results.calls) else 0
+    out["failed_calls"] = len(results.failed)
     out["troubles"] = results.troubles.to_dict("records")
+    out["overrides"] = _overrides(results.calls)
     out["digest"] = results.digest
     cleaned: dict[str, Any] = _clean(out)
     return cleaned
@@ -55,6 +57,12 @@ def unanswered(results: Results) -> str:
     became = results.turns["outcome"].value_counts()
     said = ", ".join(f"{n} {outcome}" for outcome, n in became.items())
     return f"none of {len(results.turns)} caller turns was answered ({said})"
+
+
+def _overrides(calls: pd.DataFrame) -> list[str]:
+    """What was set on agents' sessions from outside, as ``name=value``, each once."""
+    kept = filter(None, calls.get("overrides", ()))
+    return list(dict.fromkeys(name for text in kept for name in json.loads(text)))
 
 
 def _clean(value: Any) -> Any:

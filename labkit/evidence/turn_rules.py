@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from labkit.errors import unknown
 from labkit.evidence import statistics
 from labkit.evidence.agent_parts import load, vectors
 from labkit.evidence.phrasings import fit, phrasings
@@ -54,7 +55,7 @@ def acknowledges(rule: str, setting: float) -> Rule:
         return lambda texts: np.array([rules.is_short(t, int(setting)) for t in texts], dtype=bool)
     if rule == "phrases":
         return lambda texts: np.array([rules.is_acknowledgement(t) for t in texts], dtype=bool)
-    raise ValueError(f"rule={rule}: allowed are classifier, length and phrases")
+    raise ValueError(unknown("rule", rule, ("classifier", "length", "phrases")))
 
 
 def classifier_errors(thresholds: Sequence[float]) -> pd.DataFrame:

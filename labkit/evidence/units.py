@@ -85,10 +85,10 @@ def change_unit(kind: str, name: str) -> Unit:
 
 
 def number(value: float, sign: bool = False, like: float | None = None) -> str:
-    """A number with thousands separated and no more decimals than its size deserves; a dash: NaN.
+    """A number with thousands separated and decimals that suit its size; a dash for NaN.
 
     Args:
-        like: A number whose size decides about the decimals instead.
+        like: A number whose size sets the decimals instead.
     """
     if math.isnan(value):
         return "–"

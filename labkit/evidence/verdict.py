@@ -1,4 +1,4 @@
-"""Verdicts that follow from rules fixed beforehand."""
+"""Verdicts by rules that were fixed before the data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from labkit.evidence.units import ms
 
 @dataclass(frozen=True)
 class Rules:
-    """What would be worth having and what would be too dear."""
+    """The smallest saving worth having and the largest harm accepted."""
 
     worth_saving_s: float = 0.05  # smallest saving worth having, seconds
     max_harm: float = 0.02  # largest increase of the harm that is accepted, a proportion of turns

@@ -14,10 +14,10 @@ from typing import Any
 
 from labkit.engine.sweep import sweep
 from labkit.engine.tables import Results
-from labkit.errors import UsageError
+from labkit.errors import UsageError, unknown
 from labkit.evidence.verdict import Rules
 from labkit.explorer.knobs import SDK, knob_values, knob_widget, of_agent, turn, value_text
-from labkit.explorer.refine import Progress, Refiner
+from labkit.explorer.refine import Refiner, Snapshot
 from labkit.explorer.snippet import session_code
 from labkit.explorer.view import View
 from labkit.settings import Settings, Value
@@ -33,12 +33,12 @@ class Explorer:
         agent: A built-in agent's name, ``path.py`` or ``path.py:object``.
         knobs: Names of :data:`labkit.explorer.knobs.KNOBS`, or any settings and their values.
         baseline: Settings of the agent that everything is compared with; by default the SDK's.
-        settings: Fixed for both: such as another provider profile.
+        settings: Fixed for both, such as another provider profile.
         turns: Caller turns after which a measurement ends by itself.
         turns_per_call: Caller turns in each call.
         seed: Everything random follows from it.
         workers: Worker processes; 0 for one per core.
-        rules: What is worth having and what is too dear.
+        rules: Smallest saving worth having, largest harm accepted.
 
     Attributes:
         knobs: The widget of each knob, by setting.
@@ -67,7 +67,7 @@ class Explorer:
         self._baseline, self._common = Settings(baseline).as_dict(), Settings(settings).as_dict()
         self._turns_per_call = turns_per_call
         self._changed = threading.Condition()
-        self._latest: Progress | None = None
+        self._latest: Snapshot | None = None
         self._choice, self._setting_knobs, self._closed = 0, False, False
         self.knobs = {n: knob_widget(n, values) for n, values in knob_values(knobs).items()}
         self._show_knobs(self._baseline)
@@ -106,7 +106,7 @@ class Explorer:
         return session_code({**self._common, **self._knob_values(agents=False), **self.chosen})
 
     @property
-    def progress(self) -> Progress | None:
+    def progress(self) -> Snapshot | None:
         """The latest answer for what is chosen; None before the first call has ended."""
         latest = self._latest
         return latest if latest and latest.choice == self._choice else None
@@ -125,19 +125,19 @@ class Explorer:
         values = {}
         for name, given in changes.items():
             if name not in self.knobs:
-                raise UsageError(f"no knob for {name!r}; there are {', '.join(self.knobs)}")
+                raise UsageError(unknown("knob", name, self.knobs))
             values[name] = Settings({name: given}).value(name)
         self._show_knobs(values)
         self._measure()
 
-    def wait(self, turns: int = 50, timeout_s: float = 600.0) -> Progress:
-        """Waits until there are so many turns of what is chosen, or no more to come.
+    def wait(self, turns: int = 50, timeout_s: float = 600.0) -> Snapshot:
+        """Waits until this many turns of what is chosen are measured, or no more are to come.
 
         Raises:
             TimeoutError: it took too long.
         """
 
-        def enough() -> Progress | None:
+        def enough() -> Snapshot | None:
             now = self.progress
             if now and (not now.running or now.n_calls * self._turns_per_call >= turns):
                 return now
@@ -211,14 +211,14 @@ class Explorer:
         self._show_knobs({name: self._baseline.get(name) for name in self.knobs if of_agent(name)})
         self._measure()
 
-    def _take(self, progress: Progress) -> None:
+    def _take(self, progress: Snapshot) -> None:
         with self._changed:
             self._latest = progress
             self._changed.notify_all()
 
     def _paint(self) -> None:
         """Draws the latest answer, one at a time; those that came meanwhile are passed over."""
-        painted: Progress | None = None
+        painted: Snapshot | None = None
         while not self._closed:
             with self._changed:
                 while self._latest is painted and not self._closed:
@@ -227,6 +227,8 @@ class Explorer:
             if painted and painted.choice == self._choice:
                 try:
                     self.view.show(painted, self._turns_per_call, self._name())
+                    if painted.choice != self._choice:  # a knob was turned meanwhile
+                        self.view.begin(self.code)
                 except Exception as e:  # a thread's error would be seen by nobody
                     self.view.status.value = html.escape(f"{type(e).__name__}: {e}")
 

@@ -13,14 +13,14 @@ from labkit.settings import SETTINGS, Settings, Value
 from labkit.settings.roles import link
 
 _LINKS = ("links.caller.", *(link(role, "") for role in ("stt", "llm", "tts")))
-"""Ways that have knobs: not those to providers that are not used."""
+"""Links that have knobs: the caller's and those of the default providers."""
 
 KNOBS: dict[str, Sequence[object]] = {
     s.name: s.knob or ()
     for s in sorted(SETTINGS.values(), key=lambda s: not s.agent)  # the agent's own come first
     if s.knob is not None and (s.name.startswith(_LINKS) or not s.name.startswith("links."))
 }
-"""The knobs there are by default, and what each can be set to; empty for all that is known."""
+"""The default knobs and the values of each; empty for all known values."""
 
 SDK = "default"
 """The position at which a knob leaves its setting to the SDK, or to the agent file."""
@@ -40,7 +40,7 @@ def knob_values(
     for name, values in named.items():
         known = values or KNOBS.get(name) or _all(name)
         if not known:
-            raise UsageError(f"knob {name}: name the values it can take, as {{{name!r}: [...]}}")
+            raise UsageError(f"knob {name}: list its values, as {{{name!r}: [...]}}")
         found[name] = [Settings({name: v}).value(name) for v in known]
     return found
 
@@ -57,12 +57,12 @@ def _all(name: str) -> Sequence[object]:
 
 
 def of_agent(name: str) -> bool:
-    """Whether a setting is the agent's own; the others are of the world that both arms live in."""
+    """Whether a setting is the agent's own; the others apply to both arms."""
     return name.startswith("agent.") or (name in SETTINGS and SETTINGS[name].agent)
 
 
 def knob_widget(name: str, values: Sequence[Value]) -> Any:
-    """A slider if all values are numbers, else a menu; it stands at the default."""
+    """A slider if all values are numbers, else a menu; set to the default."""
     default = _position(SETTINGS[name].default if name in SETTINGS else None)
     numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
     kind = ipywidgets.SelectionSlider if numbers else ipywidgets.Dropdown
@@ -76,7 +76,7 @@ def knob_widget(name: str, values: Sequence[Value]) -> Any:
 
 
 def turn(name: str, widget: Any, value: Value) -> None:
-    """Turns a knob; one that has no such position gets it."""
+    """Turns a knob; a missing position is added."""
     position = _position(value)
     there = [v for _, v in widget.options]
     if position not in there:

@@ -1,8 +1,8 @@
-"""Measures one set of settings against a pinned baseline, better and better, in the background.
+"""Measures settings against a pinned baseline in the background, call by call.
 
-Both are arms of the same callers. After every call that ends there is a new answer; another set
-may be chosen at any time. Whoever asks is never kept waiting: a thread of its own hands the calls
-to warm worker processes, and calls that are known already cost nothing.
+Both are arms that hear the same callers. Every finished call gives a better answer, and other
+settings may be chosen at any time. Nobody waits: a thread hands the calls to warm worker processes,
+and calls that are known already cost nothing.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _GIVE_UP = 2
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a measurement has come.
+class Snapshot:
+    """The state of a measurement in progress.
 
     Attributes:
         choice: Number of the choice it belongs to; a later one has a larger number.
@@ -62,7 +62,7 @@ class _Target:
 
     @property
     def next(self) -> Job | None:
-        """The first call that no worker has been given; None when it is no use."""
+        """The first call that no worker has been given; None if there is none or it is hopeless."""
         if self.hopeless:
             return None
         return next((j for j in self.work.jobs if j.key not in self.handed), None)
@@ -74,13 +74,13 @@ class _Target:
         own = [work.known[j.key]["call"] for j in work.jobs if j.point and j.key in work.known]
         return len(own) >= _GIVE_UP and all(call["status"] != "ok" for call in own)
 
-    def progress(self, paused: bool) -> Progress:
+    def progress(self, paused: bool) -> Snapshot:
         work = self.work
         both = work.finished(0) & work.finished(1)
         baseline, chosen = (work.frames(points=(i,), calls=both)[0] for i in range(2))
         errors = (rows["call"].get("error") for rows in work.known.values())
         total = work.experiment.calls
-        return Progress(
+        return Snapshot(
             choice=self.choice,
             baseline=baseline,
             chosen=chosen,
@@ -97,7 +97,7 @@ class Refiner:
 
     Args:
         agent, turns, seed, workers: As of :func:`labkit.engine.run.run`.
-        tell: Called with a :class:`Progress` after each call that ended, from another thread.
+        tell: Called with a :class:`Snapshot` after each call that ended, from another thread.
         calls: Calls of each arm at which a measurement ends by itself.
 
     Raises:
@@ -108,7 +108,7 @@ class Refiner:
         self,
         agent: str = "vanilla",
         *,
-        tell: Callable[[Progress], None],
+        tell: Callable[[Snapshot], None],
         calls: int = N_CALLS,
         turns: int = N_TURNS,
         seed: int = SEED,
@@ -151,7 +151,7 @@ class Refiner:
     def experiment(self) -> Experiment:
         """What is measured, as :func:`labkit.engine.sweep.sweep` takes it."""
         if self._target is None:
-            raise RuntimeError("nothing was chosen yet")
+            raise RuntimeError("call choose() first")
         return self._target.work.experiment
 
     def stop(self) -> None:
@@ -180,7 +180,7 @@ class Refiner:
                     for call in run_jobs(self._jobs(kept), self._workers, kept=kept):
                         self._note(call)
                     self._say()
-                except Exception as e:  # such as a full disk: whoever looks must learn of it
+                except Exception as e:  # such as a full disk; shown to the user
                     self.stop()
                     self._say(f"{type(e).__name__}: {e}")
         finally:

@@ -1,4 +1,4 @@
-"""What a measurement that is still under way looks like: pictures and tables of two arms."""
+"""Pictures and tables of a measurement in progress, of two arms."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from labkit.evidence.compare import harmed
 from labkit.evidence.verdict import Rules
-from labkit.explorer.refine import Progress
+from labkit.explorer.refine import Snapshot
 from labkit.explorer.tuning import frontier_png, headline, stage_table, waterfall_png
 from labkit.report.palette import use_style
 
@@ -25,7 +25,7 @@ class View:
     Args:
         knobs: Their widgets.
         actions: What each button does, by its text.
-        rules: What is worth having and what is too dear.
+        rules: Smallest saving worth having, largest harm accepted.
 
     Attributes:
         box: Everything, as one widget.
@@ -69,7 +69,7 @@ class View:
         """The settings tried before are no longer shown."""
         self._tried.clear()
 
-    def show(self, now: Progress, turns_per_call: int, name: str) -> None:
+    def show(self, now: Snapshot, turns_per_call: int, name: str) -> None:
         """Draws how far a measurement has come.
 
         Args:
@@ -90,7 +90,7 @@ class View:
         lines += [html.escape(f"failed: {error}") for error in now.errors[:3]]
         self.status.value = "<br>".join(lines)
 
-    def _draw(self, now: Progress, name: str) -> None:
+    def _draw(self, now: Snapshot, name: str) -> None:
         tried = {k: v for k, v in list(self._tried.items())[-_KEPT:] if k != name}
         arms = {"baseline": now.baseline, **tried, **({name: now.chosen} if name else {})}
         limit = self._rules.max_harm + float(harmed(now.baseline).mean())

@@ -15,7 +15,7 @@ def costs(logs: TurnLogs, served_model: str) -> dict[str, Any]:
 
     Args:
         logs: The turn's logs.
-        served_model: Whose answer was spoken.
+        served_model: The model whose answer was spoken.
     """
     requests, texts = logs.of(Request), logs.of(Text)
     ids = {r.id for r in requests}
@@ -51,9 +51,9 @@ def _used(logs: TurnLogs, requests: list[Request], ends: list[Ended]) -> set[str
 
 
 def _usd(logs: TurnLogs) -> float:
-    """What all providers charge; the first turn pays for what was before it as well.
+    """What all providers charge; the first turn also pays for what came before it.
 
-    An STT is paid by the minute that its socket is fed, speech or not.
+    An STT bills every minute that its socket is fed, speech or not.
     """
     providers, first = logs.record.providers, logs.turn.index == 0
     paid = [e for e in providers if e.t_s < logs.until_s] if first else logs.events

@@ -1,6 +1,6 @@
-"""What a gain costs the caller, measured from the audio of both sides; all definitions.
+"""Harms: what a gain costs the caller, measured from the audio of both sides.
 
-Every figure is taken at the caller: its own sounds as they leave the mouth, the agent's as they
+Everything is measured at the caller: its own sounds as they leave the mouth, the agent's as they
 reach the ear.
 """
 
@@ -20,8 +20,8 @@ from labkit.world.turn import normalise
 HARMS: dict[str, tuple[str, str]] = {
     "n_false_endpoints": (
         "",
-        "times the session took the turn for finished before its last sound had reached the agent; "
-        "each becomes a premature reply unless the caller goes on before it is ready",
+        "times the session committed the turn before its last sound had reached the agent; "
+        "each becomes a premature reply unless the caller goes on before the reply is ready",
     ),
     "n_premature_replies": (
         "",
@@ -43,8 +43,8 @@ HARMS: dict[str, tuple[str, str]] = {
         "times a reply that began after the turn's end fell silent with something left to say, "
         "although the caller had not begun the next turn",
     ),
-    "n_resumed": ("", "how many of them went on where they had stopped"),
-    "n_false_starts": ("", "times the session took something else for the caller's speech"),
+    "n_resumed": ("", "how many of these replies resumed where they had stopped"),
+    "n_false_starts": ("", "times the session mistook another sound for the caller's speech"),
     "n_messages": (
         "",
         "user messages that hold words of the turn; more than one means it was split",
@@ -54,13 +54,13 @@ HARMS: dict[str, tuple[str, str]] = {
     "leading_deletions": ("", "how many of the deletions are at the turn's head in one piece"),
     "trailing_deletions": ("", "how many of the deletions are at its tail in one piece"),
     "insertions": ("", "words in user messages that the caller did not say then"),
-    "n_backchannels": ("", "sounds of listening made during the reply"),
+    "n_backchannels": ("", "backchannels during the reply"),
     "n_backchannels_answered": ("", "how many of them became part of a user message"),
 }
 """The harm columns of the turns table: unit and meaning."""
 
 _SETTLES_S = 0.3
-"""The VAD may notice a sound this much after its end."""
+"""The VAD may report a sound this long after its end."""
 
 Spans = Sequence[tuple[float, float]]
 

@@ -25,10 +25,10 @@ MILESTONES = {
     "caller_started_s": "caller's first sound, at the mouth",
     "caller_stopped_s": "caller's last sound, at the mouth",
     "heard_s": "the last sound has reached the agent",
-    "vad_stopped_s": "the VAD called speech ended",
-    "eager_s": "the STT's eager end of turn reached the agent and was not taken back",
+    "vad_stopped_s": "the VAD reported the end of speech",
+    "eager_s": "the STT's eager end of turn reached the agent and was not withdrawn",
     "transcript_s": "the STT's final transcript reached the agent",
-    "committed_s": "the session took the turn for finished",
+    "committed_s": "the session committed the turn",
     "hook_done_s": "on_user_turn_completed returned",
     "llm_request_s": "the request reached the LLM",
     "llm_first_token_s": "the LLM's first token reached the agent",
@@ -40,12 +40,6 @@ MILESTONES = {
 }
 """The milestones of a turn in order; columns with the prefix ``at_``."""
 
-RARE_MILESTONES = {
-    "tts_open": "the TTS socket that was used had opened, if it opened in this turn",
-    "tools_done_s": "the request with the tools' results left the agent",
-}
-"""Milestones that have a column only where some turn of the table has them."""
-
 _FRAME_S = 0.05
 
 
@@ -54,10 +48,11 @@ class Milestones:
 
     Attributes:
         at: Each of :data:`MILESTONES`, seconds from the start of the call; NaN where it did not
-            happen. Those of :data:`RARE_MILESTONES` only where they did.
+            happen. Only where it did: ``tts_open``, the TTS socket opened in this turn, and
+            ``tools_done_s``, the request with the tools' results left the agent.
         llm: When the LLM got the request and let the first token go, at its own end, seconds.
         tts: When the TTS got the text and let the first audio go, at its own end, seconds.
-        served_model: Whose answer was spoken, '' if unknown.
+        served_model: The model whose answer was spoken, '' if unknown.
     """
 
     def __init__(self, logs: TurnLogs) -> None:

@@ -1,10 +1,9 @@
-"""The response latency cut into stages, each with an owner.
+"""The response latency split into stages, each with an owner.
 
-Stages are laid between milestones in the order of the critical path; a stage that was over before
-its turn came (because work overlapped) counts only for what remained visible, so the stages of a
-turn cannot count anything twice. They must add up to the response latency: the difference is
-``residual_s``, and it is large when a milestone that was matched lies after the reply. One that is
-missing leaves its time to the stage after it.
+Stages lie between milestones in the order of the critical path. Of work that overlapped only the
+visible remainder counts, so nothing is counted twice. Stages must add up to the response latency:
+the difference is ``residual_s``, and it is large when a milestone was matched after the reply. The
+time of a missing milestone goes to the next stage.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ STAGES: dict[str, tuple[str, str]] = {
         "network",
         "caller's last sound to the agent's ear: codec, path, jitter buffer, 50 ms frames",
     ),
-    "vad_silence_s": ("setting", "silence the VAD wants before it calls speech ended"),
+    "vad_silence_s": ("setting", "silence the VAD waits for before it ends speech"),
     "stt_network_s": ("network", "audio to the STT and its final transcript back"),
     "transcript_s": ("provider", "STT's final transcript"),
     "endpointing_s": (

@@ -41,8 +41,12 @@ def turn_rows(record: CallRecord) -> list[dict[str, Any]]:
 
 
 def call_row(record: CallRecord) -> dict[str, Any]:
-    """The call's own row; as JSON, ``spans`` (what a trace collector was sent) and
-    ``agent_errors`` (what went wrong in the agent's code)."""
+    """The call's own row.
+
+    As JSON, empty for none: ``agent_errors``, what went wrong in the agent's code; ``overrides``,
+    what was set on the agent's session from outside (a list of ``name=value``); and ``spans``, what
+    a trace collector was sent.
+    """
     sent = [span for e in record.providers if isinstance(e, Spans) for span in e.spans]
     return {
         "call": record.call,
@@ -51,18 +55,20 @@ def call_row(record: CallRecord) -> dict[str, Any]:
         "voice": record.voice,
         "status": record.status,
         "error": record.error,
-        "agent_errors": json.dumps(_agent_errors(record)),
+        "agent_errors": _agent_errors(record),
         "n_turns": len(record.turns),
         "simulated_s": record.simulated_s,
         "wall_s": record.wall_s,
+        "overrides": json.dumps(record.overrides) if record.overrides else "",
         "spans": json.dumps(sent) if sent else "",
     }
 
 
-def _agent_errors(record: CallRecord) -> list[dict[str, Any]]:
-    """What went wrong in the agent's code: ``where``, ``error``, and ``n``, how often."""
+def _agent_errors(record: CallRecord) -> str:
+    """A list of ``where``, ``error``, and ``n``, how often."""
     n = Counter((r["where"], r["error"]) for r in record.session if r["event"] == "agent_error")
-    return [{"where": at, "error": error, "n": often} for (at, error), often in n.items()]
+    rows = [{"where": at, "error": error, "n": often} for (at, error), often in n.items()]
+    return json.dumps(rows) if rows else ""
 
 
 def _row(logs: TurnLogs) -> dict[str, Any]:
@@ -116,7 +122,7 @@ def _outcome(logs: TurnLogs, latency_s: float) -> str:
 
 
 def _sdk(logs: TurnLogs) -> dict[str, float]:
-    """The SDK's own figures, of the messages that led to this reply."""
+    """The SDK's own metrics of the messages that led to this reply."""
     found: dict[str, float] = dict.fromkeys(SDK.values(), NAN)
     for r in logs.session_of("item"):
         for name, value in r["metrics"].items():
@@ -127,9 +133,9 @@ def _sdk(logs: TurnLogs) -> dict[str, float]:
 
 
 def _right(logs: TurnLogs, replied: str) -> float:
-    """1 if the agent said the right answer, 0 if it said something else, NaN if nothing.
+    """1 if the agent said the right answer, 0 if something else, NaN if nothing.
 
-    Of a reply that was cut off only what was heard can be judged.
+    An interrupted reply is judged by what was heard of it.
     """
     said, right = letters(replied), letters(logs.turn.right_reply)
     if not said:
@@ -148,7 +154,7 @@ def _gap_s(logs: TurnLogs) -> float:
 
 
 def _agent_facts(logs: TurnLogs) -> dict[str, Any]:
-    """What the agent's own code logged of this turn; the last value of each name counts."""
+    """What the agent's own code logged in this turn; the last value of each name counts."""
     return {
         f"agent_{name}": value for r in logs.session_of("told") for name, value in r["data"].items()
     }

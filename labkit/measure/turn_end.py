@@ -1,4 +1,4 @@
-"""How the end of each turn was decided: what the detector thought, when the session decided."""
+"""How the end of each turn was decided: the detector's probabilities, the session's commits."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ def turn_ends(record: CallRecord) -> list[dict[str, Any]]:
     """For every turn of a call the columns:
 
     * ``n_pauses``: pauses inside the turn.
-    * ``eot_prob``: the turn detector's probability that the turn is over, asked for the last time
-      before the session made up its mind after the turn's last sound; NaN if it was not asked.
-    * ``eot_pause_prob``: the highest one asked for while the turn was still going on.
-    * ``end_of_turn_s``: from the turn's last sound at the agent's ear to the moment at which the
-      session took the turn for finished, for good.
-    * ``handover_s``: from letting go of a push-to-talk button to the same moment.
+    * ``eot_prob``: the turn detector's probability that the turn is over, as last asked for between
+      the turn's last sound and the commit; NaN if it was not asked.
+    * ``eot_pause_prob``: the highest one while the turn was still going on.
+    * ``end_of_turn_s``: from the turn's last sound at the agent's ear to the final commit.
+    * ``handover_s``: from the release of a push-to-talk button to the same moment.
     """
     return [_row(record, i) for i in range(len(record.turns))]
 
 
 def commits(record: CallRecord, from_s: float, until_s: float) -> list[float]:
-    """When the session took what it had heard for a finished turn, seconds.
+    """When the session committed what it had heard as a turn, seconds.
 
-    An end-of-turn delay counts from what the session thinks was the last speech, so their sum is
-    the moment of the decision; what the agent's own code does then comes later.
+    The end-of-turn delay counts from the end of speech as the session sees it, so their sum is the
+    moment of the decision; the agent's own hook runs later.
     """
     moments = []
     for r in record.session:
@@ -66,6 +65,6 @@ def _row(record: CallRecord, i: int) -> dict[str, Any]:
 
 
 def false_endpoints(record: CallRecord, turn: CallerTurn, until_s: float) -> int:
-    """How often the session took a turn for finished before its last sound had reached it."""
+    """How often the session committed a turn before its last sound had reached it."""
     heard_s = turn.stopped_s + record.line_delay_s
     return sum(t < heard_s for t in commits(record, turn.started_s, until_s))

@@ -1,4 +1,4 @@
-"""What a call's logs hold of one caller turn, and how texts are compared across them."""
+"""The logs of one caller turn, and how texts are compared across logs."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class TurnLogs:
     def agent_messages(self) -> list[str]:
         """The agent's messages from this turn on, in bare letters.
 
-        That of a reply that is talked over is added after the next turn has begun.
+        The message of an interrupted reply is added after the next turn has begun.
         """
         items = (r for r in self.record.session if r["event"] == "item")
         said = (r for r in items if r["role"] == "assistant" and r["t_s"] >= self.from_s)

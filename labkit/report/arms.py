@@ -1,4 +1,4 @@
-"""Arms beside each other: gain and harm, and paired savings with their CI."""
+"""Arms side by side: gain against harm, and paired savings with their CI."""
 
 from __future__ import annotations
 

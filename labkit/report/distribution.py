@@ -1,4 +1,4 @@
-"""How many turns were answered within how many milliseconds, beside published figures."""
+"""The distribution of the response latency, beside published figures."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def distribution_points(turns: pd.DataFrame) -> pd.DataFrame:
 
 
 def distribution(turns: pd.DataFrame, anchors: Sequence[Anchor] = ()) -> Chart:
-    """Draws the % of turns that were answered within how many milliseconds.
+    """Draws the % of turns answered within a number of milliseconds.
 
     The curve runs from the fastest 1% of turns to the slowest 1%; its band is the 95% CI over
-    calls. p50 and p95 are marked with theirs. Published figures (``anchors``) stand at the quantile
-    they speak of: a hollow mark for a value, with a line where its CI was published, a bar for a
-    range.
+    calls. p50 and p95 are marked with theirs. Published figures (``anchors``) are drawn at the
+    quantile they refer to: a hollow mark for a value, with a line where its CI was published, a bar
+    for a range.
     """
     ax = new_axes(8.0, 4.9)
     points = distribution_points(turns)

@@ -1,4 +1,4 @@
-"""Dots with their intervals in named rows: what several arms come to, in milliseconds."""
+"""Dots with intervals in named rows: results of several arms, in milliseconds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from labkit.report.palette import ABOVE, ACCENT, INK, Look, figure_of, ms_axis, 
 class Dot(NamedTuple):
     """A value with its interval."""
 
-    row: str  # it stands in; rows keep the order of their first dots
+    row: str  # its row; rows keep the order of their first dots
     name: str  # in the legend, once for all dots of that name
     ends_s: tuple[float, float, float]  # value, lower and upper end, which may be NaN
     look: Look

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from labkit.errors import hint, unknown
 from labkit.evidence import statistics
 from labkit.evidence.compare import HARMED, Turns, turns_of
 from labkit.evidence.statistics import Estimate
@@ -27,20 +27,18 @@ def amounts(turns: pd.DataFrame, what: What = HARMED) -> pd.Series:
     """A harm turn by turn: 0 or 1, or a column's number; NaN where it is not known.
 
     Raises:
-        ValueError: neither an outcome nor a column of numbers.
+        ValueError: neither an outcome nor a numeric column.
     """
     if not isinstance(what, str) or what in OUTCOMES:
         wanted = [what] if isinstance(what, str) else list(what)
         for name in (n for n in wanted if n not in OUTCOMES):
-            raise ValueError(f"no outcome {name!r}; there are {', '.join(OUTCOMES)}")
+            raise ValueError(unknown("outcome", name, OUTCOMES))
         return turns["outcome"].isin(wanted).astype(float)
     try:
         return turns[what].astype(float)
     except (KeyError, ValueError, TypeError):
-        columns = [str(c) for c in turns.select_dtypes(["number", "bool"]).columns]
-        close = difflib.get_close_matches(what, [*OUTCOMES, *columns], n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"{what!r} is neither an outcome nor a column of numbers{hint}") from None
+        near = hint(what, [*OUTCOMES, *turns.select_dtypes(["number", "bool"]).columns])
+        raise ValueError(f"{what!r} is neither an outcome nor a numeric column{near}") from None
 
 
 def kind_of(what: What, *found: pd.Series) -> str:

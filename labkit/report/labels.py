@@ -1,4 +1,4 @@
-"""Labels beside points, where they cover neither each other nor what is drawn."""
+"""Labels beside points, placed so that they cover neither each other nor the drawing."""
 
 from __future__ import annotations
 

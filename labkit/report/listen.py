@@ -1,7 +1,7 @@
 """Hear and see one moment of a call: both tracks in stereo, with the milestones over them.
 
-Tables hold no audio. A row says which call it is of, and the same call always sounds the same, so
-it is simply run again.
+Tables hold no audio. A row names its call, and the same call always sounds the same, so it is run
+again.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _NEEDED = (
 
 
 class ListenError(UsageError):
-    """A row that does not say which moment of which call it is, or is of another labkit."""
+    """A row that does not identify a call, or comes from another version of labkit."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Moment:
 
 
 def listen(row: pd.Series | Mapping[str, Any], *, after_s: float = AFTER_S) -> Moment:
-    """The moment of a call that a row of the turns table is about.
+    """The moment of a call that a row of the turns table describes.
 
     Args:
         row: Any row, such as ``results.turns.iloc[0]``.
@@ -98,8 +98,8 @@ def listen(row: pd.Series | Mapping[str, Any], *, after_s: float = AFTER_S) -> M
         What a notebook shows as a player (caller left, agent right) and a picture.
 
     Raises:
-        ListenError: the row lacks what names a call, or the call now runs otherwise than the row
-            says: the table is of another version of labkit or of the agent.
+        ListenError: the row does not identify a call, or the call now runs differently: the table
+            is of another version of labkit or of the agent.
     """
     given = dict(row)
     missing = [name for name in _NEEDED if name not in given]
@@ -126,7 +126,7 @@ def _spec(row: Mapping[str, Any]) -> CallSpec:
     """The call of a row."""
     if row["clock"] != "virtual":
         raise ListenError(
-            f"the row was made on the {row['clock']} clock, on which no call runs twice alike; "
+            f"the row was made on the {row['clock']} clock, on which calls do not repeat; "
             "keep the sound of such calls with `labkit run --wav FOLDER`"
         )
     settings = Settings(json.loads(str(row["settings"])))

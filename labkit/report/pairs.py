@@ -14,12 +14,9 @@ from labkit.report.saving import ends, records
 
 
 def pair_matrix(matrix: pd.DataFrame, techniques: Sequence[str]) -> Chart:
-    """Draws a table of interactions as a matrix, in milliseconds with their 95% CI.
+    """Draws what :func:`labkit.evidence.additivity.interactions` returned, in ms with 95% CI.
 
-    What differs from zero is printed bold.
-
-    Args:
-        matrix: What :func:`labkit.evidence.additivity.interactions` returned.
+    Those that differ from zero are bold.
     """
     names = list(techniques)
     n = len(names)

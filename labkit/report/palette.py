@@ -19,10 +19,10 @@ from labkit.measure.stages import STAGES
 STYLE = Path(__file__).resolve().parent / "style" / "labkit.mplstyle"
 
 SHOWN_S = 0.0005
-"""What takes less time is not drawn: it was overlapped by other work, or did not happen."""
+"""Shorter stages are not drawn: other work overlapped them, or they did not happen."""
 
 BASELINE = "#9A9A9A"
-"""Grey: the baseline, and what is only there for comparison."""
+"""Grey: the baseline, and whatever is drawn only for comparison."""
 INK = "#222222"
 SOFT = "#555555"
 ACCENT = "#D55E00"
@@ -37,7 +37,7 @@ class Chart(NamedTuple):
 
 
 class Look(NamedTuple):
-    """How one arm or group is drawn: told apart by lightness, marker, dash and hatch as well.
+    """How one arm or group is drawn; lightness, marker, dash and hatch differ as well as colour.
 
     ``text`` is the colour again, dark enough to read.
     """
@@ -71,7 +71,7 @@ OWNERS: dict[str, tuple[str, str]] = {
     "user's code": ("#F2D16B", "///"),
     "agent": ("#7FBF9E", "..."),
 }
-"""Colour and hatch of each owner of a stage. Lightness and hatch tell them apart without colour."""
+"""Colour and hatch of each owner of a stage; distinct in grey, too."""
 
 NAMES: dict[str, str] = {
     "uplink_s": "caller to agent",
@@ -151,7 +151,7 @@ def note(ax: Axes, text: str, at: tuple[float, float], shift: tuple[float, float
 
 ABOVE = ("data", "axes fraction")
 BESIDE = ("axes fraction", "data")
-"""``xycoords`` of what stands at a place of one axis, and at an edge of the other."""
+"""``xycoords`` of a point of one axis at the edge of the other."""
 
 
 def owner_bar(ax: Axes, y: float, start: float, length: float, owner: str, height: float) -> None:

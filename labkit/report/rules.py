@@ -1,4 +1,4 @@
-"""How rules err: what they find, and what they wrongly take for it."""
+"""Errors of rules: what they find, and what they mistake for it."""
 
 from __future__ import annotations
 

@@ -77,6 +77,8 @@ def save(
     """
     figure = figure_of(drawing)
     notebook, _, short = name.rpartition("/")
+    if _complete(provenance):
+        provenance = {k: v for k, v in provenance.items() if k != "n_calls_finished"}
     stem = figures_dir(to) / name
     picture, table, source = (stem.with_suffix(s) for s in (".png", ".csv", ".json"))
     numbers = as_csv(data)
@@ -100,6 +102,12 @@ def save(
     if _without_machine(before) != _without_machine(_plain(record)):
         write_json(source, record)
     return picture
+
+
+def _complete(run: Mapping[str, Any]) -> bool:
+    """Whether every call finished, so that their number says nothing new."""
+    wanted = run.get("n_calls", 0) * len(run.get("points", [run]))
+    return bool(run.get("n_calls_finished") == wanted)
 
 
 def as_csv(data: pd.DataFrame) -> str:

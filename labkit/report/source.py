@@ -1,4 +1,4 @@
-"""An agent file as a notebook shows it: the code that was measured, to be copied."""
+"""An agent file as a notebook shows it: the code that was measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Means by stage."""
+"""Mean time per stage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all studies do alike: run arms and check them, keep charts, save a verdict."""
+"""What all studies share: run and check arms, save charts, save a verdict."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Study:
-    """One run of a study's notebook; a run may have terms of its own."""
+    """The terms of a study's runs, which a run may override."""
 
     name: str = field(kw_only=False)  # of the notebook, such as 04_model_routing
     calls: int = 20  # of each arm
@@ -70,9 +70,9 @@ class Study:
         clock: str | None = None,
         checked: bool = True,
     ) -> Results:
-        """Runs arms, which all hear the same callers, and checks what came out.
+        """Runs arms, which all hear the same callers, and checks the results.
 
-        What is not named here is the study's own by default.
+        Parameters not listed here default to the study's own.
 
         Args:
             arms: By name: an arm, or text such as ``vanilla@preemptive.enabled=false``.
@@ -81,7 +81,7 @@ class Study:
             settings: Set for all arms.
             calls: Calls of each arm at each place.
             max_missed_turns: ``max_missed`` as a number, instead of a proportion.
-            checked: Whether to check; what does not run as published is not.
+            checked: False for arms that are expected not to run as published.
 
         Raises:
             UsageError: nothing was run.

@@ -1,4 +1,4 @@
-"""A metric against the setting that was swept: lines with bands of their 95% CI."""
+"""A metric against a swept setting: lines with 95% CI bands."""
 
 from __future__ import annotations
 

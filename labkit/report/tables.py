@@ -100,7 +100,7 @@ def ran(results: Results) -> pd.DataFrame:
     """
     rows = {}
     for name, arm in results.arms.items():
-        failed = arm.calls[arm.calls["status"] != "ok"]
+        failed = arm.failed
         heard = arm.turns["response_latency_s"].notna() if len(arm.turns) else pd.Series(dtype=bool)
         rows[name] = {
             "calls": len(arm.calls),

@@ -1,4 +1,4 @@
-"""Turn taking: who is replied to too soon, and how long the others wait, for any arms."""
+"""Turn taking: who gets a premature reply, and how long the others wait, for any arms."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PERSONA = "caller.persona"
 def quick_stack(
     first_token_s: float, tokens_per_s: float, first_audio_s: float
 ) -> dict[str, object]:
-    """Settings of an LLM and a TTS so quick that a hasty decision is heard before it is dropped.
+    """Settings of an LLM and a TTS so fast that a false endpoint is heard before it is withdrawn.
 
     Args:
         first_token_s: The LLM's time to first token (TTFT), seconds.
@@ -37,8 +37,8 @@ def quick_stack(
 def let_finish(turns: pd.DataFrame) -> pd.DataFrame:
     """The turns, with no response latency where the reply was premature.
 
-    A premature reply has a negative latency, so the more callers an agent interrupts the quicker it
-    would look. What is left is how long those waited who were let finish.
+    A premature reply has a negative latency, so an agent that interrupts more callers would look
+    faster. What is left is how long callers waited who could finish.
     """
     finished = turns["outcome"] != "premature"
     return turns.assign(response_latency_s=turns["response_latency_s"].where(finished))

@@ -18,7 +18,7 @@ _MS = Unit("", 1000.0, "ms")
 
 def cells(row: Mapping[str, Any]) -> dict[str, str]:
     """A row in words, piece by piece: ``claimed``, ``p50``, ``p95``, ``harm``; empty where none."""
-    level = "" if row["measures"] == "saving" else "takes "
+    level = "" if row["measures"] == "saving" else "latency "
     found = {p: level + _estimate(row, p, _MS) for p in ("p50", "p95")}
     found["claimed"] = "" if is_none(row["claimed_low_s"]) else f"{_band(row)} at {_p(row)}"
     found["harm"] = ""
@@ -30,7 +30,7 @@ def cells(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def badges(row: Mapping[str, Any]) -> list[str]:
-    """What a card says in two words: the decision, and how the claim fared."""
+    """The badges of a card: the decision, and how the claim fared."""
     found = [] if is_none(row["decision"]) else [str(row["decision"])]
     if not is_none(row["claim_outcome"]):
         outcome = str(row["claim_outcome"])

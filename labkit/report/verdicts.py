@@ -14,7 +14,6 @@ Times are seconds, harms are proportions or counts per turn; null stands for "no
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from typing import Any
 
 import pandas as pd
 
+from labkit.errors import unknown
 from labkit.evidence import statistics
 from labkit.evidence.claims import DIFFERS, Claim, level_outcome, saving_outcome
 from labkit.evidence.statistics import Estimate
@@ -99,8 +99,7 @@ def rows(
     for name in (*claims, *(differs or {})):
         _known_arm(name, arms)
     if any(c is not None and c.quantity == "level" for c in claims.values()):
-        raise ValueError("a level is claimed, not a saving: compare it with one arm's turns by "
-                         "latency_claim")  # fmt: skip
+        raise ValueError("the claim is about a latency, not a saving: use latency_claim")
     found = []
     for row in records(comparison):
         arm = str(row["arm"])
@@ -192,15 +191,13 @@ def ledger(to: str | Path | None = None) -> pd.DataFrame:
 
 def _known_arm(name: str, arms: Sequence[str]) -> None:
     if name not in arms:
-        close = difflib.get_close_matches(name, arms, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"no arm {name!r}{hint}; there are {', '.join(arms)}")
+        raise ValueError(unknown("arm", name, arms))
 
 
 def _headline(verdicts: pd.DataFrame, arm: str | None) -> dict[str, Any]:
     known = {str(row["arm"]): row for row in records(verdicts)}
     if not known:
-        raise ValueError("there is no arm to speak for the study")
+        raise ValueError("a verdict needs at least one arm")
     if arm is not None:
         _known_arm(arm, list(known))
     return known[arm] if arm is not None else next(iter(known.values()))

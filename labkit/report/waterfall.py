@@ -57,7 +57,7 @@ def one_turn(turns: pd.DataFrame) -> pd.DataFrame:
 
 
 def sdk_stopped_s(turns: pd.DataFrame) -> pd.Series:
-    """When the SDK believes that the caller stopped, seconds from the start of the call.
+    """When the caller stopped as the SDK sees it, seconds from the start of the call.
 
     The SDK counts its end-of-turn delay from there to the commit. A turn that became several user
     messages mixes their figures, so it has none (NaN).
@@ -77,7 +77,7 @@ def turn_waterfall(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
         ValueError: more or fewer than one turn was given, or it was not answered.
     """
     if len(frame) != 1:
-        raise ValueError(f"a waterfall shows one turn, {len(frame)} were given")
+        raise ValueError(f"expected one turn, got {len(frame)}")
     parts = one_turn(frame)
     stages = parts[~parts["part"].isin(("response_latency", "sdk_e2e_latency"))]
     if not len(stages):
@@ -127,7 +127,7 @@ def waterfalls(turns: pd.DataFrame, titles: Sequence[str]) -> Chart:
 
 
 def _hidden(ax: Axes, frame: pd.DataFrame, stages: pd.DataFrame) -> None:
-    """Says which work was over before its turn came: it is missing, but it was done."""
+    """Names the work that overlapped completely: it has no bar, but it was done."""
     gone = [NAMES[s] for s in _ALWAYS if float(frame[s].iloc[0]) <= SHOWN_S]
     if gone:
         # below the first bars, where a waterfall has room

@@ -1,8 +1,7 @@
 """Every setting: its dotted name, meaning, unit, default, range and source, written once.
 
-The rows stand in the TOML files beside this one. A row with an ``sdk`` path is an option of the
-agent's session or plugins; the others belong to the tunnel (links, the caller, the cost of
-computing).
+The rows are in the TOML files beside this one. Those with an ``sdk`` path are options of the
+agent's session or plugins; the others belong to the tunnel (links, the caller, compute costs).
 """
 
 from labkit.settings.table import SETTINGS, Setting, SettingError, Value

@@ -1,4 +1,4 @@
-"""Settings of whoever is the STT, the LLM or the TTS unless another one is chosen."""
+"""Names of settings by role: those of the default STT, LLM and TTS."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def link(role: str, part: str) -> str:
 
 
 def figure(role: str, name: str) -> str:
-    """The setting of a figure in a role's profile: ``figure("llm", "first_token")``."""
+    """The setting of a parameter in a role's profile: ``figure("llm", "first_token")``."""
     provider = _provider(role)
     model = SETTINGS[f"{role}.provider"].plugins[provider]["model"]
     return f"providers.{provider}.models.{model}.{name}"

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from labkit.errors import UsageError
+from labkit.errors import UsageError, one_of
 
 Value = str | float | bool | None
 
@@ -19,7 +18,7 @@ _FLAGS |= {"false": False, "off": False, "0": False, "no": False}
 
 
 class SettingError(UsageError):
-    """A setting that does not exist or a value it cannot take."""
+    """An unknown setting, or a value it does not accept."""
 
 
 @dataclass(frozen=True)
@@ -30,16 +29,16 @@ class Setting:
         name: Dotted name; the ``--set`` key, the sweep key and the table column.
         kind: ``number``, ``flag`` or ``text``.
         help: What it does.
-        default: Used when nothing is said; ``None`` leaves it to the agent and the SDK.
+        default: Used unless it is set; ``None`` leaves it to the agent and the SDK.
         unit: Unit of a number, empty otherwise.
         source: Where the default comes from.
         low: Smallest allowed number.
         high: Largest allowed number.
         choices: Allowed texts, empty for any.
-        sdk: Where the option stands in the job's metadata, such as
-            ``session.turn_handling.endpointing.min_delay``; empty if it is none of the agent's.
-        left_out: The choice for which the option is not passed, as it is the SDK's default.
-        plugins: By choice, what makes the plugin (``deepgram.STT``) and the model it gets.
+        sdk: Path of the option in the job's metadata, such as
+            ``session.turn_handling.endpointing.min_delay``; empty for the tunnel's own settings.
+        left_out: The choice that is not passed on, because it is the SDK's default.
+        plugins: By choice, the plugin's constructor (``deepgram.STT``) and its model.
         knob: Positions in the explorer; empty for all that are known, ``None`` for no knob.
     """
 
@@ -59,18 +58,18 @@ class Setting:
 
     @property
     def agent(self) -> bool:
-        """Whether it is handed to the agent rather than used by the tunnel alone."""
+        """Whether it is passed to the agent rather than used by the tunnel alone."""
         return bool(self.sdk) or self.name.startswith("agent.")
 
     @property
     def may_be_preset(self) -> bool:
-        """Whether an agent or a persona may set it, so that the default too can be a choice."""
+        """Whether an agent or a persona may set it, so that choosing its default has an effect."""
         preset = self.agent or self.name.startswith(("caller.", "links.caller."))
         return preset and self.name != "caller.persona"
 
     @property
     def allowed(self) -> str:
-        """What it takes: ``true or false``, the choices, or the range with its unit."""
+        """Allowed values: ``true or false``, the choices, or the range with its unit."""
         if self.kind == "flag":
             return "true or false"
         if self.kind == "text":
@@ -80,7 +79,7 @@ class Setting:
         return f"{' and '.join(x for x in limits if x)} {self.unit}".strip()
 
     def row(self) -> dict[str, Any]:
-        """What ``labkit config`` tells of it."""
+        """Its row in ``labkit config``."""
         return {
             "name": self.name,
             "default": self.default,
@@ -93,7 +92,7 @@ class Setting:
         }
 
     def parse(self, given: object) -> Value:
-        """Turns a command-line text or a Python value into this setting's value.
+        """This setting's value, from a command-line text or a Python value.
 
         Raises:
             SettingError: names the setting, what was given and what is allowed.
@@ -104,22 +103,21 @@ class Setting:
             return self.number(given)
         if self.kind == "text":
             if self.choices and given not in self.choices:
-                hint = closest(str(given), self.choices)
-                raise SettingError(f"{self.name}={given!s}: allowed are {self.allowed}{hint}")
+                raise SettingError(f"{self.name}={given!s}: {one_of(given, self.choices)}")
             return str(given)
         if isinstance(given, bool):
             return given
         if str(given).lower() not in _FLAGS:
-            raise SettingError(f"{self.name}={given!s}: allowed are true and false")
+            raise SettingError(f"{self.name}={given!s}: must be true or false")
         return _FLAGS[str(given).lower()]
 
     def number(self, given: object) -> float:
-        """The same for a setting that takes numbers."""
+        """The same for a numeric setting."""
         try:
             number = float(given)  # type: ignore[arg-type]
         except (TypeError, ValueError):
             unit = f" in {self.unit}" if self.unit else ""
-            raise SettingError(f"{self.name}={given!s}: a number{unit} is needed") from None
+            raise SettingError(f"{self.name}={given!s}: expected a number{unit}") from None
         if not math.isfinite(number):
             raise SettingError(f"{self.name}={given!s}: must be a finite number")
         if (self.low is not None and number < self.low) or (
@@ -130,14 +128,8 @@ class Setting:
 
 
 def unset(given: object) -> bool:
-    """Whether this says that the default is meant."""
+    """Whether this asks for the default."""
     return given is None or (isinstance(given, str) and given.lower() == "default")
-
-
-def closest(given: str, known: Iterable[str]) -> str:
-    """``; did you mean …?`` with the closest of the known names, or nothing."""
-    match = difflib.get_close_matches(given, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {match[0]}?" if match else ""
 
 
 def _setting(name: str, row: Mapping[str, Any]) -> Setting:
@@ -162,7 +154,7 @@ LINK_PARTS: dict[str, Setting] = {
     for name, row in _LINKS.items()
     if name.startswith(_PREFIX)
 }
-"""What the link of every provider has, by the last part of its name: ``rtt_s``, ``loss``, …"""
+"""Settings of every provider's link, by the last part of the name: ``rtt_s``, ``loss``, …"""
 
 
 def _read() -> Iterator[Setting]:

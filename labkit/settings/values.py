@@ -1,4 +1,4 @@
-"""A set of values: what was chosen, checked, over the defaults."""
+"""Values of all settings: checked choices on top of the defaults."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from labkit.settings.table import LINK_PARTS, SETTINGS, SettingError, Value, closest, unset
+from labkit.errors import hint, unknown
+from labkit.settings.table import LINK_PARTS, SETTINGS, SettingError, Value, unset
 
 FAMILIES = {
     "hosts.NAME": "an emulated provider answers for another host name, e.g. hosts.my.host=openai; "
     "links.my.host.rtt_s, jitter_s, loss and dns_s are its link, the provider's own by default",
-    "providers.FIGURE": "one figure of the provider profiles, e.g. "
+    "providers.FIGURE": "one parameter of a provider profile, e.g. "
     "providers.openai.models.gpt-4o.first_token=0.1 (constant, s) or ….first_token.median_s=0.1",
     "agent.NAME": "a parameter of your own agent file, which declares it with its default, "
     'PARAMETERS = {"agent.NAME": 1.0}, and reads it from the JSON in ctx.job.metadata',
@@ -26,10 +27,10 @@ class Settings(Mapping[str, Value]):
     Besides the settings of :data:`SETTINGS` it holds those of the open-ended :data:`FAMILIES`.
 
     Attributes:
-        changes: What was chosen of :data:`SETTINGS`.
+        changes: The chosen values of :data:`SETTINGS`.
         extra_hosts: The provider that answers for each further host.
         extra_links: Links of those hosts, by dotted name.
-        figures: Changed figures of the provider profiles.
+        figures: Changed parameters of the provider profiles.
         parameters: Parameters of the agent file, by dotted name.
     """
 
@@ -49,7 +50,7 @@ class Settings(Mapping[str, Value]):
                 self.figures[rest] = _plain(value)
             elif family == "links" and f"hosts.{host}" in given:
                 if part not in LINK_PARTS:
-                    raise SettingError(f"{name}: a link has {', '.join(LINK_PARTS)}")
+                    raise SettingError(f"{name}: {unknown('part of a link', part, LINK_PARTS)}")
                 own = replace(LINK_PARTS[part], name=name)
                 self.extra_links[name.lower()] = own.number(value)
             elif name in SETTINGS:
@@ -58,7 +59,7 @@ class Settings(Mapping[str, Value]):
                 self.parameters[name] = _plain(value)
             else:
                 raise SettingError(
-                    f"unknown setting {name!r}{closest(name, SETTINGS)}; `labkit config` lists all"
+                    f"unknown setting {name!r}{hint(name, SETTINGS)}; `labkit config` lists all"
                 )
 
     def _choose(self, name: str, given: object) -> None:
@@ -79,7 +80,7 @@ class Settings(Mapping[str, Value]):
         return len(SETTINGS)
 
     def value(self, name: str) -> Value:
-        """The value of any setting, those of the open-ended families included; None if unset."""
+        """The value of any setting, open-ended families included; None if unset."""
         if name in SETTINGS:
             return self[name]
         return self.as_dict().get(name)
@@ -88,7 +89,7 @@ class Settings(Mapping[str, Value]):
         """The value of a number that has a default."""
         value = self[name]
         if not isinstance(value, (int, float)) or isinstance(value, bool):
-            raise SettingError(f"{name} has no number: {value!r}")
+            raise SettingError(f"{name} has no numeric value: {value!r}")
         return float(value)
 
     def text(self, name: str) -> str:
@@ -96,7 +97,7 @@ class Settings(Mapping[str, Value]):
         return str(self[name])
 
     def link(self, provider: str, host: str) -> dict[str, float]:
-        """The figures of the link to a host: its own where they are set, else the provider's."""
+        """Parameters of the link to a host: its own where set, else the provider's."""
         figures = {}
         for part in LINK_PARTS:
             own = self.extra_links.get(f"links.{host}.{part}")
@@ -104,7 +105,7 @@ class Settings(Mapping[str, Value]):
         return figures
 
     def options(self) -> dict[str, Any]:
-        """The agent's options that were chosen, in the SDK's own structure.
+        """The agent's chosen options, in the SDK's own structure.
 
         For example ``{"session": {"turn_handling": {"endpointing": {"min_delay": 0.4}}}}``.
         """
@@ -129,7 +130,7 @@ class Settings(Mapping[str, Value]):
         return json.dumps(job) if job else ""
 
     def as_dict(self) -> dict[str, Value]:
-        """What was chosen, sorted; the identity of a set of settings."""
+        """The chosen values, sorted by name; equal dicts mean equal settings."""
         open_ended: dict[str, Value] = {f"hosts.{k}": v for k, v in self.extra_hosts.items()}
         open_ended |= self.extra_links
         open_ended |= {f"providers.{k}": v for k, v in self.figures.items()}
@@ -137,7 +138,7 @@ class Settings(Mapping[str, Value]):
 
 
 def _plain(given: object) -> Value:
-    """A value whose kind nothing declares: a number or a truth value if it reads as one."""
+    """A value of undeclared type: a number or a boolean if it reads as one."""
     if given is None or isinstance(given, (bool, int, float)):
         return given
     text = str(given)

@@ -1,14 +1,13 @@
 """Runs the committed notebooks: parameters checked, an executed copy, one static HTML page.
 
-A notebook is an ordinary papermill notebook and runs without this module. What is added here: a
-misspelt parameter or a value of the wrong kind is an error instead of a silent default, presets,
-and a page that can be sent to someone. The committed notebook itself is never written to.
+A notebook is an ordinary papermill notebook and runs without this module. This adds
+errors for misspelt parameters and values of the wrong type (papermill ignores them), presets, and a
+page that can be sent to someone. The committed notebook itself is never written to.
 """
 
 from __future__ import annotations
 
 import ast
-import difflib
 import json
 import os
 import re
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit.engine.workers import n_workers
-from labkit.errors import UsageError
+from labkit.errors import UsageError, one_of, unknown
 from labkit.report.saving import checkout, figures_dir
 from labkit.site.export import export
 
@@ -31,7 +30,7 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class NotebookError(UsageError):
-    """A notebook, parameter or preset that cannot be used; the message says what is allowed."""
+    """An unknown notebook, parameter or preset, or a bad value; says what is allowed."""
 
 
 class NotebookFailed(NotebookError):
@@ -42,7 +41,7 @@ class NotebookFailed(NotebookError):
 
 @dataclass(frozen=True)
 class Notebook:
-    """A committed notebook and what it says of itself, in its metadata under ``labkit``."""
+    """A committed notebook, described by its metadata under ``labkit``."""
 
     path: Path
     question: str  # its title
@@ -86,12 +85,10 @@ def find(name: str) -> Notebook:
     if len(found) == 1 and wanted:
         return _describe(found[0])
     if len(found) > 1:
-        raise NotebookError(f"{name!r} may be any of {', '.join(p.stem for p in found)}")
+        raise NotebookError(f"{name!r} is ambiguous: it may be {', '.join(p.stem for p in found)}")
     if not names:
         raise NotebookError(f"no notebooks in {notebooks_dir()}: run from a checkout of labkit")
-    close = difflib.get_close_matches(wanted, names, n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    raise NotebookError(f"no notebook {name!r}{hint}; there are {', '.join(names)}")
+    raise NotebookError(unknown("notebook", name, names))
 
 
 def _describe(path: Path) -> Notebook:
@@ -156,8 +153,8 @@ def plan(
 
     known: dict[str, dict[str, Any]] = inspect_notebook(str(notebook.path))
     if preset not in {*PRESETS, *notebook.presets}:
-        allowed = ", ".join(dict.fromkeys([*PRESETS, *notebook.presets]))
-        raise NotebookError(f"preset={preset}: {notebook.name} has {allowed}")
+        allowed = dict.fromkeys([*PRESETS, *notebook.presets])
+        raise NotebookError(f"{notebook.name}: preset={preset}: {one_of(preset, allowed)}")
     values: dict[str, Any] = dict(notebook.presets.get(preset, {}))
     _refuse_unknown(notebook, values, known)
     given: dict[str, Any] = {}
@@ -196,10 +193,7 @@ def _inside(folder: Path) -> str:
 def _refuse_unknown(notebook: Notebook, names: Any, known: Mapping[str, Any]) -> None:
     for name in names:
         if name not in known:
-            close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            allowed = ", ".join(known) or "none at all"
-            raise NotebookError(f"unknown parameter {name!r}{hint}; {notebook.name} has {allowed}")
+            raise NotebookError(f"{notebook.name}: {unknown('parameter', name, known)}")
 
 
 def _value(name: str, text: str, declared: Mapping[str, Any]) -> Any:
@@ -207,7 +201,7 @@ def _value(name: str, text: str, declared: Mapping[str, Any]) -> Any:
     kind = str(declared.get("inferred_type_name") or "").strip()
     if kind in ("None", "str", ""):
         return text.strip("'\"")
-    wanted = f"{name}={text}: {kind} is needed"
+    wanted = f"{name}={text}: expected {kind}"
     lowered = {"true": "True", "false": "False"}.get(text.lower(), text)
     try:
         value = ast.literal_eval(lowered)

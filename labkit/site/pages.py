@@ -1,4 +1,4 @@
-"""What the site's pages say of each study, read from what its run left behind."""
+"""What the site's pages say of each study, from the files of its run."""
 
 from __future__ import annotations
 

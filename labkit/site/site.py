@@ -57,10 +57,12 @@ def build(
     chosen = [find(name) for name in dict.fromkeys(only)] if only else all_notebooks()
     chosen = list({notebook.path.resolve(): notebook for notebook in chosen}.values())
     if not chosen:
-        raise NotebookError("there are no notebooks here: run from a checkout of labkit")
+        raise NotebookError("no notebooks here: run from a checkout of labkit")
     names = [notebook.name for notebook in chosen]
     if len(set(names)) < len(names):
-        raise NotebookError(f"a report needs notebooks of different names, not {', '.join(names)}")
+        raise NotebookError(
+            f"a report needs notebooks with different names, got {', '.join(names)}"
+        )
     for notebook in chosen:
         plan(notebook, (), preset, to)
     failures = run_all(chosen, preset, to, say)
@@ -77,9 +79,6 @@ def run_all(
     notebooks: Sequence[Notebook], preset: str, to: Path, say: Say = print
 ) -> dict[str, str]:
     """Runs notebooks in processes of their own, as many at once as there are cores.
-
-    Args:
-        notebooks: What to run; the first is started first.
 
     Returns:
         What went wrong, by name, for those that stopped, in the order given.
@@ -129,9 +128,6 @@ def write(
     """Writes the index and the provenance page for notebooks that were run into ``to``.
 
     ``failures`` says what went wrong, by notebook name. Returns the index page.
-
-    Returns:
-        The index page.
     """
     from jinja2 import Environment, FileSystemLoader
 

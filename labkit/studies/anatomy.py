@@ -24,12 +24,12 @@ def published_latencies() -> list[Anchor]:
 
 
 def published_gap() -> Anchor:
-    """How far a dashboard's figure was found below the audio."""
+    """How far below the audio a dashboard's figure was found."""
     return load("callback_dashboard_gap")[0]
 
 
 def typical_turns(turns: pd.DataFrame, delay_s: float) -> pd.DataFrame:
-    """Turns worth a look, as a table of one or two rows.
+    """Example turns, as a table of one or two rows.
 
     Returns:
         The answered turn whose latency is closest to the median of all; then the same among the
@@ -49,7 +49,7 @@ def typical_turns(turns: pd.DataFrame, delay_s: float) -> pd.DataFrame:
 
 
 def waited_table(turns: pd.DataFrame, delay_s: float) -> pd.DataFrame:
-    """Which eight sentences made the turn detector wait most often."""
+    """The eight sentences that made the turn detector wait most often."""
     table = turns.assign(waited=waited(turns, delay_s)).groupby("said")["waited"]
     found = pd.DataFrame({"times said": table.size(), "of these waited": table.sum()})
     found = found[found["of these waited"] > 0].sort_values(
@@ -133,12 +133,9 @@ def _longest_wait(points: pd.DataFrame) -> tuple[float, Estimate, float]:
 
 
 def commit_modes(arms: Mapping[str, pd.DataFrame]) -> Chart:
-    """Each turn's response latency against the wait before the turn was committed, ms.
+    """Each turn's response latency against the wait before the turn was committed, ms from zero.
 
     Of at most three arms; the first is the baseline.
-
-    Returns:
-        Both axes are milliseconds from zero.
     """
     ax = new_axes(8.0, 4.2)
     points = commit_points(arms)
@@ -163,12 +160,9 @@ def commit_modes(arms: Mapping[str, pd.DataFrame]) -> Chart:
 def heard_against_sdk(
     turns: pd.DataFrame, settings: Mapping[str, object], published: Anchor
 ) -> Chart:
-    """Each turn's response latency against the SDK's own ``e2e_latency``, ms.
+    """Each turn's response latency against the SDK's own ``e2e_latency``, ms from zero.
 
     The published range of the difference is drawn as a band.
-
-    Returns:
-        Both axes are milliseconds from zero.
     """
     split = sdk_difference(turns, settings)
     ax = new_axes(8.0, 5.0)

@@ -1,4 +1,4 @@
-"""Study 13: how short the silence may be, and what the turn detector makes of pauses and noise."""
+"""Study 13: how short the silence may be, and how the turn detector takes pauses and noise."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def commits(turns: pd.DataFrame) -> Chart:
 
 
 def floor_points(turns: pd.DataFrame, threshold: float) -> pd.DataFrame:
-    """What the detector takes for a finished turn, against the background noise.
+    """What the detector takes for a finished turn, at each level of background noise.
 
     Args:
         threshold: Probability from which the detector calls a turn finished.
@@ -150,12 +150,10 @@ def floor_points(turns: pd.DataFrame, threshold: float) -> pd.DataFrame:
 
 
 def background_noise(turns: pd.DataFrame, threshold: float) -> Chart:
-    """Draws what the noise under the words does: to the detector's judgement, and to the callers.
+    """Draws the effect of background noise on the detector and on the callers.
 
-    From ``threshold`` on the detector calls a turn finished.
-
-    Returns:
-        The figure, and what :func:`floor_points` returned, which the left half shows.
+    From ``threshold`` on the detector calls a turn finished. The numbers are those of
+    :func:`floor_points`, which the left half shows.
     """
     finished = floor_points(turns, threshold)
     harms = proportions(turns, PERSONA, FLOOR, "n_false_endpoints")

@@ -1,4 +1,4 @@
-"""Study 07: loop stalls, spans that a collector got, and speech heard before it was checked.
+"""Study 07: event loop stalls, spans that arrived, and speech heard before it was checked.
 
 The agents log running totals per call: ``agent_stalled_s``, ``agent_spans`` and
 ``agent_spans_lost``; and, per turn, ``agent_unguarded_s``: how long speech had been heard when its
@@ -15,6 +15,7 @@ import pandas as pd
 
 from labkit.engine.experiment import Arm
 from labkit.engine.tables import Results
+from labkit.errors import unknown
 from labkit.evidence import statistics
 from labkit.evidence.claims import Claim
 from labkit.evidence.compare import by_arm, compare
@@ -49,8 +50,7 @@ _HARMS: dict[str, What] = {
 def arms(collector_s: float) -> dict[str, Arm]:
     """No judge, one in the turn, one after it; and two ways to export spans.
 
-    Args:
-        collector_s: How long the collector takes to accept spans, seconds.
+    ``collector_s`` is how long the collector takes to accept spans.
     """
     slow = {COLLECTOR: collector_s}
     return {
@@ -90,7 +90,7 @@ def compared(turns: pd.DataFrame, rules: Rules) -> pd.DataFrame:
 
 
 def harms(turns: pd.DataFrame) -> Chart:
-    """What each arm adds to an agent that never judged anything."""
+    """What each arm adds to an agent without a judge."""
     arms = by_arm(turns)
     return figures.harms(arms.pop("no judge"), arms, _HARMS)
 
@@ -155,8 +155,7 @@ def nested(results: Results, call: int = 0, under: str = "agent_session") -> pd.
     spans = sorted(json.loads(found.iloc[0]), key=lambda s: (s["began_ns"], -s["ended_ns"]))
     top = next((s for s in spans if s["name"] == under), None)
     if top is None:
-        known = ", ".join(sorted({s["name"] for s in spans}))
-        raise ValueError(f"no span {under!r}; there are {known}")
+        raise ValueError(unknown("span", under, sorted({s["name"] for s in spans})))
     children: dict[str, list[dict[str, Any]]] = {}
     for span in spans:
         children.setdefault(span["parent"], []).append(span)

@@ -1,4 +1,4 @@
-"""Study 11: long calls: what became of the history, and of the answers that needed it."""
+"""Study 11: long calls: what happens to the history, and to the answers that need it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from labkit.world.dialogue import load_dialogues
 STABLE, NOTED = "stable", "note before it"
 HAIKU = ", Haiku"
 KEPT, KEPT_HAIKU = "stable instead of noted", f"stable instead of noted{HAIKU}"
-"""What the claim is about: the order kept, which is the default, instead of a renewed line."""
+"""What the claim is about: a stable order, the default, instead of a line that changes."""
 
 RESTLESS = ("note, in the hook", "truncated", "summarised")
 

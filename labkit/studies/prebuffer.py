@@ -76,8 +76,8 @@ def labelled(turns: pd.DataFrame) -> pd.DataFrame:
         app recorded before the agent had joined), ``start`` (when the caller begins to talk, in
         words), ``kept_frac`` (proportion of the turn's words in a user message), ``lost``
         (whether none did), ``transcript_after_tap_s`` (the final transcript, from the moment the
-        caller asked for the agent) and ``paused`` (whether the agent stopped its speech for
-        nothing).
+        caller asked for the agent) and ``paused`` (whether the agent stopped its speech
+        without reason).
     """
     out = turns.copy()
     if AEC in out:
@@ -99,7 +99,7 @@ def labelled(turns: pd.DataFrame) -> pd.DataFrame:
 
 
 def barge_in_table(turns: pd.DataFrame) -> pd.DataFrame:
-    """What became of the caller's words over the greeting, by warm-up and moment."""
+    """What happened to the caller's words over the greeting, by warm-up and moment."""
     rows = []
     for (name, after_s), part in turns.groupby(["warm-up", BARGE_IN], sort=False):
         first = statistics.mean(part, "leading_deletions")
@@ -135,8 +135,7 @@ def join_table(turns: pd.DataFrame) -> pd.DataFrame:
 def harms_of_barging_in(turns: pd.DataFrame, warm_up_s: float) -> pd.DataFrame:
     """What a warm-up changes for callers who barge in on the greeting, compared with none.
 
-    Returns:
-        One row per harm, as ``figures.harm_changes`` gives them.
+    One row per harm, as ``figures.harm_changes`` returns them.
     """
     length = turns[AEC].fillna(_DEFAULT_S)
     off, on = turns[length == 0], turns[length == warm_up_s]

@@ -1,4 +1,4 @@
-"""Study 01: what preemptive generation saves, what it could by the timing model, what it wastes."""
+"""Study 01: what preemptive generation saves, measured and predicted, and what it wastes."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def saving_by_wait(turns: pd.DataFrame, delay_s: float) -> pd.DataFrame:
 
 
 def changing_stt(main: Results) -> pd.DataFrame:
-    """What it would save to change from one STT to the other, as a table to read."""
+    """What changing from one STT to the other would save, as a table to read."""
     runs = main.arms
     pairs = {"Flux, eager": "default", "Flux, off": "off"}
     parts = [verdicts.rows(compare(runs[old], {new: runs[new]})) for new, old in pairs.items()]

@@ -1,4 +1,4 @@
-"""Study 05: which turns looked something up, when that began, and what was begun for nothing.
+"""Study 05: look-ups: which turns need one, when it starts, and which are wasted.
 
 The agent logs running totals (``agent_begun``, ``agent_used``) and, where a tool ran, its name
 (``agent_tool``) and ``agent_room_s``: from the turn hook to the moment the model's call ran.
@@ -72,7 +72,7 @@ def counted(turns: pd.DataFrame) -> pd.DataFrame:
         The same rows, sorted by arm, point and call, plus ``begun``, ``used`` and ``backend_calls``
         (in this turn), ``wasted`` (begun but never used: counted in the turn it was begun in),
         ``looked_up`` (whether the model called a look-up) and ``wrong`` (whether the answer was
-        another than the right one).
+        wrong).
     """
     swept = [str(c) for c in turns if str(c).startswith(("agent.", "caller.", "preemptive."))]
     out = turns.sort_values(by=["arm", *swept, "call", "turn"], kind="stable")
@@ -159,7 +159,7 @@ def savings_by_preemption(turns: pd.DataFrame) -> pd.DataFrame:
 
 
 def wrong_answers(turns: pd.DataFrame) -> pd.DataFrame:
-    """The six most frequent turns answered about the wrong thing: what was said, how often."""
+    """The six most frequent wrong answers: what was said, and how often."""
     wrong = turns[turns["wrong"]]
     found = wrong.groupby(["arm", "said", "replied"], sort=False).size()
     table = found.sort_values(ascending=False, kind="stable").head(6).reset_index(name="times")

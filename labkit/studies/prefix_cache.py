@@ -56,7 +56,7 @@ def arms(short: int, long: int) -> dict[str, Arm]:
 
 
 def probes(long: int) -> dict[str, Arm]:
-    """A cache that is warm from the start, and agents that begin no reply early."""
+    """A cache that is warm from the start, and agents without preemption."""
     tokens = {TOKENS: long}
     return {
         f"{on(long)}, warmed up": Arm("prefix_cache", {**_MARKED, **tokens, "agent.warm_up": True}),
@@ -78,7 +78,7 @@ def swept() -> dict[str, Arm]:
 
 
 def stable() -> dict[str, Arm]:
-    """The arm whose cache entries are let expire."""
+    """The arm whose cache entries expire."""
     return {"OpenAI, stable": swept()["OpenAI, stable"]}
 
 

@@ -1,4 +1,4 @@
-"""Study 15: when a button hands the turn over, and what letting go early or late costs."""
+"""Study 15: push to talk: when the turn is committed, and what an early or late release costs."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ _X_NAME = "button let go after the last sound"
 def arms(short_timeout_s: float) -> dict[str, str]:
     """The microphone closed between turns or left open, with and without the floor and patience.
 
-    Args:
-        short_timeout_s: Transcript timeout of the impatient arm, seconds; the SDK takes 2.0.
+    ``short_timeout_s`` is the transcript timeout of the impatient arm; the SDK uses 2.0.
     """
     manual = "push_to_talk@agent.transcript_timeout_s="
     opened = "agent.closes_microphone=false"
@@ -51,7 +50,7 @@ def last_words(turns: pd.DataFrame) -> Chart:
 
 
 def table(turns: pd.DataFrame) -> pd.DataFrame:
-    """What each arm makes of each release time, with 95% CIs, ready to be shown."""
+    """Results of each arm at each release time, with 95% CIs, ready to be shown."""
     rows = []
     for (arm, at), own in turns.groupby(["arm", RELEASE], sort=False):
         waited = let_finish(own)

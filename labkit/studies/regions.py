@@ -1,7 +1,7 @@
-"""Study 12: what each hop's distance costs, and whether a pin to a region takes it away.
+"""Study 12: what the distance of each hop costs, and whether pinning a region removes it.
 
 In the sweep one hop at a time is farther away than in the base, where all are equally near; callers
-and random draws are the same (common random numbers), so each difference is the distance's own.
+and random draws are the same (common random numbers), so differences are due to the distance alone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from labkit.settings.roles import link
 
 DEFAULT, PINNED, RELAYED = "default hosts", "pinned to the region", "pinned, by a gateway"
 DIRECT = "no gateway in between"
-"""Leaving the relay out, compared with the hosts behind it; the arm of a claim in the ledger."""
+"""Without the relay, compared with the hosts behind it; the arm of a claim in the ledger."""
 
 NO_REGION, NO_PATH = "as published: region=", "as published: no path"
 DIFFERS = {NO_REGION: "no plugin has such an argument"}
@@ -162,7 +162,7 @@ def _by_place(turns: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[str, float,
         if rtt_s > 0
     ]
     if not len(base) or not far:
-        raise ValueError("the turns of a sweep over single hops are needed, its base among them")
+        raise ValueError("expected the turns of a sweep over single hops, with its base")
     return base, far
 
 

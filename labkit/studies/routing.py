@@ -1,4 +1,4 @@
-"""Study 04: who served each turn, which deserved another model, and how a rule for it errs.
+"""Study 04: which model served each turn, which should have, and the errors of routing rules.
 
 A rule decides from words alone, so its errors can be counted on texts as well as in calls. Two arms
 that heard the same callers, one with each model throughout, hold the latency of every turn under
@@ -121,7 +121,7 @@ def judged(turns: pd.DataFrame, light: str) -> pd.DataFrame:
     Returns:
         The same rows plus ``misrouted`` (the turn needed the large model, the small one served),
         ``by_light`` (the small one served), ``late`` (another model served than the agent wanted
-        for this turn; NaN where it told nothing or nobody served), ``uncached_tokens`` (of the
+        for this turn; NaN where either is unknown), ``uncached_tokens`` (of the
         prompts), ``cache_missed`` (asked, and no prompt token came from the cache),
         ``dropped`` (no reply) and ``harmed`` (misrouted or dropped).
     """
@@ -170,8 +170,7 @@ def first_tokens(models: Sequence[str]) -> pd.DataFrame:
 
 
 def composed(heavy: pd.DataFrame, light: pd.DataFrame, rule: Rule) -> pd.DataFrame:
-    """The turns that a rule would have led to, each taken from the arm (one model throughout) that
-    it chooses.
+    """The turns that a rule would have produced, each from the arm (one model) that it chooses.
 
     Returns:
         One row per turn of both arms, with the columns that :func:`judged` adds.
@@ -190,11 +189,8 @@ def composed(heavy: pd.DataFrame, light: pd.DataFrame, rule: Rule) -> pd.DataFra
 def frontier_arms(
     heavy: pd.DataFrame, light: pd.DataFrame, settings: Mapping[str, Sequence[float]]
 ) -> tuple[dict[str, pd.DataFrame], dict[str, str], dict[str, str]]:
-    """:func:`composed` turns of every rule and setting, with their groups and short labels.
-
-    Returns:
-        Arms, groups and labels as ``figures.frontier_points`` takes them.
-    """
+    """:func:`composed` turns of every rule and setting, with their groups and short labels, as
+    ``figures.frontier_points`` takes them."""
     arms, groups, labels = {}, {}, {}
     for rule, values in settings.items():
         for value in values:

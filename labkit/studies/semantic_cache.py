@@ -1,4 +1,4 @@
-"""Study 10: a semantic cache: hits, wrong answers, answers of somebody else's, said twice.
+"""Study 10: a semantic cache: hits, wrong answers, leaks between tenants, double answers.
 
 What the cache finds depends on words alone, so it can be tried on every wording that the dialogues
 have, at every threshold, with the code that the agent runs.
@@ -86,9 +86,9 @@ def judged(turns: pd.DataFrame) -> pd.DataFrame:
             their calls are numbered apart.
 
     Returns:
-        The same rows plus ``hit``, ``wrong`` (a hit with another than the right answer), ``leaked``
+        The same rows plus ``hit``, ``wrong`` (a hit with a wrong answer), ``leaked``
         (a hit with the answer of another business), ``twice`` (a hit after which the agent spoke
-        once more in the same turn) and ``harmed`` (wrong or twice).
+        again in the same turn) and ``harmed`` (wrong or twice).
     """
     dialogues, answers = load_dialogues(), known()
     rows = []

@@ -1,4 +1,4 @@
-"""Study 09: short turns: which were treated apart, which should have been, how rules err."""
+"""Study 09: short turns: which were treated apart, which should have been, errors of rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Study 16: do savings stack? Which techniques earned their place, and what adds up."""
+"""Study 16: do savings stack? Which techniques are adopted, and what adds up."""
 
 from __future__ import annotations
 

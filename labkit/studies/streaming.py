@@ -105,11 +105,8 @@ def silence(turns: pd.DataFrame, default_rate: float) -> Chart:
 def bound(turns: pd.DataFrame, baseline: str, axes: Sequence[str], mode: str) -> pd.DataFrame:
     """What each turn would save if its first sentence were complete with its first token.
 
-    Args:
-        mode: What is started before the commit; see :data:`labkit.evidence.overlap.MODES`.
-
-    Returns:
-        What :func:`labkit.evidence.overlap.forecast` returns, for the arm :data:`BOUND`.
+    Returns what :func:`labkit.evidence.overlap.forecast` does, for the arm :data:`BOUND`; ``mode``
+    is one of :data:`labkit.evidence.overlap.MODES`.
     """
 
     def saving(of: pd.DataFrame) -> pd.Series:

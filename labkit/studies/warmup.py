@@ -1,4 +1,4 @@
-"""Study 08: warm connections to the TTS: which turns found one, and what the others paid."""
+"""Study 08: warm connections to the TTS: which turns found one, and what it cost the others."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def moment(turns: pd.DataFrame) -> pd.Series:
 
 
 def by_moment(turns: pd.DataFrame) -> pd.DataFrame:
-    """How often each kind of turn had to open a connection to the TTS, and what became of it."""
+    """How often each kind of turn had to open a connection to the TTS, and how it ended."""
     rows: dict[tuple[str, str], dict[str, str]] = {}
     groups = turns.assign(moment=moment(turns)).groupby(["arm", "moment"], sort=False)
     for (arm, place), own in groups:

@@ -1,8 +1,8 @@
-"""The agent's audio edge: a microphone fed by the caller and a speaker that ends at the ear.
+"""The agent's audio ends: a microphone that the caller feeds and a speaker heard at the ear.
 
 Both are ordinary ``livekit.agents.voice.io`` ends, as a room's or the console's are. Input comes in
 50 ms frames like a room's. Output is played in real time from the moment it arrives; it can be
-paused, resumed and cleared, and what was already under way to the ear is still heard.
+paused, resumed and cleared, and what is already on its way to the ear is still heard.
 """
 
 from __future__ import annotations

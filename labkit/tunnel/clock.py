@@ -30,7 +30,7 @@ class Clock:
     """Virtual time since the loop was made.
 
     Attributes:
-        now_ns: In nanoseconds; what counts.
+        now_ns: In nanoseconds; authoritative.
         now_s: The same in seconds.
     """
 
@@ -77,7 +77,7 @@ def is_virtual() -> bool:
 
 @contextlib.contextmanager
 def in_charge(clock: Clock) -> Iterator[None]:
-    """Lets the functions of :mod:`time` read a clock."""
+    """Makes the functions of :mod:`time` read this clock."""
     global _clock
     before, _clock = _clock, clock
     try:

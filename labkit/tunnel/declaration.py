@@ -1,4 +1,4 @@
-"""What an agent file declares that a job can tell it.
+"""Reads which settings an agent file accepts from its job's metadata.
 
 A file that reads its job's metadata says so with a literal at its top level::
 
@@ -14,13 +14,13 @@ checked before any worker starts.
 from __future__ import annotations
 
 import ast
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from labkit.errors import hint
 from labkit.settings import SETTINGS, SettingError, Settings, Value
 
 _FORM = 'PARAMETERS = {"agent.NAME": default}'
@@ -28,18 +28,18 @@ _FORM = 'PARAMETERS = {"agent.NAME": default}'
 
 @dataclass(frozen=True)
 class Declaration:
-    """What a file takes from its job's metadata.
+    """What a file accepts from its job's metadata.
 
     Attributes:
         parameters: Its own parameters and their defaults, by dotted name.
-        options: Beginnings of the ``sdk`` paths that it takes.
+        options: Prefixes of the ``sdk`` paths that it accepts.
     """
 
     parameters: Mapping[str, Value]
     options: tuple[str, ...] = ("",)
 
     def takes(self, sdk: str) -> bool:
-        """Whether it takes the option at a path such as ``session.turn_handling``."""
+        """Whether it accepts the option at a path such as ``session.turn_handling``."""
         return any(not o or f"{sdk}.".startswith(f"{o}.") for o in self.options)
 
 
@@ -82,7 +82,7 @@ def _read(file: str, source: bytes) -> Declaration | None:
     for option in options if isinstance(options, (tuple, list)) else [options]:
         if not any(f"{path}.".startswith(f"{option}.") for path in paths):
             raise SettingError(
-                f"{file}: OPTIONS has {option!r}, but is made of paths such as {form}; "
+                f"{file}: OPTIONS has {option!r}; expected paths such as {form}; "
                 "`labkit config --json` lists them as sdk"
             )
     return Declaration(parameters, tuple(options))
@@ -99,12 +99,12 @@ def _literal(file: str, name: str, node: ast.expr, form: str) -> Any:
 
 
 def check_parameters(path: Path, settings: Settings) -> None:
-    """Refuses what is meant for the agent but is not declared in its file.
+    """Refuses settings of the agent that its file does not declare.
 
-    (What a file that declares nothing cannot be given from outside, its session says.)
+    (For a file that declares nothing, its session says what cannot be set from outside.)
 
     Raises:
-        SettingError: names the setting, what the file takes, and the closest match.
+        SettingError: names the setting, what the file accepts, and the closest match.
     """
     declared = declaration(path)
     if declared is None:
@@ -126,10 +126,9 @@ def check_parameters(path: Path, settings: Settings) -> None:
 
 
 def _refusal(file: str, kind: str, name: str, known: list[str]) -> SettingError:
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
+    accepted = ", ".join(sorted(known)) or "none"
     return SettingError(
-        f"{file} takes no {kind} {name!r}{hint}; it takes {', '.join(sorted(known)) or 'none'}"
+        f"{file} does not accept {kind} {name!r}{hint(name, known)}; accepted: {accepted}"
     )
 
 
@@ -137,6 +136,6 @@ def _check_kind(name: str, value: Value, default: Value) -> None:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if isinstance(default, bool):
         if not isinstance(value, bool):
-            raise SettingError(f"{name}={value}: allowed are true and false")
+            raise SettingError(f"{name}={value}: must be true or false")
     elif isinstance(default, (int, float)) and not number:
-        raise SettingError(f"{name}={value}: a number is needed, such as {default:g}")
+        raise SettingError(f"{name}={value}: expected a number, such as {default:g}")

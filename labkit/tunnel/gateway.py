@@ -1,12 +1,11 @@
-"""A relay in front of the providers, as an inference gateway is.
+"""A relay in front of the providers, such as an inference gateway.
 
 It ends the agent's TLS, reads every message and passes it on over a connection of its own. What the
 extra hop costs is therefore what it does: a handshake with the gateway and another from there to
 the provider, one more round trip for each exchange, and time for each message: a request, a piece
 of a streamed answer, a WebSocket message. Messages of one stream are handled one after another.
 
-Not modelled: connections to the providers that are shared between calls, and provider accounts with
-better limits than one's own.
+Not modelled: connections to the providers that calls share, and accounts with higher limits.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _HANDSHAKE = "sec-websocket-"
 
 
 class _Origins(AbstractResolver):
-    """Where the providers are, seen from the gateway; it looks no names up."""
+    """The providers' addresses, as the gateway knows them without name look-ups."""
 
     def __init__(self, addresses: Mapping[str, str]) -> None:
         self._addresses = addresses
@@ -70,7 +69,7 @@ class Gateway:
         Args:
             network: Where it stands.
             link: The path from the agent to it.
-            processing_s: Time that each message takes it.
+            processing_s: Its time per message, seconds.
             trust: Accepts the providers' certificates.
         """
         self.beyond_s: dict[str, float] = {}
@@ -90,7 +89,7 @@ class Gateway:
         await asyncio.sleep(0)  # for the transports to let go of their sockets
 
     def stand_before(self, host: Host) -> Host:
-        """Takes a host's name and leaves the provider where only the gateway finds it.
+        """Takes over a host's name and moves the provider to where only the gateway finds it.
 
         Returns:
             The provider's new place, at the far end of the link the host had.

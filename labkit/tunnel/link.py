@@ -1,9 +1,9 @@
-"""What lies between two ends: round trips, jitter, loss and TCP's slow start.
+"""The network path between two ends: round trips, jitter, loss and TCP's slow start.
 
 A connection inside the tunnel is opened over real loopback sockets and carries real TLS, but its
 bytes travel through a :class:`Pipe` per direction instead of the kernel: each write arrives one
 way later, in order. Handshakes, requests and cancelled streams then cost exactly the round trips
-that they make, and every byte in flight is a timer of the loop, so virtual time cannot overtake it.
+they make, and every byte in flight is a timer of the loop, so virtual time cannot overtake it.
 
 Modelled: propagation delay, jitter (in order, so a late segment holds up those behind it), loss as
 the delay of its retransmission, the initial congestion window of ten segments (RFC 6928), its
@@ -25,8 +25,8 @@ INITIAL_WINDOW_BYTES = 10 * SEGMENT_BYTES
 MIN_RETRANSMIT_S = 0.2
 """Linux's shortest retransmission time-out; a lost segment waits at least this much longer."""
 CONDITIONS_S = 0.02
-"""Jitter and loss are drawn once per this much time, so that they belong to the hour of the call
-and not to who happens to send."""
+"""Jitter and loss are drawn once per this interval, so that they depend on the time in the call and
+not on who happens to send."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class Link:
             raise ValueError(f"loss={self.loss} must be at least 0 and below 1")
 
     def extra_s(self, t_s: float, seed: int, *key: int | str) -> float:
-        """What a segment sent at ``t_s`` suffers beyond propagation, in seconds."""
+        """Delay of a segment sent at ``t_s`` beyond propagation, seconds."""
         if not self.jitter_s and not self.loss:
             return 0.0
         slot = int(t_s / CONDITIONS_S)
@@ -86,9 +86,9 @@ class Pipe:
         self._backlog_bytes = 0
         self._waiting: asyncio.TimerHandle | None = None
         self.receive: Callable[[bytes | None], None] | None = None
-        """Takes what arrives at the far end; None is the end of it. Attached with the transport."""
+        """Takes what arrives at the far end; None marks the end. Set by the transport."""
         self.flow: Callable[[int], None] = lambda queued: None
-        """Told how many bytes wait to be sent whenever that may have changed."""
+        """Called with the number of bytes waiting, whenever it may have changed."""
         self._end = False
         self._flying: deque[bytes | None] = deque()
 

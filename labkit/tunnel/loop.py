@@ -7,10 +7,10 @@ being ready, and each is known exactly rather than guessed:
 * bytes on their way between two ends in this process are timers of :mod:`labkit.tunnel.link`;
 * a connection being set up through the kernel, and a job running in a real thread, *hold* the
   clock until they are done (:meth:`TunnelLoop.hold`);
-* a short executor job runs inline, on the spot, and takes the time it is *charged*.
+* a short executor job runs inline and takes the virtual time that its rule gives.
 
-The kernel is asked for news only while one of these holds the clock, or while a socket is open that
-the tunnel does not know: otherwise it has none.
+The kernel is polled only while one of these holds the clock, or while a socket is open that the
+tunnel does not know: otherwise it has nothing to report.
 
 If the clock cannot move and nothing is under way, nothing will ever happen again: that is reported
 as :class:`TunnelHang` with the tasks that wait, never as a frozen process.
@@ -38,7 +38,7 @@ _STUCK_AFTER_S = 60.0
 """Wall seconds that something may hold the virtual clock before that counts as an error."""
 
 _SPINS = 1_000_000
-"""Turns of the loop at one instant before that counts as one; a busy instant takes hundreds."""
+"""Iterations at one instant before that counts as an error; a busy instant takes hundreds."""
 
 _TICK_S = 1e-9
 """The clock's resolution."""
@@ -52,7 +52,7 @@ class TunnelLoop(asyncio.SelectorEventLoop):
     """The tunnel's event loop, with a virtual clock.
 
     Args:
-        rule_for: Tells how an executor job is treated, from the plain function it calls.
+        rule_for: How an executor job is treated, given the plain function it calls.
     """
 
     _ready: deque[asyncio.Handle]
@@ -93,7 +93,7 @@ class TunnelLoop(asyncio.SelectorEventLoop):
         return release
 
     def expects_holders(self, sock: socket.socket) -> None:
-        """Says of a listening socket that whoever connects to it holds the clock meanwhile."""
+        """Marks a listening socket whose clients hold the clock while they connect."""
         self._kernel.quiet.add(sock.fileno())
 
     # one turn
@@ -176,8 +176,8 @@ class TunnelLoop(asyncio.SelectorEventLoop):
             raise TunnelHang(
                 "nothing is scheduled and nothing is under way; waiting:\n" + waiting(self)
             )
-        # by a nanosecond at least: a deadline may lie between two, and who is woken at the first
-        # and asks whether it is past must not be woken there for ever
+        # by a nanosecond at least: a deadline may lie between two ticks, and a task woken at the
+        # first that finds it not past yet must not be woken there for ever
         self._spins = 0
         self.clock.move_to(max(self.clock.now_ns + 1, round(self._timers[0][0] * 1e9)))
         return ()
@@ -193,7 +193,7 @@ class TunnelLoop(asyncio.SelectorEventLoop):
     def run_in_executor(  # type: ignore[override]
         self, executor: Executor | None, func: Callable[..., _T], *args: Any
     ) -> asyncio.Future[_T]:
-        """Runs a job inline, and charges what its rule says it takes."""
+        """Runs a job inline; it takes the virtual time that its rule gives."""
         inner, inner_args = plain_call(func, args)
         rule = self.rule_for(inner)
         if rule.thread:

@@ -1,4 +1,4 @@
-"""Remembers what a pure function answered, in memory and on disk.
+"""A cache of a pure function's results, in memory and on disk.
 
 The end-of-turn model costs 83 ms a call and is a pure function of its samples; arms that share
 callers share its answers. The file lives in the user's cache and may be deleted at any time. Its
@@ -23,7 +23,7 @@ class AnswerMemo:
     """A mapping from argument hash to a number. The file is opened when it is first asked.
 
     Args:
-        name: What is remembered.
+        name: Of the function, for the file.
         package: Distribution whose version the answers depend on.
     """
 
@@ -67,7 +67,7 @@ def _possible(value: object) -> bool:
 
 
 class Overheard:
-    """A memo whose answers are also taken down: the SDK tells nobody what its detector said."""
+    """A memo that also reports each answer: the SDK does not expose its detector's output."""
 
     def __init__(self, memo: AnswerMemo) -> None:
         self._memo = memo

@@ -13,7 +13,7 @@ Handler = Callable[[rtc.RpcInvocationData], Any]
 
 
 class RemoteMethods:
-    """Stands where ``room.local_participant`` keeps the methods an agent registers."""
+    """Stands in for the methods that an agent registers with ``room.local_participant``."""
 
     def __init__(self) -> None:
         self._handlers: dict[str, Handler] = {}
@@ -28,7 +28,7 @@ class RemoteMethods:
         return handler
 
     def call(self, method: str, after_s: float) -> None:
-        """Calls a method when the packet that asks for it has arrived.
+        """Calls a method once the packet that asks for it has arrived.
 
         Raises:
             RuntimeError: the agent has registered no such method.

@@ -88,9 +88,9 @@ def _update(plugin: Any, option: str, value: Value, **more: Any) -> bool:
 
 
 def not_taken(session: AgentSession[Any], settings: Settings) -> str:
-    """The first setting that a file which declares that it takes it left out of its session.
+    """The first setting that the file declares but did not pass to its session; empty if none.
 
-    Only what a session shows is looked at: its own options and the models' names.
+    Only what a session exposes is compared: its own options and the models' names.
     """
     for name, value in settings.changes.items():
         part, _, option = SETTINGS[name].sdk.partition(".")

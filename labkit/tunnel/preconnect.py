@@ -1,11 +1,11 @@
 """The caller's side of joining: a microphone that is open before the agent hears it.
 
 An app opens the microphone the moment the caller asks for the agent. Until the agent has joined,
-which takes the handshake, nobody hears it. With a pre-connect buffer the app records meanwhile and
+after the handshake, nobody hears it. With a pre-connect buffer the app records meanwhile and
 sends the recording as a byte stream once the agent is there; what is said then comes after it.
 
-What receives the recording is the SDK's own ``PreConnectAudioHandler``, with its time-out and its
-largest age, and it is waited for where ``RoomIO`` waits: before the first live frame. The room that
+What receives the recording is the SDK's own ``PreConnectAudioHandler``, with its time-out and
+maximum age, and it is waited for where ``RoomIO`` waits: before the first live frame. The room that
 carries the stream is not emulated; the recording is sent whole, and takes one way through the line.
 """
 

@@ -1,4 +1,4 @@
-"""What is left of a call when it is over: plain data, ready to be pickled, without livekit."""
+"""The record of a finished call: plain data that can be pickled, without livekit."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class CallerTurn:
 
 @dataclass
 class Backchannel:
-    """A sound of listening, made while the agent answered a turn; seconds, at the mouth."""
+    """A backchannel, made while the agent answered a turn; seconds, at the mouth."""
 
     turn: int
     text: str
@@ -75,7 +75,7 @@ class CallRecord:
         call: Index of the call in its study.
         seed: The study's base seed.
         persona: Who called.
-        voice: With which voice.
+        voice: The caller's voice.
         turns: What the caller said.
         segments: What the agent said.
         providers: What happened at the providers, in order.
@@ -84,7 +84,8 @@ class CallRecord:
         simulated_s: Length of the call on its own clock.
         wall_s: Time it took to run.
         refused: Whether it failed because the agent asked for a host the tunnel does not have.
-        backchannels: The caller's sounds of listening.
+        overrides: What was set on the agent's session from outside, as ``name=value``.
+        backchannels: The caller's backchannels.
         tracks: The caller's two tracks (mouth, ear) at 16 kHz, if they were asked for.
     """
 

@@ -1,7 +1,6 @@
-"""What an agent file consists of.
+"""The files of an agent: one file and the modules beside it that it imports.
 
-An agent is one file and the modules beside it that it imports. Their text is what is hashed when
-results are kept.
+Their text is part of the key of stored results.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One call to be run, as whoever asks for it says it; light, so that asking loads no worker."""
+"""The specification of one call; light, so that asking for a call loads no worker code."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from labkit.providers.registry import PROVIDERS, key_variable
 from labkit.settings import Value
 
 N_TURNS = 5
-"""Caller turns in a call, unless something else is asked for."""
+"""Default number of caller turns in a call."""
 SEED = 7
-"""The seed of a study, unless something else is asked for."""
+"""Default seed of a study."""
 
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 KEYS = {key_variable(name): f"tunnel-{name}-key" for name in PROVIDERS}
-"""The variable of each provider's API key, and the key that is good inside the tunnel."""
+"""The variable of each provider's API key, and the key that the tunnel accepts."""
 
 ENVIRONMENT = {
     **THREADS,

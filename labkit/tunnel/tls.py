@@ -1,4 +1,4 @@
-"""Certificates that the agent's libraries trust, and the servers that show them."""
+"""Certificates that the agent's libraries trust, and the servers that present them."""
 
 from __future__ import annotations
 

@@ -1,18 +1,21 @@
 """Reads and checks dialogues: what callers say and what a good agent answers.
 
-A dialogue is one TOML file; ``data/dialogues/README.md`` lists every key. The classes themselves
-are in ``labkit.world.turn`` and are offered here too. Knows nothing of audio, time or LiveKit.
+A dialogue is one TOML file; ``data/dialogues/README.md`` lists every key. The classes are those of
+``labkit.world.turn``, exported here too. Knows nothing of audio, time or LiveKit.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from labkit.errors import unknown
 from labkit.paths import data_dir
 from labkit.world.turn import (
     KINDS,
@@ -27,7 +30,6 @@ from labkit.world.turn import (
     normalise,
     sentences,
     split_pauses,
-    unknown_name,
 )
 
 __all__ = [
@@ -76,7 +78,7 @@ def load_dialogues(folder: Path | str | None = None) -> dict[str, Dialogue]:
 
 
 def load_intents() -> dict[str, str]:
-    """The packaged closed set of intents, each with its description."""
+    """The packaged intents and their descriptions; there are no others."""
     return dict(_intents(data_dir() / "dialogues" / "intents.toml"))
 
 
@@ -92,6 +94,17 @@ def _toml(file: Path) -> dict[str, Any]:
         raise DialogueError(f"{file.name}: not valid TOML: {error}") from error
 
 
+def _keys(cls: type, *left_out: str) -> tuple[dict[str, type], dict[str, type]]:
+    """The required and the optional keys of a class's TOML table, with their types."""
+    types = {"str": str, "bool": bool, "tuple": list, "Mapping": dict}
+    required: dict[str, type] = {}
+    optional: dict[str, type] = {}
+    for field in (f for f in dataclasses.fields(cls) if f.name not in left_out):
+        must = field.default is field.default_factory is dataclasses.MISSING
+        (required if must else optional)[field.name] = types[re.split(r"\W", str(field.type))[0]]
+    return required, optional
+
+
 def _take(table: Any, where: str, required: dict[str, type], optional: dict[str, type]) -> Any:
     """Checks that a TOML table has these keys with these types and no other."""
     if not isinstance(table, dict):
@@ -99,7 +112,7 @@ def _take(table: Any, where: str, required: dict[str, type], optional: dict[str,
     allowed = required | optional
     for key, value in table.items():
         if key not in allowed:
-            raise DialogueError(unknown_name(where, "key", key, allowed))
+            raise DialogueError(f"{where}: {unknown('key', key, allowed)}")
         if not isinstance(value, allowed[key]):
             wanted = allowed[key].__name__
             raise DialogueError(f"{where}: {key} = {value!r} must be a {wanted}")
@@ -139,77 +152,42 @@ def _dialogue(file: Path, intents: Mapping[str, str]) -> Dialogue:
 
 
 def _tool(raw: Any, where: str) -> Tool:
-    table = _take(raw, where, {"name": str, "description": str}, {"parameters": dict})
+    table = _take(raw, where, *_keys(Tool))
     parameters = {}
     for name, value in table.get("parameters", {}).items():
-        _take(value, f"{where}: parameter {name!r}", {"type": str, "description": str}, {})
+        _take(value, f"{where}: parameter {name!r}", *_keys(Parameter))
         if value["type"] not in _JSON_TYPES:
-            raise DialogueError(
-                unknown_name(f"{where}: {name}", "type", value["type"], _JSON_TYPES)
-            )
+            wrong = unknown("type", value["type"], _JSON_TYPES)
+            raise DialogueError(f"{where}: {name}: {wrong}")
         parameters[name] = Parameter(**value)
-    return Tool(name=table["name"], description=table["description"], parameters=parameters)
+    return Tool(**table | {"parameters": parameters})
 
 
 def _turn(
     raw: Any, where: str, index: int, tools: Sequence[Tool], intents: Mapping[str, str]
 ) -> Turn:
-    table = _take(
-        raw,
-        where,
-        {"id": str, "says": str, "intent": str, "kind": str, "reply": str},
-        {
-            "hesitates": str,
-            "terse": str,
-            "heavy": bool,
-            "tool": str,
-            "arguments": dict,
-            "tool_result": str,
-            "needs": list,
-            "gives": dict,
-            "reply_without": str,
-            "paraphrases": list,
-            "near_misses": list,
-        },
-    )
+    table = _take(raw, where, *_keys(Turn, "index"))
     if table["intent"] not in intents:
-        raise DialogueError(unknown_name(where, "intent", table["intent"], intents))
+        raise DialogueError(f"{where}: {unknown('intent', table['intent'], intents)}")
     if table["kind"] not in KINDS:
-        raise DialogueError(unknown_name(where, "kind", table["kind"], KINDS))
+        raise DialogueError(f"{where}: {unknown('kind', table['kind'], KINDS)}")
     _check_tool(table, where, tools)
     _check_pauses(table, where)
     for key in ("needs", "paraphrases"):
         _strings(table.get(key, []), f"{where}: {key}")
     _strings(list(table.get("gives", {}).values()), f"{where}: gives")
     misses = [
-        _take(m, f"{where}: near_misses", {"text": str, "reply": str}, {})
-        for m in table.get("near_misses", [])
+        NearMiss(**_take(miss, f"{where}: near_misses", *_keys(NearMiss)))
+        for miss in table.get("near_misses", [])
     ]
-    return Turn(
-        id=table["id"],
-        index=index,
-        says=table["says"],
-        hesitates=table.get("hesitates"),
-        terse=table.get("terse"),
-        intent=table["intent"],
-        kind=table["kind"],
-        heavy=table.get("heavy", False),
-        reply=table["reply"],
-        reply_without=table.get("reply_without"),
-        tool=table.get("tool"),
-        arguments=table.get("arguments", {}),
-        tool_result=table.get("tool_result"),
-        needs=tuple(table.get("needs", [])),
-        gives=table.get("gives", {}),
-        paraphrases=tuple(table.get("paraphrases", [])),
-        near_misses=tuple(NearMiss(**m) for m in misses),
-    )
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+    return Turn(**values | {"index": index, "near_misses": tuple(misses)})
 
 
 def _strings(values: list[Any], where: str) -> None:
     for value in values:
         if not isinstance(value, str) or not value:
-            raise DialogueError(f"{where}: {value!r} must be a text")
+            raise DialogueError(f"{where}: {value!r} must be a non-empty text")
 
 
 def _check_tool(table: dict[str, Any], where: str, tools: Sequence[Tool]) -> None:
@@ -217,16 +195,16 @@ def _check_tool(table: dict[str, Any], where: str, tools: Sequence[Tool]) -> Non
     if name is None:
         for key in ("arguments", "tool_result"):
             if key in table:
-                raise DialogueError(f"{where}: {key} without a tool; add tool = or drop it")
+                raise DialogueError(f"{where}: {key} without a tool; name the tool or remove it")
         return
     by_name = {t.name: t for t in tools}
     if name not in by_name:
-        raise DialogueError(unknown_name(where, "tool", name, by_name))
+        raise DialogueError(f"{where}: {unknown('tool', name, by_name)}")
     parameters = by_name[name].parameters
     arguments = table.get("arguments", {})
     for key, value in arguments.items():
         if key not in parameters:
-            raise DialogueError(unknown_name(where, f"argument of {name}", key, parameters))
+            raise DialogueError(f"{where}: {unknown(f'argument of {name}', key, parameters)}")
         wanted = parameters[key].type
         # bool is a kind of int to Python, but not to JSON schema.
         is_stray_bool = isinstance(value, bool) and wanted != "boolean"
@@ -256,22 +234,23 @@ def _check_pauses(table: dict[str, Any], where: str) -> None:
         if key == "hesitates" and not pauses:
             raise DialogueError(f"{where}: hesitates has no [seconds] pause: {text!r}")
         if not all(parts):
-            raise DialogueError(f"{where}: {key} starts or ends with a pause, or has two in a row")
+            raise DialogueError(
+                f"{where}: {key} must not start or end with a pause, or have two in a row"
+            )
         if not all(0.0 < pause <= 5.0 for pause in pauses):
             raise DialogueError(f"{where}: {key} has a pause outside 0-5 seconds: {pauses}")
 
 
 def _check_facts(turn: Turn, where: str, earlier: Sequence[Turn]) -> None:
     if turn.id in [t.id for t in earlier]:
-        raise DialogueError(f"{where}: a second turn has this id")
+        raise DialogueError(f"{where}: duplicate turn id")
     given = {fact for t in earlier for fact in t.gives}
     for fact in turn.needs:
         if fact not in given:
-            raise DialogueError(
-                unknown_name(where, "needed fact (no earlier turn gives it)", fact, sorted(given))
-            )
+            wrong = unknown("needed fact", fact, sorted(given))
+            raise DialogueError(f"{where}: {wrong}; an earlier turn must give it")
     if bool(turn.needs) != (turn.reply_without is not None):
-        raise DialogueError(f"{where}: needs and reply_without come together or not at all")
+        raise DialogueError(f"{where}: needs and reply_without must be given together")
     for fact, words in turn.gives.items():
         for variant in ("fluent", "hesitant", "terse"):
             if variant in turn.variants and not mentions(turn.text(variant), words):

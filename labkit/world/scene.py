@@ -29,7 +29,7 @@ class SpokenWord:
 
 
 class CallerTrack:
-    """Everything that left the caller's mouth so far, as 16 kHz mono 16-bit PCM, and its words.
+    """Everything the caller has said so far, as 16 kHz mono 16-bit PCM, and its words.
 
     ``pcm`` grows as the caller speaks (with background noise between utterances); ``words`` is
     sorted by time and holds each word *before* its samples are sent: a reader must compare times.
@@ -53,9 +53,9 @@ class Scene:
         call: Index of the call within the study.
         turn: Index of the caller's current turn; -1 before the first one.
         dialogue: Name of the dialogue being played; empty if nothing is known.
-        dialogues: Every dialogue the answering side may draw on, by name.
+        dialogues: Every dialogue that answers may come from, by name.
         track: What the caller says.
-        log: Where providers write what happened.
+        log: Events of the providers.
     """
 
     seed: int = 0

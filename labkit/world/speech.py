@@ -1,4 +1,4 @@
-"""The committed speech corpus: clips of callers, sentences of the agent, and when each word sounds.
+"""The recorded speech: clips of callers, sentences of the agent, and the time of each word.
 
 Synthesised once by ``data/speech/build.py``; nothing is synthesised here. Audio is decoded when
 first asked for, one pack at a time, and kept. Columns and units: ``data/speech/README.md``.
@@ -7,33 +7,32 @@ first asked for, one pack at a time, and kept. Columns and units: ``data/speech/
 from __future__ import annotations
 
 import csv
-import difflib
 import functools
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import soundfile as sf
 
-from labkit.errors import UsageError
+from labkit.errors import UsageError, unknown
 from labkit.paths import data_dir
 from labkit.world.clips import AGENT_RATE_HZ, AgentClip, Clip, Pcm, Word
 from labkit.world.turn import normalise, sentences
 
 SENTENCE_GAP_S = 0.18
-"""Silence put between two sentences of the agent."""
+"""Silence between two sentences of the agent."""
 
 
 class SpeechError(UsageError):
-    """The corpus has no such clip; the message lists what it has."""
+    """No such clip in the corpus; the message lists what there is."""
 
 
 @dataclass(frozen=True)
 class _Row:
-    """Where a clip's samples are; decoding waits until somebody listens."""
+    """Where a clip's samples are; they are decoded on first use."""
 
     clip_id: str
     voice: str
@@ -81,10 +80,10 @@ class SpeechCorpus:
         return SpeechCorpus(data_dir() / "speech")
 
     def check(self) -> None:
-        """Makes sure that every file is there.
+        """Checks that every file exists.
 
         Raises:
-            SpeechError: names the first one that is missing.
+            SpeechError: names the first missing one.
         """
         packs = {row.file for row in self._rows.values()}
         packs |= {file for _, file, *_ in self._agent_rows.values()}
@@ -103,9 +102,8 @@ class SpeechCorpus:
             SpeechError: the dialogue was never recorded.
         """
         if dialogue not in self._dialogue_voices:
-            raise SpeechError(
-                _nothing("dialogue", dialogue, [d for d in self._dialogue_voices if d])
-            )
+            known = [d for d in self._dialogue_voices if d]
+            raise SpeechError(f"speech corpus: {unknown('dialogue', dialogue, known)}")
         return tuple(self._dialogue_voices[dialogue])
 
     def variants(self, dialogue: str, turn: str) -> tuple[str, ...]:
@@ -117,7 +115,7 @@ class SpeechCorpus:
         self.dialogue_voices(dialogue)
         if (dialogue, turn) not in self._variants:
             turns = [t for d, t in self._variants if d == dialogue]
-            raise SpeechError(_nothing(f"turn of {dialogue}", turn, turns))
+            raise SpeechError(f"speech corpus: {unknown(f'turn of {dialogue}', turn, turns)}")
         return tuple(self._variants[dialogue, turn])
 
     def clip(self, *, dialogue: str, turn: str, variant: str = "fluent", voice: str) -> Clip:
@@ -129,16 +127,14 @@ class SpeechCorpus:
         """
         row = self._rows.get((dialogue, turn, variant, voice))
         if row is None:
-            variants = self.variants(dialogue, turn)
-            if variant not in variants:
-                raise SpeechError(_nothing(f"variant of {dialogue}/{turn}", variant, variants))
-            raise SpeechError(
-                _nothing(f"voice of {dialogue}", voice, self.dialogue_voices(dialogue))
-            )
+            what = (f"voice of {dialogue}", voice, self.dialogue_voices(dialogue))
+            if variant not in (variants := self.variants(dialogue, turn)):
+                what = (f"variant of {dialogue}/{turn}", variant, variants)
+            raise SpeechError(f"speech corpus: {unknown(*what)}")
         return self._clip(row)
 
     def backchannels(self, voice: str) -> tuple[Clip, ...]:
-        """Short sounds of listening ("Mhm.") in a voice.
+        """Backchannels ("Mhm.") in a voice.
 
         Raises:
             SpeechError: there is no such voice.
@@ -146,7 +142,7 @@ class SpeechCorpus:
         return self._extras(voice, "backchannel")
 
     def barge_ins(self, voice: str) -> tuple[Clip, ...]:
-        """Words that cut the agent off ("Hold on.") in a voice.
+        """Barge-ins ("Hold on.") in a voice.
 
         Raises:
             SpeechError: there is no such voice.
@@ -158,7 +154,7 @@ class SpeechCorpus:
         return (self._clip(row) for row in self._rows.values())
 
     def agent_sentence(self, text: str) -> AgentClip | None:
-        """The agent's audio for one sentence, compared without case and punctuation; else None."""
+        """The agent's audio for a sentence, whatever its case and punctuation; None if unknown."""
         found = self._agent_rows.get(normalise(text))
         if found is None:
             return None
@@ -184,7 +180,7 @@ class SpeechCorpus:
 
     def _extras(self, voice: str, variant: str) -> tuple[Clip, ...]:
         if voice not in self.voices:
-            raise SpeechError(_nothing("voice", voice, self.voices))
+            raise SpeechError(f"speech corpus: {unknown('voice', voice, self.voices)}")
         rows = [r for r in self._rows.values() if r.variant == variant and r.voice == voice]
         return tuple(self._clip(r) for r in rows)
 
@@ -250,9 +246,3 @@ def _spans(text: str, per_second: float) -> tuple[tuple[float, float], ...]:
 def _append_new(names: list[str], name: str) -> None:
     if name not in names:
         names.append(name)
-
-
-def _nothing(what: str, given: str, present: Sequence[str]) -> str:
-    close = difflib.get_close_matches(given, present, n=1, cutoff=0.5)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"the speech corpus has no {what} {given!r}; it has: {', '.join(present)}{hint}"

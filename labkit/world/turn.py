@@ -5,13 +5,12 @@ Read by ``labkit.world.dialogue``. Nothing of audio, time or LiveKit; standard l
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from labkit.errors import UsageError
+from labkit.errors import UsageError, unknown
 
 VARIANTS = ("fluent", "hesitant", "terse", "paraphrase", "near_miss")
 """The ways a turn may be spoken. ``paraphrase`` and ``near_miss`` speak the first of each list."""
@@ -30,7 +29,7 @@ _PAUSE = re.compile(r"\s*\[(\d+(?:\.\d+)?)\]\s*")
 
 
 class DialogueError(UsageError):
-    """A dialogue file says something not allowed; the message names the file and the key."""
+    """A dialogue file is not valid; the message names the file and the key."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,25 +65,25 @@ class Turn:
     index: int
     """Position in the dialogue, from 0."""
     says: str
-    hesitates: str | None
-    """The same with pauses, as ``[seconds]``; None if nobody hesitates here."""
-    terse: str | None
+    hesitates: str | None = None
+    """The same with pauses, as ``[seconds]``; None for no hesitant wording."""
+    terse: str | None = None
     intent: str
     kind: str
-    heavy: bool
-    """Whether a right answer takes the big model."""
+    heavy: bool = False
+    """Whether a right answer needs the large model."""
     reply: str
-    reply_without: str | None
+    reply_without: str | None = None
     """What the agent says when a needed fact is missing from the history it was sent."""
-    tool: str | None
-    arguments: Mapping[str, Any] = field(hash=False)
-    tool_result: str | None
+    tool: str | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    tool_result: str | None = None
     """JSON text, as the tool returns it."""
-    needs: tuple[str, ...]
-    gives: Mapping[str, str] = field(hash=False)
+    needs: tuple[str, ...] = ()
+    gives: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Fact to the words that carry it, which appear in every way of saying this turn."""
-    paraphrases: tuple[str, ...]
-    near_misses: tuple[NearMiss, ...]
+    paraphrases: tuple[str, ...] = ()
+    near_misses: tuple[NearMiss, ...] = ()
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -99,9 +98,7 @@ class Turn:
         """
         text = self._marked(variant)
         if text is None:
-            raise DialogueError(
-                f"turn {self.id!r} has no variant {variant!r}; it has: {', '.join(self.variants)}"
-            )
+            raise DialogueError(f"turn {self.id!r}: {unknown('variant', variant, self.variants)}")
         return text
 
     def text(self, variant: str = "fluent") -> str:
@@ -138,12 +135,13 @@ class Dialogue:
         """The turn with this id.
 
         Raises:
-            DialogueError: there is none; the message names the closest.
+            DialogueError: no such turn; the message names the closest.
         """
         for turn in self.turns:
             if turn.id == turn_id:
                 return turn
-        raise DialogueError(unknown_name(self.name, "turn", turn_id, [t.id for t in self.turns]))
+        known = [t.id for t in self.turns]
+        raise DialogueError(f"{self.name}: {unknown('turn', turn_id, known)}")
 
     def fact(self, name: str, *, before: int) -> str | None:
         """The words that carry a fact, from the latest turn with an index below ``before``.
@@ -163,7 +161,7 @@ def normalise(text: str) -> str:
 
 
 def mentions(text: str, words: str) -> bool:
-    """Whether ``words`` stand in ``text`` as whole words, whatever the punctuation and case."""
+    """Whether ``text`` holds ``words`` as whole words; punctuation and case do not count."""
     return f" {normalise(words)} " in f" {normalise(text)} "
 
 
@@ -176,11 +174,3 @@ def split_pauses(marked: str) -> tuple[list[str], list[float]]:
     """Splits a text at its pause marks into n + 1 parts and n pauses in seconds."""
     pieces = _PAUSE.split(marked.strip())
     return pieces[0::2], [float(p) for p in pieces[1::2]]
-
-
-def unknown_name(where: str, what: str, given: str, allowed: Iterable[str]) -> str:
-    """An error message that says what was given, what is allowed and what comes closest."""
-    names = list(allowed)
-    close = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"{where}: unknown {what} {given!r}; allowed: {', '.join(names) or 'none'}{hint}"

@@ -1,9 +1,9 @@
 """Which of two checkouts runs calls faster: ``python tests/benchmarks/compare.py TREE_A TREE_B``.
 
-Each checkout gets one warm worker process of its own, both pinned to the same core. The calls are
-run in turn, the same call by the one and the other, so that whatever else the machine does meets
-both alike. What is compared is processor time, children included: the ratio of each pair of calls,
-their median, and the quartiles. A ratio above 1 says that B is faster. Prints and writes nothing
+Each checkout gets a process of its own that runs one call after another with ``labkit.run`` on one
+worker, both pinned to the same core. The calls are run in turn, the same call by the one and the
+other, so that whatever else the machine does meets both alike. What is compared is processor time,
+all child processes included: the ratio of each pair of calls, their median, and the quartiles. A ratio above 1 says that B is faster. Prints and writes nothing
 else; exit code 1 if the median is below ``--floor``.
 """
 
@@ -18,27 +18,26 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from processor import tree_s
+
 CHILD = """
-import json, os, sys
-from labkit.tunnel.worker import ENVIRONMENT, CallSpec, run_call
-if any(os.environ.get(k) != v for k, v in ENVIRONMENT.items()):
-    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **ENVIRONMENT})
-print(json.dumps({"ready": __import__("labkit").__file__}), flush=True)
+import inspect, json, sys
+import labkit as lab
+known = {"fresh": True} if "fresh" in inspect.signature(lab.run).parameters else {}
+print(json.dumps({"ready": lab.__file__}), flush=True)
 for line in sys.stdin:
-    before = sum(os.times()[:4])
-    record = run_call(CallSpec(**json.loads(line)))
-    used_s = sum(os.times()[:4]) - before
-    if record.status != "ok":
-        raise SystemExit(record.error)
-    print(json.dumps({"used_s": used_s, "simulated_s": record.simulated_s}), flush=True)
+    results = lab.run(calls=1, workers=1, **known, **json.loads(line))
+    if len(results.failed):
+        raise SystemExit(results.failed["error"].iloc[0])
+    print(json.dumps({"simulated_s": results.simulated_s}), flush=True)
 """
 
 
 class Checkout:
-    """A checkout of labkit with a warm worker process of its own."""
+    """A checkout of labkit with a process of its own that runs its calls."""
 
     def __init__(self, tree: Path, python: str, core: int) -> None:
-        if not (tree / "labkit" / "tunnel" / "worker.py").is_file():
+        if not (tree / "labkit" / "__init__.py").is_file():
             raise SystemExit(f"{tree}: no checkout of labkit; give the folder that holds labkit/")
         self.used_s = self.simulated_s = 0.0
         self._process = subprocess.Popen(
@@ -58,19 +57,21 @@ class Checkout:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise SystemExit(f"a worker ended with {self._process.wait()}; see above")
+            raise SystemExit(f"a process ended with {self._process.wait()}; see above")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
     def run(self, **spec: Any) -> dict[str, float]:
         """Runs one call; gives ``used_s`` (processor time) and ``simulated_s``."""
         assert self._process.stdin is not None
+        before_s = tree_s(self._process.pid)
         self._process.stdin.write(json.dumps(spec) + "\n")
         self._process.stdin.flush()
-        return self._answer()
+        answer = self._answer()
+        return answer | {"used_s": tree_s(self._process.pid) - before_s}
 
     def close(self) -> None:
-        """Ends the worker."""
+        """Ends the process."""
         self._process.communicate(timeout=60)
 
 
@@ -84,7 +85,7 @@ def compare(a: Checkout, b: Checkout, calls: int, **spec: Any) -> list[float]:
     for call in range(calls):
         used = {}
         for checkout in (a, b) if call % 2 else (b, a):
-            cost = checkout.run(call=call, **spec)
+            cost = checkout.run(first=call, **spec)
             checkout.used_s += cost["used_s"]
             checkout.simulated_s += cost["simulated_s"]
             used[checkout] = cost["used_s"]
@@ -103,7 +104,7 @@ def main() -> int:
     parser.add_argument("--floor", type=float, default=0.0, help="smallest median that is good")
     given = parser.parse_args()
     settings = dict(s.split("=", 1) for s in given.set or ["turn_detection=vad"])
-    spec = {"agent": given.agent, "n_turns": 5, "settings": settings}
+    spec = {"agent": given.agent, "turns": 5, "settings": settings}
 
     a, b = (
         Checkout(tree.resolve(), python, given.core)

@@ -9,20 +9,19 @@ Exit code 1 if a floor is missed.
 from __future__ import annotations
 
 import argparse
-import concurrent.futures
 import os
 import platform
-import resource
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from processor import tree_s
 from rich.console import Console
 from rich.table import Table
 
-from labkit.engine.workers import pool
-from labkit.tunnel.worker import CallSpec, run_call
+from labkit.engine.progress import quiet
+from labkit.engine.run import run
 
 VAD_FLOOR, DETECTOR_FLOOR, PAIR_FLOOR, TURNS_FLOOR_S = 60.0, 45.0, 1.8, 180.0
 TURNS = 5
@@ -31,47 +30,22 @@ VAD = {"turn_detection": "vad"}
 
 @dataclass
 class Cost:
-    """What some calls took in one worker process; seconds."""
+    """What some calls took; seconds."""
 
     simulated_s: float = 0.0
     wall_s: float = 0.0
     processor_s: float = 0.0
 
 
-def several(settings: dict[str, object], calls: range) -> Cost:
-    """Runs calls one after another in this worker process."""
-    began_s, used_s, cost = time.perf_counter(), processor_s(), Cost()
-    for call in calls:
-        record = run_call(CallSpec("vanilla", settings, call=call, n_turns=TURNS))  # type: ignore[arg-type]
-        if record.status != "ok":
-            raise RuntimeError(f"call {call} failed: {record.error}")
-        cost.simulated_s += record.simulated_s
-    cost.wall_s, cost.processor_s = time.perf_counter() - began_s, processor_s() - used_s
-    return cost
-
-
-def processor_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
-
-
-def on_workers(workers: int, settings: dict[str, object], calls: int) -> Cost:
-    """The same calls dealt out to some warm workers; wall time of the slowest."""
-    executor = pool(workers)
-    chunk = 5
-    parts = [range(i, min(i + chunk, calls)) for i in range(0, calls, chunk)]
-    began_s = time.perf_counter()
-    costs = [
-        job.result()
-        for job in concurrent.futures.as_completed(
-            executor.submit(several, settings, part) for part in parts
-        )
-    ]
-    return Cost(
-        sum(c.simulated_s for c in costs),
-        time.perf_counter() - began_s,
-        sum(c.processor_s for c in costs),
+def cost(settings: dict[str, object], calls: int, workers: int) -> Cost:
+    """What so many calls of five turns take, the processes that run them included."""
+    began_s, used_s = time.perf_counter(), tree_s(os.getpid())
+    results = run(
+        settings=settings, calls=calls, turns=TURNS, workers=workers, fresh=True, progress=quiet
     )
+    if len(results.failed):
+        raise RuntimeError(f"a call failed: {results.failed['error'].iloc[0]}")
+    return Cost(results.simulated_s, time.perf_counter() - began_s, tree_s(os.getpid()) - used_s)
 
 
 def machine() -> str:
@@ -109,31 +83,19 @@ def main() -> int:
         row(what, cost, f"{floor:.0f}", cost.simulated_s / cost.wall_s >= floor)
 
     calls = wanted.calls
-    began_s = time.perf_counter()
-    first = pool(1).submit(several, {}, range(1)).result()
-    first.wall_s = time.perf_counter() - began_s
-    row("start-up and first call", first)
-    on_workers(1, {}, calls)  # reads the recordings, fills the memo of the end-of-turn model
-    speed("VAD ends turns", on_workers(1, VAD, calls), VAD_FLOOR)
-    one = on_workers(1, {}, calls)
+    row("start-up and first call", cost({}, 1, 1))
+    cost({}, calls, 1)  # fills the memo of the end-of-turn model
+    speed("VAD ends turns", cost(VAD, calls, 1), VAD_FLOOR)
+    one = cost({}, calls, 1)
     speed("turn detector, warm memo", one, DETECTOR_FLOOR)
-    on_workers(2, {}, 10)
     if (os.cpu_count() or 1) > 1:
-        two = on_workers(2, {}, calls)
-        row(
-            "the same on two workers",
-            two,
-            f"{PAIR_FLOOR} × one",
-            two.wall_s * PAIR_FLOOR <= one.wall_s,
-        )
+        two = cost({}, calls, 2)
+        good = two.wall_s * PAIR_FLOOR <= one.wall_s
+        row("the same on two workers", two, f"{PAIR_FLOOR} × one", good)
         if not wanted.quick:
-            many = on_workers(2, {}, 1000 // TURNS)
-            row(
-                "1,000 turns on two workers",
-                many,
-                f"{TURNS_FLOOR_S:.0f} s",
-                many.wall_s <= TURNS_FLOOR_S,
-            )
+            many = cost({}, 1000 // TURNS, 2)
+            good = many.wall_s <= TURNS_FLOOR_S
+            row("1,000 turns on two workers", many, f"{TURNS_FLOOR_S:.0f} s", good)
     Console(width=120).print(table)
     for what in missed:
         print(f"floor missed: {what}", file=sys.stderr)

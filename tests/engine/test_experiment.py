@@ -47,8 +47,8 @@ def test_open_ended_values_keep_their_kind() -> None:
         ({"grid": {"links.openai.rtt_s": []}}, UsageError, "list of values"),
         ({"grid": {"links.openai.rtt_s": "0.1"}}, UsageError, "list of values"),
         ({"turns": 0}, UsageError, "at least 1"),
-        ({"clock": "sundial"}, UsageError, "virtual and wall"),
-        ({"settings": {"agent.colour": "red"}}, SettingError, "takes no parameter"),
+        ({"clock": "sundial"}, UsageError, "virtual or wall"),
+        ({"settings": {"agent.colour": "red"}}, SettingError, "does not accept parameter"),
     ],
 )
 def test_what_cannot_run_is_refused(change: dict, error: type[Exception], words: str) -> None:

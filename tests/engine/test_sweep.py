@@ -214,7 +214,7 @@ def test_a_known_run_starts_no_worker_and_loads_little(tmp_path: Path, cache: Pa
     assert said[0].stdout == "0 ['tqdm']\n"
     assert said[1].stdout == "1 []\n"
     done = labkit("run", "--calls", "1", "--turns", "1", cwd=tmp_path)
-    assert "1 of 1 calls were known" in done.stdout
+    assert "1 of 1 calls were already known" in done.stdout
     done = labkit("run", "--calls", "1", "--turns", "1", "--json", cwd=tmp_path)
     assert json.loads(done.stdout)["n_known"] == 1
 
@@ -356,7 +356,7 @@ def test_a_dry_run_lists_points_and_runs_nothing(tmp_path: Path, cache: Path) ->
 BAD = {
     "a name": (["vanila"], ["'vanila'", "did you mean vanilla?"]),
     "a notebook's name": (["00_anatomy_of_a_trun"], ["did you mean 00_anatomy_of_a_turn?"]),
-    "two notebooks": (["00", "vanilla"], ["swept alone"]),
+    "two notebooks": (["00", "vanilla"], ["on its own"]),
     "a grid's form": (["vanilla", "--grid", "turns"], ["'turns'", "NAME=A,B,…"]),
     "a grid's gap": (["vanilla", "--grid", "turns=1,,2"], ["'turns=1,,2'"]),
     "a grid's name": (

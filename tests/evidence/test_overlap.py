@@ -77,5 +77,5 @@ def test_a_cached_answer_has_no_model_and_no_voice_to_wait_for() -> None:
 
 
 def test_an_unknown_mode_is_refused() -> None:
-    with pytest.raises(ValueError, match="allowed are off, llm, tts"):
+    with pytest.raises(ValueError, match="must be one of off, llm, tts"):
         overlap.predict(BASE, "on")

@@ -20,7 +20,7 @@ from labkit.engine.workload import Job
 from labkit.errors import UsageError
 from labkit.explorer import refine
 from labkit.explorer.explore import Explorer, explore
-from labkit.explorer.refine import Progress, Refiner
+from labkit.explorer.refine import Refiner, Snapshot
 from labkit.explorer.snippet import session_code
 from labkit.paths import agents_dir
 from labkit.settings import SETTINGS, SettingError
@@ -56,15 +56,15 @@ class Told:
     """Every progress, and the last one that meets a condition."""
 
     def __init__(self) -> None:
-        self.all: list[Progress] = []
+        self.all: list[Snapshot] = []
         self.news = threading.Condition()
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, progress: Snapshot) -> None:
         with self.news:
             self.all.append(progress)
             self.news.notify_all()
 
-    def until(self, condition: Callable[[Progress], bool]) -> Progress:
+    def until(self, condition: Callable[[Snapshot], bool]) -> Snapshot:
         with self.news:
             met = self.news.wait_for(lambda: self.all and condition(self.all[-1]), timeout=20)
         assert met, [(p.choice, p.n_calls, p.running) for p in self.all]
@@ -255,8 +255,8 @@ def test_the_world_is_the_same_for_both_and_a_baseline_can_be_pinned(explorer: E
 def test_what_cannot_be_turned_is_refused() -> None:
     for given, error, words in (
         ({"knobs": ["endpointing.min_dealy_s"]}, SettingError, "endpointing.min_delay_s"),
-        ({"knobs": ["links.caller.loss"]}, UsageError, "name the values"),
-        ({"knobs": {"vad.min_silence_s": ["soon"]}}, SettingError, "a number in s"),
+        ({"knobs": ["links.caller.loss"]}, UsageError, "list its values"),
+        ({"knobs": {"vad.min_silence_s": ["soon"]}}, SettingError, "expected a number in s"),
         ({"agent": "vanila"}, AgentFileError, "did you mean vanilla"),
         ({"turns": 0}, UsageError, "turns=0"),
         ({"workers": -1}, UsageError, "workers=-1"),
@@ -271,7 +271,7 @@ def test_a_knob_gets_a_position_for_a_new_value(explorer: Explorer) -> None:
     explorer.choose({"endpointing.min_delay_s": 0.15})
     labels = [text for text, _ in explorer.knobs["endpointing.min_delay_s"].options]
     assert labels == ["SDK's own", "0 ms", "150 ms", "200 ms", "1000 ms"]
-    with pytest.raises(UsageError, match=r"no knob for 'tts\.model'"):
+    with pytest.raises(UsageError, match=r"unknown knob .tts\.model."):
         explorer.choose({"tts.model": "sonic-2"})
     with pytest.raises(SettingError, match="at least 0"):
         explorer.choose({"endpointing.min_delay_s": -1})

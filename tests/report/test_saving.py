@@ -57,6 +57,15 @@ def folder(tmp_path):
     return saved
 
 
+def test_the_record_counts_finished_calls_only_where_some_are_missing(folder):
+    assert folder.save(origin={**ORIGIN, "n_calls_finished": 4}) == set()
+    points = {"points": [{"arm": "a"}, {"arm": "b"}]}
+    folder.save(origin={**ORIGIN, **points, "n_calls_finished": 8})
+    assert "n_calls_finished" not in folder.record()
+    folder.save(origin={**ORIGIN, **points, "n_calls_finished": 7})
+    assert folder.record()["n_calls_finished"] == 7
+
+
 def test_a_rerun_that_changes_nothing_touches_no_file(folder):
     assert folder.save() == set()
 

@@ -65,7 +65,7 @@ def test_every_point_is_run_and_failures_are_rows(notebook: Path) -> None:
 
 @pytest.mark.parametrize(
     ("place", "words"),
-    [({"with": 1}, "did you mean width?"), ({"width": "wide"}, "int is needed"),
+    [({"with": 1}, "did you mean width?"), ({"width": "wide"}, "expected int"),
      ({}, "at least one parameter")],
 )  # fmt: skip
 def test_what_cannot_run_is_refused(notebook: Path, place: dict[str, object], words: str) -> None:

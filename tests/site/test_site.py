@@ -142,7 +142,7 @@ def test_a_study_that_fails_later_no_longer_shows_its_old_page(report, tmp_path)
 
 def test_nothing_is_run_when_one_name_is_wrong(tmp_path):
     good = write_notebook(tmp_path / "01_good.ipynb", "1")
-    with pytest.raises(NotebookError, match="no notebook"):
+    with pytest.raises(NotebookError, match="unknown notebook"):
         site.build([str(good), "no_such_study"], to=tmp_path / "out", say=lambda _: None)
     assert not (tmp_path / "out").exists()
 

@@ -79,7 +79,7 @@ def test_composed_turns_come_from_the_arm_that_the_rule_chooses() -> None:
 
 
 def test_unknown_rule_names_those_there_are() -> None:
-    with pytest.raises(ValueError, match="allowed are classifier, length and phrases"):
+    with pytest.raises(ValueError, match="must be one of classifier, length, phrases"):
         needs_heavy("lenght", 3)
 
 

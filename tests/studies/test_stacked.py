@@ -45,7 +45,7 @@ def test_repaired_and_done_right_answer_every_turn(results: lab.Results) -> None
 def test_a_misspelt_technique_is_an_error(results: lab.Results) -> None:
     calls = results.arms["misspelt"].calls
     assert set(calls["status"]) == {"failed"}
-    assert calls["error"].str.contains("no 'cash'; there are endpointing").all()
+    assert calls["error"].str.contains("'cash' must be one of endpointing").all()
 
 
 def test_both_are_built_in() -> None:

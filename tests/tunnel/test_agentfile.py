@@ -55,6 +55,8 @@ def test_settings_are_applied_to_a_file_that_reads_none(tmp_path: Path) -> None:
     quick = labkit_run(AGENTS / "quickstart_options.py", at, *hasty)
     assert plain["p95_s"] - quick["p95_s"] > 1.0, "the wait in doubt is 2.5 s unless it is set"
     assert plain["premature_rate"] == 0, "the caller waits for the greeting"
+    assert plain["overrides"] == []
+    assert quick["overrides"] == ["endpointing.max_delay_s=1.0"]
     done = subprocess.run(
         [sys.executable, "-m", "labkit", "run", str(AGENTS / "quickstart_options.py"), "--calls",
          "1", "--set", "stt.provider=deepgram-flux"],

@@ -40,12 +40,12 @@ def test_what_is_declared_can_be_set(mine: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"agent.color": "red"}, r"mine.py takes no parameter 'agent.color'; did you mean "
-         r"agent.colour\?; it takes agent.colour, agent.loud, agent.size"),
-        ({"agent.size": "large"}, "agent.size=large: a number is needed, such as 3"),
-        ({"agent.loud": 3}, "agent.loud=3.*allowed are true and false"),
-        ({"endpointing.min_delay_s": 1, "preemptive.tts": True}, "no setting 'preemptive.tts'"
-         ".*; it takes endpointing.max_delay_s, endpointing.min_delay_s, endpointing.mode, llm"),
+        ({"agent.color": "red"}, r"mine.py does not accept parameter 'agent.color' .did you mean "
+         r"agent.colour\?.*; accepted: agent.colour, agent.loud, agent.size"),
+        ({"agent.size": "large"}, "agent.size=large: expected a number, such as 3"),
+        ({"agent.loud": 3}, "agent.loud=3.*must be true or false"),
+        ({"endpointing.min_delay_s": 1, "preemptive.tts": True}, "accept setting 'preemptive.tts'"
+         ".*; accepted: endpointing.max_delay_s, endpointing.min_delay_s, endpointing.mode, llm"),
     ],
 )  # fmt: skip
 def test_what_is_not_declared_is_refused(mine: Path, changes: dict[str, object], said: str) -> None:
@@ -59,7 +59,7 @@ def test_without_options_a_file_takes_all_of_them(tmp_path: Path) -> None:
     declared = declaration(path)
     assert declared is not None and not declared.parameters
     assert all(declared.takes(s.sdk) for s in SETTINGS.values() if s.sdk)
-    with pytest.raises(SettingError, match="it takes none"):
+    with pytest.raises(SettingError, match="accepted: none"):
         check(path, agent__rule=1)
 
 

@@ -74,9 +74,11 @@ def test_good_dialogue_is_read(tmp_path: Path) -> None:
     assert again.right_reply("near_miss") == "None."
     assert dialogue.fact("order_id", before=1) == "four five"
     assert dialogue.fact("order_id", before=0) is None
-    with pytest.raises(DialogueError, match=r"no variant 'terse'; it has: fluent, hesitant"):
+    with pytest.raises(
+        DialogueError, match=r"unknown variant 'terse'.*must be one of fluent, hesitant"
+    ):
         number.text("terse")
-    with pytest.raises(DialogueError, match=r"unknown turn 'agian'.*did you mean 'again'"):
+    with pytest.raises(DialogueError, match=r"unknown turn 'agian'.*did you mean again"):
         dialogue.turn("agian")
 
 
@@ -84,12 +86,12 @@ def test_good_dialogue_is_read(tmp_path: Path) -> None:
     ("old", "new", "message"),
     [
         ('tenant = "acme"', "", r"call\.toml: 'tenant' is missing"),
-        ('tenant = "acme"', 'tenent = "acme"', r"unknown key 'tenent'; .*did you mean 'tenant'"),
+        ('tenant = "acme"', 'tenent = "acme"', r"unknown key 'tenent' .*did you mean tenant"),
         ('name = "call"', 'name = "other"', r"name = 'other' must be the file's: 'call'"),
-        ("reply = ", "replly = ", r"turn 'number': unknown key 'replly'; .*did you mean 'reply'"),
-        ('"give_order_id"', '"give_oder_id"', r"unknown intent 'give_oder_id'.*'give_order_id'"),
-        ('kind = "statement"', 'kind = "statment"', r"unknown kind .*did you mean 'statement'"),
-        ('tool = "lookup"', 'tool = "lookpu"', r"unknown tool 'lookpu'; allowed: lookup; did you"),
+        ("reply = ", "replly = ", r"turn 'number': unknown key 'replly' .*did you mean reply"),
+        ('"give_order_id"', '"give_oder_id"', r"unknown intent 'give_oder_id'.*give_order_id"),
+        ('kind = "statement"', 'kind = "statment"', r"unknown kind .*did you mean statement"),
+        ('tool = "lookup"', 'tool = "lookpu"', r"unknown tool 'lookpu' .did you mean lookup"),
         ('order_id = "45"', 'order = "45"', r"unknown argument of lookup 'order'"),
         ('order_id = "45"', "order_id = 45", r"argument order_id = 45 must be a string"),
         ('{ order_id = "45" }', "{}", r"lookup also needs the arguments order_id"),
@@ -98,12 +100,16 @@ def test_good_dialogue_is_read(tmp_path: Path) -> None:
         ("[0.9]", "[9.0]", r"pause outside 0-5 seconds"),
         ("[0.9] ", "", r"hesitates has no \[seconds\] pause"),
         ('says = "Which one?"', 'says = "Which [0.4] one?"', r"only hesitates may have one"),
-        ('["order_id"]', '["oder_id"]', r"needed fact .* 'oder_id'; allowed: order_id"),
+        ('["order_id"]', '["oder_id"]', r"needed fact 'oder_id'.*must be one of order_id"),
         ('"four five" }', '"four six" }', r"gives order_id = 'four six', which its fluent text"),
-        ('reply_without = "Which order?"', "", r"needs and reply_without come together"),
-        ('id = "again"', 'id = "number"', r"a second turn has this id"),
+        ('reply_without = "Which order?"', "", r"needs and reply_without must be given together"),
+        ('id = "again"', 'id = "number"', r"duplicate turn id"),
         ('text = "Which two?"', "text = 2", r"near_misses: text = 2 must be a str"),
-        ('type = "string"', 'type = "text"', r"unknown type 'text'; allowed: string, integer"),
+        (
+            'type = "string"',
+            'type = "text"',
+            r"unknown type 'text'.*must be one of string, integer",
+        ),
         ('id = "number"', 'id = "number', r"call\.toml: not valid TOML"),
     ],
 )
