@@ -17,6 +17,7 @@ from labkit.engine.experiment import Arm, Experiment
 from labkit.engine.run import run
 from labkit.engine.sweep import sweep
 from labkit.engine.tables import Results
+from labkit.errors import UsageError
 
 pytestmark = pytest.mark.slow
 
@@ -126,6 +127,12 @@ def test_it_is_told_of_as_what_it_is(together: tuple[Results, Results], name: st
     assert len(troubles) == 1, troubles["error"].tolist()
     assert WRONG[name][1] in troubles["error"].iloc[0]
     assert f"{name}.py" in troubles["replay"].iloc[0]
+
+
+def test_a_blocking_look_up_of_an_unknown_host_is_a_usage_error(folder: Path) -> None:
+    parts, said = WRONG["looks_up"]
+    with pytest.raises(UsageError, match=said):
+        run(str(write(folder, "looks_up", **parts)), calls=1, turns=1, fresh=True)
 
 
 def test_the_other_arms_are_what_they_are_alone(together: tuple[Results, Results]) -> None:

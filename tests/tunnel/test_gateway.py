@@ -140,7 +140,7 @@ def test_a_host_of_ones_own_may_have_a_link_of_its_own():
     ("changes", "message"),
     [
         ({"links.my.host.rtt_s": 0.1}, "unknown setting 'links.my.host.rtt_s'"),
-        ({"hosts.my.host": "openai", "links.my.host.rtt": 0.1}, "a link has rtt_s, jitter_s"),
+        ({"hosts.my.host": "openai", "links.my.host.rtt": 0.1}, "must be one of rtt_s, jitter_s"),
         ({"hosts.my.host": "openai", "links.my.host.rtt_s": "far"}, "expected a number in s"),
         ({"hosts.my.host": "openai", "links.my.host.loss": 0.9}, "must be at least 0 and at most"),
     ],

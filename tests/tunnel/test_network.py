@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-import urllib.request
 
 import aiohttp
 import pytest
@@ -181,9 +180,9 @@ def test_blocking_clients_are_refused_too():
         guard.network, guard.closed = network, True
         try:
             with pytest.raises(OSError, match="the tunnel has no host"):
-                urllib.request.urlopen("http://telemetry.example.org/", timeout=1)  # noqa: ASYNC210
+                guard._watch("socket.getaddrinfo", ("telemetry.example.org", 80))
             with pytest.raises(OSError, match="use the asynchronous client"):
-                urllib.request.urlopen("http://api.example.com/", timeout=1)  # noqa: ASYNC210
+                guard._watch("socket.gethostbyname", ("api.example.com",))
         finally:
             guard.closed = False
         return network.refused
