@@ -8,11 +8,15 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from labkit.tunnel import clock
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+# The same examples in every run, and nothing kept of them; a busy machine fails no test.
+hypothesis.settings.register_profile("labkit", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("labkit")
 clock.install()  # test modules may import livekit, in any order
 
 _LOG = Path(tempfile.mkdtemp(prefix="labkit-tests-")) / "left-loopback"

@@ -5,42 +5,16 @@ from __future__ import annotations
 import math
 
 import pytest
+from by_hand import call, message, reply, state, turn
 
 from labkit.measure.harm import HARMS, harms
-from labkit.tunnel.record import Backchannel, CallerTurn, CallRecord, ReplySegment
+from labkit.tunnel.record import Backchannel
 
 NAN = float("nan")
-LINE = 0.1
-
-
-def turn(index=0, text="I want to go to Boston.", started_s=1.0, stopped_s=4.0, **more):
-    return CallerTurn(
-        index=index, dialogue="d", turn_id="t", intent="i", kind="question", heavy=False,
-        variant="fluent", text=text, right_reply="Right.", clip_id="c",
-        started_s=started_s, stopped_s=stopped_s, over_s=NAN, **more,
-    )  # fmt: skip
-
-
-def message(text, t_s, role="user", stopped_s=NAN, delay_s=NAN):
-    metrics = {"stopped_speaking_at": stopped_s, "end_of_turn_delay": delay_s}
-    return {
-        "event": "item", "role": role, "text": text, "t_s": t_s, "interrupted": False,
-        "metrics": metrics if stopped_s == stopped_s else {},
-    }  # fmt: skip
-
-
-def reply(first_s, last_s, **more):
-    """Agent speech whose first 0.2 s are silent; LINE lies between its leaving and being heard."""
-    return ReplySegment(first_s - LINE - 0.2, first_s, last_s, False, **more)
 
 
 def found(turns, segments=(), session=(), backchannels=()):
-    record = CallRecord(
-        call=0, seed=7, persona="p", voice="v", turns=list(turns), segments=list(segments),
-        providers=[], session=list(session), line_delay_s=LINE, simulated_s=60.0,
-        wall_s=0.1, backchannels=list(backchannels),
-    )  # fmt: skip
-    return harms(record)
+    return harms(call(turns, segments, session, backchannels=backchannels))
 
 
 def test_a_plain_turn_has_no_harm():
@@ -113,7 +87,7 @@ def test_a_cut_in_that_the_caller_talks_down_is_no_false_interruption():
 
 
 def test_false_starts_are_what_the_session_hears_where_the_caller_says_nothing():
-    heard = [{"event": "user_state", "state": "speaking", "t_s": t} for t in (1.2, 5.6, 6.3)]
+    heard = [state("speaking", t) for t in (1.2, 5.6, 6.3)]
     hum = Backchannel(0, "Mhm.", 5.4, 5.8)
     (row,) = found([turn()], [reply(5.0, 7.0)], heard, [hum])
     assert row["n_false_starts"] == 1  # 6.3; 1.2 is the turn and 5.6 the hum

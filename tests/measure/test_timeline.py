@@ -6,10 +6,10 @@ import math
 from dataclasses import replace
 
 import pytest
+from by_hand import call, item, row, state, turn
 
 from labkit.measure.stages import STAGES
-from labkit.measure.timeline import turn_rows
-from labkit.tunnel.record import CallerTurn, CallRecord, ReplySegment
+from labkit.tunnel.record import CallRecord, ReplySegment
 from labkit.world.events import (
     Cancelled,
     Completed,
@@ -28,29 +28,15 @@ ONE_WAY = 0.015
 
 def record() -> CallRecord:
     """One turn: the caller stops at 2.00; the LLM path is critical, everything is warm."""
-    turn = CallerTurn(
-        index=0, dialogue="d", turn_id="t", intent="i", kind="question", heavy=False,
-        variant="fluent",
-        text="Where is it?", right_reply="It is here.", clip_id="c",
-        started_s=1.0, stopped_s=2.0, over_s=5.0,
-    )  # fmt: skip
+    said = turn(text="Where is it?", right_reply="It is here.", stopped_s=2.0)
     session = [
         # heard at 2.00 + 0.08; the VAD wants 0.25 of silence
-        {"event": "user_state", "state": "listening", "t_s": 2.33},
+        state("listening", 2.33),
         {"event": "transcript", "text": "Where is it?", "t_s": 2.20},
         # the SDK thinks speech ended at 2.07 and commits 0.33 later, at 2.40; the hook takes 0.02
-        {
-            "event": "item", "role": "user", "text": "Where is it?", "interrupted": False,
-            "t_s": 2.42,
-            "metrics": {
-                "stopped_speaking_at": 2.07, "end_of_turn_delay": 0.33,
-                "on_user_turn_completed_delay": 0.02,
-            },
-        },
-        {
-            "event": "item", "role": "assistant", "text": "It is here.", "interrupted": False,
-            "t_s": 4.0, "metrics": {"e2e_latency": 0.93},
-        },
+        item("user", "Where is it?", 2.42, stopped_speaking_at=2.07, end_of_turn_delay=0.33,
+             on_user_turn_completed_delay=0.02),
+        item("assistant", "It is here.", 4.0, e2e_latency=0.93),
     ]  # fmt: skip
     llm, tts = ({"role": role, "one_way_s": ONE_WAY} for role in (Role.LLM, Role.TTS))
     providers = [
@@ -65,19 +51,11 @@ def record() -> CallRecord:
     ]  # fmt: skip
     # first audio reaches the agent at 3.00 and plays at once; 0.2 of it is silence
     segment = ReplySegment(3.0, 3.28, 4.0, False)
-    return CallRecord(
-        call=0, seed=7, persona="fluent", voice="v", turns=[turn], segments=[segment],
-        providers=providers, session=session, line_delay_s=LINE,
-        simulated_s=6.0, wall_s=0.1,
-    )  # fmt: skip
+    return call([said], [segment], session, providers, line_delay_s=LINE, simulated_s=6.0)
 
 
 def later(event: Event, by_s: float, **change) -> Event:
     return replace(event, t_s=event.t_s + by_s, **change)
-
-
-def row(changed: CallRecord):
-    return turn_rows(changed)[0]
 
 
 def test_the_stages_of_a_plain_turn():

@@ -1,0 +1,181 @@
+"""Calls written by hand: all that a record needs, so that a test says only what it is about.
+
+Times are seconds from the start of the call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from labkit.measure.timeline import turn_rows
+from labkit.tunnel.record import Backchannel, CallerTurn, CallRecord, ReplySegment
+from labkit.world.events import (
+    Completed,
+    Connected,
+    Event,
+    FirstAudio,
+    FirstToken,
+    Request,
+    Role,
+    Text,
+)
+
+NAN = float("nan")
+MS = 0.001
+LINE = 0.1
+"""From a mouth to the other end's ear, unless a test says otherwise."""
+
+
+def turn(
+    index: int = 0,
+    text: str = "I want to go to Boston.",
+    started_s: float = 1.0,
+    stopped_s: float = 4.0,
+    **more: Any,
+) -> CallerTurn:
+    """What the caller says; four seconds into the call by default."""
+    return CallerTurn(
+        **{
+            "index": index, "dialogue": "d", "turn_id": "t", "intent": "i", "kind": "question",
+            "heavy": False, "variant": "fluent", "text": text, "right_reply": "Right.",
+            "clip_id": "c", "started_s": started_s, "stopped_s": stopped_s, "over_s": NAN, **more,
+        }
+    )  # fmt: skip
+
+
+def item(role: str, text: str, t_s: float, interrupted: bool = False, **metrics: float) -> dict:
+    """A message that the session added, with the SDK's own figures of it."""
+    return {
+        "event": "item", "role": role, "text": text, "t_s": t_s, "interrupted": interrupted,
+        "metrics": metrics,
+    }  # fmt: skip
+
+
+def message(text: str, t_s: float, stopped_s: float = NAN, delay_s: float = NAN) -> dict:
+    """A user message; decided on ``delay_s`` after ``stopped_s``, if that is given."""
+    if stopped_s != stopped_s:
+        return item("user", text, t_s)
+    return item("user", text, t_s, stopped_speaking_at=stopped_s, end_of_turn_delay=delay_s)
+
+
+def state(name: str, t_s: float) -> dict:
+    """The session takes the caller for ``speaking`` or ``listening``."""
+    return {"event": "user_state", "state": name, "t_s": t_s}
+
+
+def asked(t_s: float, probability: float) -> dict:
+    """The turn detector is asked whether the turn is over."""
+    return {"event": "eot", "t_s": t_s, "probability": probability}
+
+
+def reply(first_s: float, last_s: float, left_s: float | None = None, **more: Any) -> ReplySegment:
+    """Agent speech as the caller hears it; silent for its first 0.2 s unless told otherwise."""
+    left_s = first_s - LINE - 0.2 if left_s is None else left_s
+    return ReplySegment(left_s, first_s, last_s, **{"interrupted": False, **more})
+
+
+def call(
+    turns: Iterable[CallerTurn] = (),
+    segments: Iterable[ReplySegment] = (),
+    session: Iterable[dict] = (),
+    providers: Iterable[Event] = (),
+    backchannels: Iterable[Backchannel] = (),
+    **more: Any,
+) -> CallRecord:
+    """A call of a minute."""
+    return CallRecord(
+        **{
+            "call": 0, "seed": 7, "persona": "p", "voice": "v", "turns": list(turns),
+            "segments": list(segments), "providers": list(providers), "session": list(session),
+            "line_delay_s": LINE, "simulated_s": 60.0, "wall_s": 0.1,
+            "backchannels": list(backchannels), **more,
+        }
+    )  # fmt: skip
+
+
+def row(record: CallRecord, index: int = 0) -> dict[str, Any]:
+    """What the turns table says of one turn."""
+    return turn_rows(record)[index]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Script:
+    """An answered turn, told by how long each part of it takes; no two figures are alike.
+
+    The parts follow one another, and the VAD and the STT begin together. The three providers are as
+    far away as the one-way delays say.
+    """
+
+    stopped_s: float = 2.0  # the caller's last sound, with which a frame of 50 ms ends
+    line_s: float = 0.083  # one way, to the caller
+    stt_s: float = 0.037  # one way, to the STT
+    llm_s: float = 0.019
+    tts_s: float = 0.053
+    vad: float = 0.011
+    transcript: float = 0.127
+    endpointing: float = 0.211
+    hook: float = 0.029
+    tools: float = 0.307
+    ttft: float = 0.401
+    sentence: float = 0.067
+    ttfb: float = 0.149
+    playout: float = 0.005
+    silence: float = 0.173
+
+    def record(self) -> CallRecord:
+        """The call: one turn, one reply, everything warm."""
+        heard_s = self.stopped_s + self.line_s
+        vad_s = heard_s + self.vad
+        transcript_s = heard_s + self.stt_s + self.transcript + self.stt_s
+        committed_s = max(vad_s, transcript_s) + self.endpointing
+        hook_done_s = committed_s + self.hook
+        asked_s = hook_done_s + self.tools
+        token_s = asked_s + self.llm_s + self.ttft + self.llm_s
+        text_s = token_s + self.sentence
+        audio_s = text_s + self.tts_s + self.ttfb + self.tts_s
+        left_s = audio_s + self.playout
+        first_s = left_s + self.silence + self.line_s
+        stt = {"role": Role.STT, "one_way_s": self.stt_s}
+        llm = {"role": Role.LLM, "one_way_s": self.llm_s}
+        tts = {"role": Role.TTS, "one_way_s": self.tts_s}
+        request = {"model": "m", "prompt_tokens": 50, "cached_tokens": 0, "connection_requests": 2}
+        providers: list[Event] = [Connected(t_s=0.1, **stt)]
+        if self.tools:
+            at_s = hook_done_s + self.llm_s
+            wanted = ({"name": "look_up", "arguments": "{}"},)
+            providers += [
+                Request(t_s=at_s, id="tool", **request, **llm),
+                FirstToken(t_s=at_s + self.tools / 4, id="tool", **llm),
+                Completed(
+                    t_s=at_s + self.tools / 2, id="tool", output_tokens=9, tool_calls=wanted, **llm
+                ),
+            ]
+        providers += [
+            Request(t_s=asked_s + self.llm_s, id="a", **request, **llm),
+            FirstToken(t_s=token_s - self.llm_s, id="a", **llm),
+            Completed(t_s=text_s, id="a", output_tokens=5, text="It is here.", **llm),
+            Text(t_s=text_s + self.tts_s, context="x", text="It is here. ", characters=12, **tts),
+            FirstAudio(t_s=audio_s - self.tts_s, context="x", **tts),
+        ]
+        session = [
+            state("listening", vad_s),
+            {"event": "transcript", "text": "Where is it?", "t_s": transcript_s},
+            item(
+                "user", "Where is it?", hook_done_s, stopped_speaking_at=heard_s,
+                end_of_turn_delay=committed_s - heard_s, on_user_turn_completed_delay=self.hook,
+            ),
+            item("assistant", "It is here.", first_s + 1.0),
+        ]  # fmt: skip
+        said = turn(text="Where is it?", right_reply="It is here.", stopped_s=self.stopped_s)
+        spoken = ReplySegment(left_s, first_s, first_s + 1.0, False)
+        return call([said], [spoken], session, providers, line_delay_s=self.line_s)
+
+    @property
+    def latency_s(self) -> float:
+        """The response latency that follows."""
+        heard = max(self.vad, self.transcript + 2 * self.stt_s)
+        ways = 2 * (self.line_s + self.llm_s + self.tts_s)
+        rest = self.endpointing + self.hook + self.tools + self.ttft + self.sentence + self.ttfb
+        return heard + ways + rest + self.playout + self.silence
