@@ -88,7 +88,8 @@ def mean(turns: pd.DataFrame, column: str) -> Estimate:
 
 def _bootstrap(turns: pd.DataFrame, column: str, statistic: Callable[..., np.ndarray]) -> Estimate:
     """A statistic of a column, of the turns as they are and with calls resampled."""
-    calls = pd.Index(turns["call"].unique() if len(turns) else ())
+    # sorted: which of them a resample draws must not depend on the order of rows
+    calls = pd.Index(sorted(set(turns["call"])) if len(turns) else ())
     values, owner = _columns(turns, column, calls) if len(calls) else ((), ())
     if not len(values):
         return NOTHING
