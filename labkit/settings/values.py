@@ -159,7 +159,7 @@ def parse_assignments(pairs: list[str]) -> dict[str, str]:
     changes = {}
     for pair in pairs:
         name, sign, value = pair.partition("=")
-        if not sign or not name:
+        if not sign or not name.strip():
             raise SettingError(f"--set {pair!r}: write it as name=value")
         changes[name.strip()] = value.strip()
     return changes
