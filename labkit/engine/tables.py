@@ -94,6 +94,9 @@ class Results:
         the code that was run and is no result of it.
         """
         table = self.turns.drop(columns="experiment_id", errors="ignore")
+        swept = [str(c) for c in table if "." in str(c)]  # as text: one may hold numbers and words
+        if swept:
+            table = table.sort_values(swept, kind="stable", key=lambda c: c.astype(str))
         keys = [c for c in ("arm", "call", "turn") if c in table]
         text = table.sort_values(keys, kind="stable").to_csv(index=False) if len(table) else ""
         return hashlib.sha256(text.encode()).hexdigest()[:16]
