@@ -60,6 +60,7 @@ def point_key(spec: CallSpec, common: str) -> str:
         {name: profile.digest for name, profile in profiles.items()},
         spec.seed,
         spec.n_turns,
+        *(() if spec.virtual else ("wall",)),
     ])  # fmt: skip
 
 
