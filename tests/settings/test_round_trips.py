@@ -8,7 +8,7 @@ import math
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from values import changes, others
+from setting_values import changes, others
 
 from labkit.settings import SETTINGS, Setting, SettingError, Settings, parse_assignments
 

@@ -10,7 +10,7 @@ OPEN_TEXTS = ["", "order_status", "nova-2", "a b", "x=y", "ünï", "Default sett
 
 
 def others(setting: Setting) -> list[Value]:
-    """Two or more values, each valid and none the default."""
+    """Values that are each valid and not the default; none where there is but one."""
     if setting.kind == "flag":
         return [v for v in (True, False) if v != setting.default]
     if setting.kind == "text":
