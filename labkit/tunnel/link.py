@@ -89,7 +89,7 @@ class Pipe:
         """Takes what arrives at the far end; None marks the end. Set by the transport."""
         self.flow: Callable[[int], None] = lambda queued: None
         """Called with the number of bytes waiting, whenever it may have changed."""
-        self._end = False
+        self._end = self._ended = False
         self._flying: deque[bytes | None] = deque()
 
     @property
@@ -133,7 +133,8 @@ class Pipe:
         if self._backlog:
             if self._waiting is None:
                 self._waiting = self._loop.call_at(self._acks[0][0], self._resume)
-        elif self._end:
+        elif self._end and not self._ended:
+            self._ended = True
             self._fly(max(now + self._one_way_s, self._last_arrival_s), None)
         self.flow(self._backlog_bytes)
 
