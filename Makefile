@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install report test test-fast lint format bench lab lock clean
+.PHONY: help install report test test-fast mutate lint format bench lab lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -23,6 +23,10 @@ test: $(STAMP)  ## run all tests
 
 test-fast: $(STAMP)  ## run the tests that take seconds and ignore the real clock
 	$(BIN)/pytest -m "not slow and not wall"
+
+mutate: $(STAMP)  ## count the small mistakes that fast tests notice; MODULE=labkit/measure for one area
+	@$(BIN)/python -c 'import cosmic_ray' 2>/dev/null || $(BIN)/pip install --quiet -c constraints.txt cosmic-ray
+	$(BIN)/python tests/mutants/mutate.py $(MODULE)
 
 lint: $(STAMP)  ## check style, formatting and types
 	$(BIN)/ruff check .
@@ -43,7 +47,7 @@ lab: $(STAMP)  ## open the notebooks in JupyterLab
 lock:  ## pin the newest packages that pyproject.toml allows in constraints.txt
 	@set -e; new=$$(mktemp -d); trap 'rm -rf "$$new"' EXIT; \
 	$(PYTHON) -m venv "$$new/venv"; \
-	"$$new/venv/bin/pip" install --quiet -e '.[dev]'; \
+	"$$new/venv/bin/pip" install --quiet -e '.[dev,mutate]'; \
 	{ echo '# One tested set of versions inside the ranges of pyproject.toml. Written by `make lock`.'; \
 	  "$$new/venv/bin/pip" freeze --exclude-editable | grep -E '^[A-Za-z0-9._-]+==' | LC_ALL=C sort -f; } \
 	  > "$$new/constraints.txt"; \
