@@ -14,7 +14,7 @@ from by_hand import LINE, MS, NAN, Script, asked, call, item, message, reply, ro
 
 from labkit.measure.harm import harms
 from labkit.measure.turn_end import commits, turn_ends
-from labkit.measure.turn_logs import TurnLogs, until_s
+from labkit.measure.turn_logs import TurnLogs, holds, letters, until_s
 from labkit.tunnel.record import Backchannel, CallRecord, ReplySegment
 from labkit.world.events import (
     Completed,
@@ -239,6 +239,11 @@ def test_a_false_start_is_heard_where_nothing_has_sounded_for_300_ms(
     assert harm(record)["n_false_starts"] == n
 
 
+def test_a_start_300_ms_after_the_end_of_a_sound_is_still_its_own() -> None:
+    record = call([turn()], [], [state("speaking", 4.3)], line_delay_s=0.0)
+    assert harm(record)["n_false_starts"] == 0
+
+
 @pytest.mark.parametrize(("at_s", "n"), [(1.0 - MS, 0), (8.9, 1), (NEXT_S - MS, 1), (NEXT_S, 0)])
 def test_false_starts_belong_to_the_turn_in_which_the_session_has_them(at_s: float, n: int) -> None:
     record = call(two_turns(), [], [state("speaking", at_s)], line_delay_s=0.05)
@@ -308,7 +313,7 @@ def test_without_a_decision_every_answer_after_the_last_sound_counts() -> None:
     assert found["eot_prob"] == 0.7
 
 
-@pytest.mark.parametrize(("at_s", "answers"), [(NEXT_S - MS, 1), (NEXT_S, 0)])
+@pytest.mark.parametrize(("at_s", "answers"), [(NEXT_S - MS, 1), (NEXT_S, 0), (NEXT_S + 1, 0)])
 def test_an_answer_belongs_to_the_turn_in_which_it_was_given(at_s: float, answers: int) -> None:
     found, later = turn_ends(call(two_turns(), [], [asked(at_s, 0.7)]))
     assert (found["eot_prob"] == 0.7) == answers
@@ -411,6 +416,11 @@ def test_what_a_hook_says_itself_ends_the_hook(at_s: float, counts: bool) -> Non
     assert found["at_committed_s"] == pytest.approx(2.495)
 
 
+def test_a_commit_at_the_moment_the_reply_leaves_is_before_it() -> None:
+    record = call([turn()], [reply(5.3, 6.0, left_s=5.0)], [message(SAID, 5.1, 4.5, 0.5)])
+    assert row(record)["at_committed_s"] == 5.0
+
+
 def test_what_is_said_before_the_commit_is_decided_then() -> None:
     record = SCRIPT.record()
     record.session.append({"event": "speech", "source": "say", "t_s": 2.3})
@@ -497,6 +507,14 @@ def test_an_answer_is_known_by_its_words_or_by_the_message_that_holds_them() -> 
     assert served("One moment. ", "It is here.", "Wait. It is here.") == ""
 
 
+def test_a_message_holds_an_answer_by_24_letters_or_by_all_that_was_heard() -> None:
+    same = "abcdefghijklmnopqrstuvwx"
+    assert holds(f"well{same}zz", f"{same}12")
+    assert not holds(f"well{same[:-1]}zz", f"{same}12")
+    assert holds("abc", "abcdef") and not holds("abd", "abcdef")
+    assert letters("It's 4,571 – Ünï!") == "its4571ünï"
+
+
 @pytest.mark.parametrize(("tool_s", "has_tools"), [(2.85 - MS, True), (2.85, False)])
 def test_tools_were_asked_for_before_the_request_that_was_answered(
     tool_s: float, has_tools: bool
@@ -567,7 +585,7 @@ def test_tokens_are_wasted_unless_their_words_were_said_or_they_called_a_tool() 
         end("e", 16),
         end("of another turn", 32, "It is here."),
     ]
-    session = [item("assistant", "It is here.", 6.0)]
+    session = [message("No idea.", 4.5), item("assistant", "It is here.", 6.0)]
     found = row(call([turn()], [reply(5.0, 6.0)], session, events))
     assert found["llm_completion_tokens"] == 31
     assert found["llm_wasted_tokens"] == 1 + 4 + 16
@@ -605,11 +623,12 @@ def test_every_turn_pays_for_its_own_and_the_first_for_what_was_before() -> None
         Event(t_s=0.5, usd=0.001),
         Event(t_s=NEXT_S - MS, usd=0.020),
         Event(t_s=NEXT_S, usd=0.300),
+        Event(t_s=NEXT_S + 1, usd=4.000),
     ]
     record = call(two_turns(), [], [], events, simulated_s=12.0)
     assert row(record)["usd"] == pytest.approx(0.021 + 0.09)
-    assert row(record, 1)["usd"] == pytest.approx(0.300 + 0.03)
-    assert row(record)["usd"] + row(record, 1)["usd"] == pytest.approx(0.321 + 0.12)
+    assert row(record, 1)["usd"] == pytest.approx(4.300 + 0.03)
+    assert row(record)["usd"] + row(record, 1)["usd"] == pytest.approx(4.321 + 0.12)
 
 
 def test_a_turn_that_no_time_was_left_for_pays_no_negative_minute() -> None:

@@ -201,6 +201,8 @@ def test_a_socket_that_opened_after_the_text_came_is_another() -> None:
         record = PLAIN.record()
         text = record.providers[-2]
         opened = Connected(t_s=text.t_s + late_s, role=Role.TTS, one_way_s=PLAIN.tts_s)
+        record.providers.append(replace(opened, t_s=text.t_s, role=Role.STT))
+        assert "at_tts_open" not in row(record)
         record.providers.append(opened)
         assert ("at_tts_open" in row(record)) == used
 

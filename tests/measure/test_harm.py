@@ -99,6 +99,8 @@ def test_lost_words_are_counted_at_head_and_tail():
     assert (row["leading_deletions"], row["trailing_deletions"]) == (2, 1)
     (row,) = found([turn()])
     assert (row["deletions"], row["leading_deletions"], row["trailing_deletions"]) == (6, 6, 6)
+    (row,) = found([turn()], [], [message("I go", 4.5)])
+    assert (row["deletions"], row["leading_deletions"], row["trailing_deletions"]) == (4, 0, 2)
 
 
 def test_a_misheard_word_is_lost_and_another_added():
