@@ -17,6 +17,7 @@ import py_compile
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -150,8 +151,10 @@ def passes(tree: Path, tests: list[str], timeout_s: float) -> bool:
         try:
             return process.wait(timeout_s) == 0
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, 9)
             return False
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def try_area(area: str, files: list[str], n: int, seed: int, tree: Path) -> tuple[int, int]:
