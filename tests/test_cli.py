@@ -14,6 +14,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from labkit.cli.console import duration
+
 ROOT = Path(__file__).resolve().parents[1]
 LABKIT = [sys.executable, "-m", "labkit"]
 STRANGER = str(ROOT / "tests" / "agents" / "stranger.py")
@@ -260,3 +262,12 @@ def test_config_lists_every_setting_with_its_source(tmp_path: Path) -> None:
     rows = json.loads(labkit("config", "--json", cwd=tmp_path).stdout)
     assert {row["name"] for row in rows} == set(SETTINGS)
     assert all(row["help"] and row["source"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.0, "0 s"), (89.4, "89 s"), (89.9, "90 s"), (90.0, "2 min"), (150.1, "3 min"),
+     (5399.0, "90 min"), (5400.0, "1.5 h"), (36_000.0, "10.0 h"), (float("nan"), "unknown time")],
+)  # fmt: skip
+def test_times_are_said_as_people_do(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
