@@ -312,6 +312,13 @@ def test_a_comparison_is_paired_by_call_and_a_saving_is_positive() -> None:
     assert found["harm"] == 0 and found["verdict"] == OPEN, "twenty turns say little about harm"
 
 
+def test_each_quantile_has_a_saving_of_its_own() -> None:
+    """Twenty calls of 1 to 20 s; the last five are 2 s faster, which the median does not see."""
+    base = [(c, 0, "answered", 1.0 + c) for c in range(20)]
+    found = arms(base, [(c, 0, "answered", 1.0 + c - 2.0 * (c >= 15)) for c in range(20)])
+    assert (found["saving_p50_s"], found["saving_p95_s"]) == (0.0, 2.0)
+
+
 @pytest.mark.parametrize(
     ("outcome", "harm"),
     [("premature", 0.1), ("missed", 0.1), ("failed", 0.1), ("interrupted", 0.0), ("answered", 0.0)],
