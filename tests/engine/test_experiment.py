@@ -26,6 +26,19 @@ def test_every_arm_meets_every_combination() -> None:
     assert "links.openai.rtt_s" not in points[0].spec.settings
 
 
+def test_a_place_wins_over_its_arm_and_an_arm_over_what_is_set_for_all() -> None:
+    (point,) = Experiment(
+        {"a": "vanilla@endpointing.min_delay_s=0.4,vad.min_silence_s=0.4"},
+        grid={"endpointing.min_delay_s": [0.6]},
+        settings={"endpointing.min_delay_s": 0.2, "vad.min_silence_s": 0.2, "aec_warmup_s": 2.0},
+        seed=11,
+    ).runs()
+    assert point.spec.settings == {
+        "aec_warmup_s": 2.0, "endpointing.min_delay_s": 0.6, "vad.min_silence_s": 0.4,
+    }  # fmt: skip
+    assert point.spec.seed == 11
+
+
 def test_an_arm_is_read_from_text() -> None:
     assert Arm.parse("vanilla@a=1,b=x") == Arm("vanilla", {"a": "1", "b": "x"})
     assert Arm.parse("my/agent.py:server") == Arm("my/agent.py:server")
