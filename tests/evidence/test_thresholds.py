@@ -19,10 +19,10 @@ from labkit.evidence.claims import Claim, level_outcome, saving_outcome
 from labkit.evidence.compare import compare
 from labkit.evidence.overlap import combine, forecast, parts, predict
 from labkit.evidence.paired import mean_savings, savings, waited, waits
-from labkit.evidence.points import by_point, failures
+from labkit.evidence.points import by_point
 from labkit.evidence.prompt_cache import with_cache
 from labkit.evidence.statistics import Estimate
-from labkit.evidence.summary import figures
+from labkit.evidence.summary import metrics
 from labkit.evidence.totals import per_turn
 from labkit.evidence.verdict import Rules, decide
 
@@ -185,7 +185,7 @@ def test_an_anchor_has_a_value_or_a_range() -> None:
     assert alone.value_s is None
     with pytest.raises(AnchorError, match="needs value_s, or low_s and high_s"):
         _anchor({**base, "low_s": 0.3})
-    with pytest.raises(AnchorError, match="unknown anchor 'nobody'"):
+    with pytest.raises(AnchorError, match="'nobody'"):
         load_anchors("nobody")
     every = load_anchors()
     assert len(every) > 3
@@ -269,7 +269,7 @@ def test_a_saving_is_the_baseline_less_the_arm_for_turns_that_both_answered() ->
     found = savings(turns, "base")
     assert found[["call", "turn", "saved_s"]].to_numpy().tolist() == [[0, 1, 0.5], [0, 0, -0.25]]
     assert mean_savings(found, ["arm"])["saved_s"].tolist() == [0.125]
-    with pytest.raises(ValueError, match="no arm 'bse'; there are base, a"):
+    with pytest.raises(ValueError, match="'bse'"):
         savings(turns, "bse")
 
 
@@ -377,7 +377,7 @@ def test_predictions_follow_the_formulas_of_the_module(p: dict[str, float]) -> N
 
 
 def test_an_unknown_mode_is_named() -> None:
-    with pytest.raises(ValueError, match="mode='stt': allowed are off, llm, tts"):
+    with pytest.raises(ValueError, match=r"'stt'.*off, llm, tts"):
         predict(pd.DataFrame([dict.fromkeys(NAMES, 0.1)]), "stt")
 
 
@@ -491,22 +491,13 @@ def test_every_point_of_a_sweep_is_a_row() -> None:
     assert found["harm"].tolist() == pytest.approx([0, 1 / 8, 2 / 8, 3 / 8])
 
 
-def test_failures_say_how_to_see_them_again() -> None:
-    assert failures(swept()).to_dict("records") == [
-        {"arm": "b", "call": 4, "error": "it broke", "replay": "labkit run"}
-    ]
-    assert list(failures(Results(pd.DataFrame(), pd.DataFrame()))) == [
-        "arm", "call", "error", "replay"
-    ]  # fmt: skip
-
-
 def test_the_figures_of_a_run_are_those_of_its_tables() -> None:
     turns = make_turns(5, 4).assign(llm_cached_tokens=3)
     for i, outcome in enumerate(("premature", "premature", "interrupted", "missed", "failed")):
         turns.loc[i, "outcome"] = outcome
     turns.loc[0, "response_latency_s"] = -3.0
     turns.loc[7, "residual_s"] = -0.004
-    found = figures(results(turns))
+    found = metrics(results(turns))
     rates = [
         found[f"{o}_rate"] for o in ("answered", "premature", "interrupted", "missed", "failed")
     ]
@@ -526,7 +517,7 @@ def test_the_figures_of_a_run_are_those_of_its_tables() -> None:
 
 def test_a_run_without_turns_has_no_figures() -> None:
     empty = make_turns(1, 1).iloc[:0]
-    found = figures(results(empty, status="failed", error="it broke"))
+    found = metrics(results(empty, status="failed", error="it broke"))
     assert found["p50_s"] is None and found["p50_ci_s"] == [None, None]
     assert found["answered_rate"] is None and found["residual_s"] is None
     assert (found["stages_s"], found["failed_calls"]) == ({}, 1)
