@@ -463,7 +463,7 @@ def test_what_a_prompt_cache_did() -> None:
 
 
 def swept() -> Results:
-    """Two arms at two places, one unset; one call of one point failed before its first turn."""
+    """Two arms at two places, one unset; two calls of one point failed before their first turn."""
     turns, calls = [], []
     for n, (arm, at) in enumerate((arm, at) for arm in ("a", "b") for at in (NAN, 0.5)):
         own = make_turns(4, 2, faster_s=0.1 * n, premature_calls=n).assign(arm=arm, at=at)
@@ -472,8 +472,8 @@ def swept() -> Results:
             {"arm": arm, "at": at, "call": c, "status": "ok", "error": "", "replay": "", "n": n}
             for c in range(4)
         ]
-    calls.append({"arm": "b", "at": 0.5, "call": 4, "status": "failed", "error": "it broke",
-                  "replay": "labkit run"})  # fmt: skip
+    for call, error in ((4, "it broke"), (5, "it broke again")):
+        calls.append({"arm": "b", "at": 0.5, "call": call, "status": "failed", "error": error})
     return Results(pd.concat(turns, ignore_index=True), pd.DataFrame(calls))
 
 
@@ -482,8 +482,8 @@ def test_every_point_of_a_sweep_is_a_row() -> None:
     assert list(zip(found["arm"], found["at"].isna(), strict=True)) == [
         ("a", True), ("a", False), ("b", True), ("b", False)
     ]  # fmt: skip
-    assert found["n_calls"].tolist() == [4, 4, 4, 5]
-    assert found["failed_calls"].tolist() == [0, 0, 0, 1]
+    assert found["n_calls"].tolist() == [4, 4, 4, 6]
+    assert found["failed_calls"].tolist() == [0, 0, 0, 2]
     assert found["error"].tolist() == ["", "", "", "it broke"]
     assert found["n_turns"].tolist() == [8] * 4
     assert found["p50_s"].tolist() == pytest.approx([1.15, 1.05, 0.95, 0.85])
