@@ -1,4 +1,4 @@
-"""What every emulated provider shares: keys, limits, random draws, refusals, and the log.
+"""What every emulated provider shares: keys, limits, random draws, refusals and the log.
 
 An emulator is an ordinary :class:`aiohttp.web.Application`. It knows the time only from its event
 loop, so the same code serves on a virtual and on a wall clock, and it draws every delay from a
@@ -10,18 +10,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import re
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, ClassVar
 
-from aiohttp import web
+from aiohttp import ClientPayloadError, web
 
 from labkit.providers.profile import Profile
+from labkit.providers.recent import Recent
 from labkit.world.events import Event, Refused, Role
 from labkit.world.scene import Scene
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_OCCASIONS = 20_000
+_LONGEST_SHOWN = 200
+_CONTROLS = re.compile(r"[^\x20-\x7e]+")
 
 
 class Slots:
@@ -49,7 +54,10 @@ class Slots:
 
         def release() -> None:
             nonlocal held
-            taken[key] -= held
+            if held:
+                taken[key] -= 1
+                if taken[key] <= 0:
+                    del taken[key]
             held = False
 
         return release
@@ -123,12 +131,11 @@ class Emulator:
         self.scene = scene
         self.api_keys = api_keys
         self.slots = Slots()
-        self._ordinals: Counter[tuple[int | str, ...]] = Counter()
+        self._ordinals: Recent[tuple[int | str, ...], int] = Recent(_OCCASIONS)
 
     def app(self) -> web.Application:
         """A fresh web application with this provider's routes."""
         app = web.Application(
-            client_max_size=64 << 20,
             handler_args={"handler_cancellation": self.stops_with_client},
         )
         # not a middleware: aiohttp keeps those, and whatever they hold, of a thousand applications
@@ -149,6 +156,8 @@ class Emulator:
             except RequestError as error:
                 self.log(Refused(status=error.status, code=error.code, message=error.message))
                 return self.refusal(request, error)
+            except (ConnectionError, ClientPayloadError, web.RequestPayloadError):
+                return web.Response(status=400)  # the client is gone, or sent half a request
             return response
 
         return answer
@@ -168,6 +177,8 @@ class Emulator:
 
     def authorized(self, key: str) -> bool:
         """Whether ``key`` is one of the keys accepted here."""
+        if not key.isascii():  # bytes that are no text, too: no true key has them
+            return False
         return bool(key) if self.api_keys is None else key in self.api_keys
 
     def nth(self, purpose: str, *key: int | str) -> int:
@@ -176,9 +187,8 @@ class Emulator:
         It tells apart occasions that have no better name, such as the second try of a request.
         """
         scene = self.scene()
-        name = (purpose, scene.call, scene.turn, *key)
-        self._ordinals[name] += 1
-        return self._ordinals[name] - 1
+        name = (purpose, scene.call, scene.turn, *(_brief(k) for k in key))
+        return self._ordinals.put(name, (self._ordinals.get(name) or 0) + 1) - 1
 
     def identifier(self, purpose: str) -> str:
         """A UUID for a request or a connection: the same in every run of the same call."""
@@ -241,6 +251,24 @@ class Emulator:
     def log(self, event: Event) -> None:
         """Writes an event into the log of the call in progress, at the loop's time."""
         self.logger()(event)
+
+
+def shown(given: object, longest: int = _LONGEST_SHOWN) -> str:
+    """What a message repeats of a request, cut to ``longest`` characters."""
+    text = str(given)
+    return text if len(text) <= longest else text[:longest] + "..."
+
+
+def header_text(text: str) -> str:
+    """A text as a header may carry it."""
+    return _CONTROLS.sub(" ", text)
+
+
+def _brief(part: int | str) -> int | str:
+    """A part of a name; a long text is replaced by its digest, so as not to be kept."""
+    if isinstance(part, int) or len(part) <= _LONGEST_SHOWN:
+        return part
+    return hashlib.blake2b(part.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def websocket(max_msg_size: int = 4 << 20) -> web.WebSocketResponse:
