@@ -12,6 +12,9 @@ from aiohttp import web
 encode = json.JSONEncoder(separators=(",", ":")).encode
 """JSON as the services write it, without blanks."""
 
+_MOST_PENDING = 1_000
+_LOOK_AGAIN_S = 0.05
+
 
 class Outbox:
     """Sends messages on one WebSocket at their due times, in the order they were posted."""
@@ -63,6 +66,11 @@ class Outbox:
             self._pending.popleft()
             if sent is not None:
                 sent()
+
+    async def room(self) -> None:
+        """Waits while a client that sends much reads too little of what it is told."""
+        while len(self._pending) > _MOST_PENDING and not self._task.done():
+            await asyncio.sleep(_LOOK_AGAIN_S)
 
     async def drain(self) -> None:
         """Waits until everything posted so far has been sent or the socket is gone."""
