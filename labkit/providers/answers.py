@@ -33,6 +33,8 @@ from labkit.world.turn import Dialogue, Turn
 __all__ = ["Answer", "Message", "answer", "warm_up"]
 
 _GO_ON = "Please go on."
+_LONGEST_QUOTE = 400  # characters
+_LONGEST_ORDER = 2_000  # characters of what a tool is called for
 _LONGEST_RESULT = 20_000  # characters
 _MOST_MESSAGES = 500
 _MOST_TEXT = 200_000  # characters
@@ -111,7 +113,7 @@ def answer(
     if results:
         return Answer(" ".join(map(_report, _last_batch(talk))), kind="after_tool")
     wanted = [t for t in offered if tool_choice in ("auto", "required", t.name)]
-    must = tool_choice not in ("auto", "none")
+    must, text = tool_choice not in ("auto", "none"), text[-_LONGEST_ORDER:]
     if parallel:
         calls = guessed_calls(text, wanted, must=must)
     else:
@@ -183,7 +185,7 @@ def _fragment(text: str, match: Match) -> Answer:
 
 def _quote(text: str, words: int = 8) -> str:
     said = text.split()
-    return " ".join(said[-words:]).rstrip(".,!?")
+    return " ".join(said[-words:])[-_LONGEST_QUOTE:].rstrip(".,!?")
 
 
 def _unknown(text: str) -> str:

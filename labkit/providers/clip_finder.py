@@ -52,7 +52,7 @@ class ClipFinder:
         return begin + at - self._starts[i]
 
     def prepare(self) -> SoundIndex:
-        """Loads the clips, which takes a second."""
+        """Loads and indexes the clips, which takes a second."""
         self._clips = list(self._load())
         parts, at = [], 0
         for clip in self._clips:

@@ -13,7 +13,6 @@ encode = json.JSONEncoder(separators=(",", ":")).encode
 """JSON as the services write it, without blanks."""
 
 _MOST_PENDING = 1_000
-_LOOK_AGAIN_S = 0.05
 
 
 class Outbox:
@@ -69,8 +68,8 @@ class Outbox:
 
     async def room(self) -> None:
         """Waits while a client that sends much reads too little of what it is told."""
-        while len(self._pending) > _MOST_PENDING and not self._task.done():
-            await asyncio.sleep(_LOOK_AGAIN_S)
+        if len(self._pending) > _MOST_PENDING:
+            await self.drain()
 
     async def drain(self) -> None:
         """Waits until everything posted so far has been sent or the socket is gone."""

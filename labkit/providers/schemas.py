@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ _MAPS = ("properties", "$defs", "definitions", "patternProperties")
 _LISTS = ("anyOf", "oneOf", "allOf")
 _ONE = ("items", "additionalProperties", "not")
 _DEEPEST = 12
+_LARGEST = 2_000  # values, and characters of an array
 
 
 def unsound(schema: Any) -> str | None:
@@ -51,10 +53,13 @@ def _brief(value: Any) -> str:
 def instance(schema: Any, text: str) -> Any:
     """A value that fits a sound schema; its first free string is ``text``."""
     left = [text]
+    n_made = 0
 
     def made(part: Any, depth: int) -> Any:
+        nonlocal n_made
+        n_made += 1
         part = _resolved(part, schema)
-        if not isinstance(part, dict) or depth > _DEEPEST:
+        if not isinstance(part, dict) or depth > _DEEPEST or n_made > _LARGEST:
             return None
         if "const" in part:
             return part["const"]
@@ -68,9 +73,11 @@ def instance(schema: Any, text: str) -> Any:
         kind = next((k for k in kinds if k != "null"), "null") if isinstance(kinds, list) else kinds
         if kind == "object":
             found = part.get("properties") or {}
-            return {name: made(inner, depth + 1) for name, inner in found.items()}
+            return {name: made(inner, depth + 1) for name, inner in list(found.items())[:200]}
         if kind == "array":
-            return [made(part.get("items", {}), depth + 1)] * min(_least(part, "minItems", 1), 100)
+            item = made(part.get("items", {}), depth + 1)
+            size = len(json.dumps(item))
+            return [item] * max(min(_least(part, "minItems", 1), _LARGEST // size), 0)
         if kind == "string":
             return left.pop() if left else "ok"
         least = _least(part, "minimum", 1)

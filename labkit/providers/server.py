@@ -104,6 +104,7 @@ class Emulator:
         host: The true service's host name: ``"api.deepgram.com"``.
         role: What it does for an agent.
         base_path: What its clients put between the host and the paths of their own.
+        client: How its official client is pointed here; ``{at}`` stands for host and port.
         stops_with_client: Whether a request is dropped when its client goes away.
     """
 
@@ -111,6 +112,7 @@ class Emulator:
     host: ClassVar[str]
     role: ClassVar[Role]
     base_path: ClassVar[str] = ""
+    client: ClassVar[str] = ""
     stops_with_client: ClassVar[bool] = False
 
     def __init__(

@@ -55,6 +55,11 @@ class STTEmulator(Emulator):
         super().__init__(profile, scene, api_keys=api_keys)
         self._finder = ClipFinder(clips) if clips is not None else None
 
+    def prepare(self) -> None:
+        """Loads the recordings for outside clients, so that no request waits for it."""
+        if self._finder is not None:
+            self._finder.prepare()
+
     def hearing(self, sample_rate_hz: int) -> Hearing:
         """A fresh ear on the call in progress."""
         scene = self.scene()

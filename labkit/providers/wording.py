@@ -55,8 +55,8 @@ def _canonical(text: str) -> tuple[str, ...]:
     return tuple(_numbers([w for w in normalise(text).split() if w not in FILLERS]))
 
 
-_LONG = 2_000  # characters; longer texts are rare, and would fill the memory
-_remembered = lru_cache(maxsize=1 << 14)(_canonical)
+_LONG = 500  # characters; longer texts are rare, and would fill the memory
+_remembered = lru_cache(maxsize=1 << 13)(_canonical)
 
 
 def contains(words: tuple[str, ...], part: tuple[str, ...]) -> bool:

@@ -57,6 +57,7 @@ class AnthropicEmulator(ChatEmulator):
 
     name = "anthropic"
     host = "api.anthropic.com"
+    client = 'anthropic.Anthropic(base_url="http://{at}", api_key="any")'
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

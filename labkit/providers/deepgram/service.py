@@ -37,6 +37,11 @@ class DeepgramEmulator(STTEmulator):
     name = "deepgram"
     host = "api.deepgram.com"
     base_path = "/v1/listen"
+    client = (
+        "deepgram.DeepgramClient(environment=deepgram.environment.DeepgramClientEnvironment("
+        'base="http://{at}", production="ws://{at}", agent="ws://{at}", agent_rest="http://{at}"), '
+        'api_key="any")'
+    )
 
     def routes(self) -> list[web.RouteDef]:
         return [

@@ -46,6 +46,7 @@ class OpenAIEmulator(ChatEmulator):
     name = "openai"
     host = "api.openai.com"
     base_path = "/v1"
+    client = 'openai.OpenAI(base_url="http://{at}/v1", api_key="any")'
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
