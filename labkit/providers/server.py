@@ -10,16 +10,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
 import re
 import uuid
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, ClassVar
 
 from aiohttp import ClientPayloadError, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from labkit.providers.profile import Profile
 from labkit.providers.recent import Recent
+from labkit.providers.slots import Slots
 from labkit.world.events import Event, Refused, Role
 from labkit.world.scene import Scene
 
@@ -27,48 +29,6 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _OCCASIONS = 20_000
 _LONGEST_SHOWN = 200
 _CONTROLS = re.compile(r"[^\x20-\x7e]+")
-
-
-class Slots:
-    """Counts what each API key holds open, up to a limit."""
-
-    def __init__(self) -> None:
-        self._open: Counter[str] = Counter()
-
-    def take(self, key: str, limit: int) -> Callable[[], None] | None:
-        """Takes one slot.
-
-        Args:
-            key: Whose slot.
-            limit: How many that key may hold at once.
-
-        Returns:
-            A function that gives the slot back (calling it twice is harmless), or ``None`` if all
-            are taken.
-        """
-        taken = self._open
-        if taken[key] >= limit:
-            return None
-        taken[key] += 1
-        held = True
-
-        def release() -> None:
-            nonlocal held
-            if held:
-                taken[key] -= 1
-                if taken[key] <= 0:
-                    del taken[key]
-            held = False
-
-        return release
-
-    def held(self, key: str) -> int:
-        """How many slots ``key`` holds now."""
-        return self._open[key]
-
-    def reset(self) -> None:
-        """Forgets everything; slots taken before are no longer counted when given back."""
-        self._open = Counter()
 
 
 class RequestError(Exception):
@@ -158,7 +118,7 @@ class Emulator:
             except RequestError as error:
                 self.log(Refused(status=error.status, code=error.code, message=error.message))
                 return self.refusal(request, error)
-            except (ConnectionError, ClientPayloadError, web.RequestPayloadError):
+            except _CLIENTS_FAULTS:
                 return web.Response(status=400)  # the client is gone, or sent half a request
             return response
 
@@ -282,14 +242,41 @@ def websocket(max_msg_size: int = 4 << 20) -> web.WebSocketResponse:
     return web.WebSocketResponse(compress=False, heartbeat=None, max_msg_size=max_msg_size)
 
 
+class _OwnFaults(logging.Filter):
+    """Keeps what clients do wrong out of the log: aiohttp answers 400 and writes a traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, _CLIENTS_FAULTS)
+
+
+_CLIENTS_FAULTS = (
+    HttpProcessingError,
+    ClientPayloadError,
+    web.RequestPayloadError,
+    ConnectionError,
+)
+_logger = logging.getLogger("labkit.providers")
+_logger.addFilter(_OwnFaults())
+
+
+def runner_of(emulator: Emulator, shutdown_timeout: float = 60.0) -> web.AppRunner:
+    """A server for an emulator on plain HTTP, not yet bound to a port."""
+    return web.AppRunner(
+        emulator.app(),
+        access_log=None,
+        keepalive_timeout=3630,
+        shutdown_timeout=shutdown_timeout,
+        logger=_logger,
+    )
+
+
 @contextlib.asynccontextmanager
 async def listening(
     emulator: Emulator, host: str = "127.0.0.1", port: int = 0
 ) -> AsyncIterator[int]:
     """Serves an emulator on plain HTTP; gives the port."""
-    runner = web.AppRunner(
-        emulator.app(), access_log=None, keepalive_timeout=3630, shutdown_timeout=0.1
-    )
+    runner = runner_of(emulator, shutdown_timeout=0.1)
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port)

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from labkit.providers.profile import load_profiles
 from labkit.providers.registry import emulators
+from labkit.providers.server import runner_of
 from labkit.providers.stt import STTEmulator
 from labkit.settings import SettingError
 from labkit.world.events import Event, EventLog, Role
@@ -53,7 +54,7 @@ async def open_servers(
         emulator = cls(profiles[name], lambda: scene, api_keys=keys, **more)
         if isinstance(emulator, STTEmulator):
             emulator.prepare()
-        runner = web.AppRunner(emulator.app(), access_log=None, keepalive_timeout=3600)
+        runner = runner_of(emulator, shutdown_timeout=1.0)
         await runner.setup()
         port = first_port + offset if first_port else 0
         try:
