@@ -1,4 +1,4 @@
-"""What an API key may use per minute: allowances that refill continuously.
+"""Rate limits: what an API key may use per minute, refilled continuously.
 
 A request is admitted if every allowance covers it, and only then is anything taken: a refused
 request takes nothing, and no request can take more than there is.

@@ -1,4 +1,4 @@
-"""Reading a request's body: how much is read, what is JSON, and what does not fit a schema.
+"""Reading a request's body: its size, its JSON, and the first thing that does not fit a schema.
 
 Each provider writes its schema as typed dictionaries in its ``requests`` module, and says a
 :class:`Flaw` in its own words. What :func:`checked` gives can be used without further looks.
@@ -25,8 +25,9 @@ FailFast = Field(fail_fast=True)
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
-_MARKS = 500_000
+_MARKS = 350_000
 _WIDEST = 5_000
+_LOOKED_AT = 50
 _LARGE_BYTES = 1 << 16
 
 
@@ -141,7 +142,7 @@ def _first(found: list[Any], body: Any, tagged: bool) -> Any:
     if not first["type"].endswith(("_type", "literal_error")):
         return first
     at = _walked(first, body, tagged)[0]
-    others = [(_walked(e, body, tagged)[0], e) for e in found[1:]]
+    others = [(_walked(e, body, tagged)[0], e) for e in found[1:_LOOKED_AT]]
     branches = [(place, e) for place, e in others if place[: len(at)] == at]
     for place, error in branches:
         if len(place) > len(at) or not error["type"].endswith("_type"):

@@ -1,4 +1,4 @@
-"""Finding a few milliseconds of sound among hours of it, in microseconds.
+"""An index that finds a few milliseconds of audio among many recordings, in less than 1 ms.
 
 Of the sounds, windows of 32 samples are noted at every 128th sample. Whatever holds 160 samples of
 a sound holds one of these windows, wherever it was cut out.

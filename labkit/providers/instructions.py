@@ -1,4 +1,4 @@
-"""Requests in which nobody asks: an agent's order to its model to say something."""
+"""Requests without a user's question: an agent instructs its model to say something."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A mapping that forgets: what has not been used for longest goes first."""
+"""A bounded mapping that drops the least recently used values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ V = TypeVar("V")
 
 
 class Recent(Generic[K, V]):
-    """Remembers values by key, up to a number of them or up to a total weight.
+    """Keeps values by key, up to a number of them or up to a total weight.
 
     A server for outside clients runs for days, and whatever it keeps per key, text or connection
     must stay bounded. A call in the tunnel never comes near the bounds.

@@ -1,4 +1,4 @@
-"""JSON schemas in requests: whether one is sound, and a value that fits it."""
+"""JSON schemas in requests: whether one is valid, and a value that fits it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each API key holds open at once, up to a limit."""
+"""How many connections or requests each API key may have open at once."""
 
 from __future__ import annotations
 

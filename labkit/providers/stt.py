@@ -1,4 +1,4 @@
-"""What emulated STT share: an ear on the call, and a socket that takes audio.
+"""What all emulated STT share: an ear on the call, and a socket that takes audio.
 
 What an STT reports follows from the audio that reaches it (:mod:`labkit.providers.hearing`); when
 it reports follows from the profile. Messages on one socket never overtake each other. A provider

@@ -1,4 +1,4 @@
-"""What emulated TTS share: the sound of an utterance, its pace, its price, and the log.
+"""What all emulated TTS share: the sound of an utterance, its pace, its price, and the log.
 
 The first audio of an utterance comes after a drawn delay; then chunks come at the profile's
 synthesis speed. Utterances whose text arrives in pieces are in :mod:`labkit.providers.contexts`.

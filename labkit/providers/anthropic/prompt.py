@@ -1,4 +1,4 @@
-"""Anthropic's messages request as a prompt: what it weighs, and where it can be cached."""
+"""Anthropic's messages request as a prompt: its length in tokens, and where it can be cached."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from labkit.providers.tool_calls import Tool
 _TTLS = {"5m": 300.0, "1h": 3600.0}
 _MESSAGE_TOKENS = 4
 _IMAGE_TOKENS = 1600
-_MOST_BLOCKS = 5_000  # more would keep other requests waiting
+_MOST_BLOCKS = 3_000  # more would keep other requests waiting
 _GUIDE = "Please consult our documentation at https://docs.claude.com/en/docs/build-with-claude/"
 
 
@@ -43,7 +43,7 @@ class Prompt:
 
 
 def parse(body: CountBody, weigh: Callable[[str], int], tool_prompt: int) -> Prompt:
-    """Checks what a schema cannot say, and weighs the prompt.
+    """Checks what a schema cannot express, and counts the prompt's tokens.
 
     Args:
         body: The request.

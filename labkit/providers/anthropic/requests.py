@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 from labkit.providers.bodies import Count, FailFast, Flaw, NotJson, Share, strictly
 from labkit.providers.server import RequestError, shown
 
-_MOST_MESSAGES = 5_000  # the true service accepts 100,000, which would keep others waiting here
+_MOST_MESSAGES = 2_000  # the true service accepts 100,000, which would keep others waiting here
 
 
 @strictly

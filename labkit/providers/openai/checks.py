@@ -1,4 +1,4 @@
-"""What a chat request may hold depends on its model, and on what else it holds."""
+"""Checks of a chat request that depend on its model, or on several of its fields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""OpenAI's chat request as a prompt: what it weighs, and where it can be cached."""
+"""OpenAI's chat request as a prompt: its length in tokens, and where it can be cached."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from labkit.providers.tool_calls import Tool
 
 KEEPS_S = {"24h": 86_400.0, "in_memory": None, "in-memory": None}
 """Values of ``prompt_cache_retention`` and how long they keep an entry."""
-_MOST_PARTS = 5_000  # more would keep other requests waiting
+_MOST_PARTS = 3_000  # more would keep other requests waiting
 _NEEDED = {"text": "text", "refusal": "refusal", "image_url": "image_url", "file": "file"}
 
 
@@ -49,7 +49,7 @@ class Prompt:
 
 
 def parse(body: ChatBody) -> Prompt:
-    """Checks what a schema cannot say, and weighs the prompt.
+    """Checks what a schema cannot express, and counts the prompt's tokens.
 
     Raises:
         RequestError: the service would answer 400.
