@@ -24,7 +24,7 @@ from aiohttp import web
 from labkit.providers import tokens
 from labkit.providers.allowance import Bucket
 from labkit.providers.answers import answer, warm_up
-from labkit.providers.conversation import Message
+from labkit.providers.conversation import Answer, Message
 from labkit.providers.generation import (
     Generation,
     Wishes,
@@ -179,8 +179,8 @@ class ChatEmulator(AnswerPlayer):
             json_wanted=wishes.json_wanted,
             parallel=wishes.parallel,
         )
-        if wishes.schema is not None and not found.tool_calls:
-            found = replace(found, text=json.dumps(instance(wishes.schema, found.text)))
+        if not found.tool_calls:
+            found = replace(found, text=_formed(found, wishes))
         text, stopped = stopped_at(found.text, wishes.stops)
         words, step = last_user(messages)
         key = (step, self.nth("request", step, words))
@@ -248,3 +248,13 @@ class ChatEmulator(AnswerPlayer):
                 **data,
             )
         )
+
+
+def _formed(found: Answer, wishes: Wishes) -> str:
+    """An answer in the form that the request wants."""
+    ruled = found.kind == "ruling"
+    if wishes.schema is not None:
+        return json.dumps(instance(wishes.schema, "ok" if ruled else found.text))
+    if wishes.json_wanted and not ruled:
+        return json.dumps({"response": found.text})
+    return found.text

@@ -101,11 +101,9 @@ class Emulator:
             handler_args={"handler_cancellation": self.stops_with_client},
         )
         # not a middleware: aiohttp keeps those, and whatever they hold, of a thousand applications
+        routes = [*self.routes(), web.route("*", r"/{path:[\s\S]*}", self._nowhere)]
         app.add_routes(
-            [
-                web.RouteDef(r.method, r.path, self._refusing(r.handler), r.kwargs)
-                for r in self.routes()
-            ]
+            [web.RouteDef(r.method, r.path, self._refusing(r.handler), r.kwargs) for r in routes]
         )
         return app
 
@@ -115,14 +113,22 @@ class Emulator:
         async def answer(request: web.Request) -> web.StreamResponse:
             try:
                 response: web.StreamResponse = await handler(request)
+            except web.HTTPException as error:  # such as a handshake that is none
+                refused = RequestError(error.status, error.text or error.reason)
             except RequestError as error:
-                self.log(Refused(status=error.status, code=error.code, message=error.message))
-                return self.refusal(request, error)
+                refused = error
             except _CLIENTS_FAULTS:
                 return web.Response(status=400)  # the client is gone, or sent half a request
-            return response
+            else:
+                return response
+            self.log(Refused(status=refused.status, code=refused.code, message=refused.message))
+            return self.refusal(request, refused)
 
         return answer
+
+    async def _nowhere(self, request: web.Request) -> web.StreamResponse:
+        """Answers for a path, or a method, that the service does not have."""
+        raise RequestError(404, f"Invalid URL ({request.method} {shown(request.path)})")
 
     def refusal(self, request: web.Request, error: RequestError) -> web.Response:
         """An error in the service's form; handlers raise it."""

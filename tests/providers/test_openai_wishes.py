@@ -96,6 +96,13 @@ def test_an_answer_follows_a_schema(run: Run, profile: Profile) -> None:
     }
 
 
+def test_without_a_schema_it_is_json_all_the_same(run: Run, profile: Profile) -> None:
+    messages = say(system="You are the phone assistant of Acme Home. Answer in JSON.")
+    form = {"type": "json_object"}
+    (choice,) = asked(run, profile, response_format=form, messages=messages).choices
+    assert json.loads(choice.message.content) == {"response": POLICY_REPLY}
+
+
 def tool(name: str) -> dict[str, Any]:
     place = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
     return {"type": "function", "function": {"name": name, "parameters": place}}

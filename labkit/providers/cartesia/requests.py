@@ -63,7 +63,9 @@ def refused(status: int, code: str, title: str, message: str) -> RequestError:
 
 def error_body(error: RequestError) -> dict[str, Any]:
     """The fields of the service's error object."""
-    return {"error_code": error.code, **error.fields, "message": error.message}
+    return {"error_code": error.code, "title": "Invalid request", **error.fields} | {
+        "message": error.message
+    }
 
 
 def _invalid(field: str, why: str) -> RequestError:

@@ -36,7 +36,7 @@ class CartesiaEmulator(TTSEmulator):
         request_id = self.identifier("request")
         headers = {"X-Request-Id": request_id}
         if _version(request) < _STRUCTURED_SINCE:
-            text = f"{error.fields['title']}: {error.message}"
+            text = f"{error.fields.get('title', 'Error')}: {error.message}"
             return web.Response(text=text, status=error.status, headers=headers)
         body = error_body(error) | {"request_id": request_id}
         return web.json_response(body, status=error.status, headers=headers)

@@ -65,8 +65,6 @@ class OpenAIEmulator(ChatEmulator):
             web.post("/v1/chat/completions", self._chat),
             web.post("/v1/embeddings", self._embeddings),
             *self.model_routes(),
-            web.get("/v1/", self._root),
-            web.get("/v1", self._root),
         ]
 
     def caches(self) -> tuple[PrefixCache, BreakpointCache]:
@@ -108,9 +106,6 @@ class OpenAIEmulator(ChatEmulator):
         return key
 
     # -- models ---------------------------------------------------------------------------------
-
-    async def _root(self, request: web.Request) -> web.Response:
-        raise RequestError(404, f"Invalid URL (GET {request.path})")
 
     def no_model(self, name: str) -> RequestError:
         """404 ``model_not_found``."""
@@ -294,8 +289,6 @@ def _tool_choice(choice: str | Choice | None) -> str:
 
 
 def _schema(form: ResponseFormat) -> dict[str, Any] | None:
-    """The schema that the answer must follow; one that any JSON object fits, if none is given."""
-    if form["type"] == "text":
-        return None
-    named = form.get("json_schema")
+    """The schema that the answer must follow, if one is given."""
+    named = form.get("json_schema") if form["type"] == "json_schema" else None
     return (named.get("schema") or {}) if named else None
