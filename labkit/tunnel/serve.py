@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import Callable
 
 from aiohttp import web
@@ -79,6 +80,9 @@ def serve(
 
     async def main() -> None:
         ports, runners = await open_servers(profile, first_port, key)
+        # what is loaded now stays: looking through it for garbage would keep requests waiting
+        gc.collect()
+        gc.freeze()
         for name, port in ports.items():
             say(f"{name:<10} base_url=http://127.0.0.1:{port}{emulators()[name].base_path}")
         say("Their official clients are pointed here by")
