@@ -61,6 +61,8 @@ class AnthropicEmulator(ChatEmulator):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        for schema in (MESSAGES, COUNT):
+            schema.rebuild()  # once in a process, so that no request waits for it
         self.cache = BlockCache()
         self._factor = float(self.profile.value("tokens", "factor"))
         self._weigh = scaled(self._factor)

@@ -50,6 +50,8 @@ class OpenAIEmulator(ChatEmulator):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        for schema in (CHAT, EMBEDDINGS):
+            schema.rebuild()  # once in a process, so that no request waits for it
 
         def figures(rules: str) -> dict[str, Any]:
             names = self.profile.names("cache", rules)
