@@ -15,6 +15,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
@@ -24,7 +25,7 @@ from labkit.providers.conversation import Answer, Message
 from labkit.providers.instructions import follow, is_instruction, order
 from labkit.providers.matching import Match, PhraseIndex
 from labkit.providers.rulings import ruling
-from labkit.providers.tool_calls import Tool, ToolCall, guessed_call, scripted_call
+from labkit.providers.tool_calls import Tool, ToolCall, guessed_call, guessed_calls, scripted_call
 from labkit.providers.wording import canonical, contains
 from labkit.world.dialogue import load_dialogues
 from labkit.world.turn import Dialogue, Turn
@@ -32,6 +33,11 @@ from labkit.world.turn import Dialogue, Turn
 __all__ = ["Answer", "Message", "answer", "warm_up"]
 
 _GO_ON = "Please go on."
+_LONGEST_QUOTE = 400  # characters
+_LONGEST_ORDER = 2_000  # characters of what a tool is called for
+_LONGEST_RESULT = 20_000  # characters
+_MOST_MESSAGES = 500
+_MOST_TEXT = 200_000  # characters
 
 
 @lru_cache(maxsize=1)
@@ -67,6 +73,7 @@ def answer(
     dialogues: Mapping[str, Dialogue] | None = None,
     tool_choice: str = "auto",
     json_wanted: bool = False,
+    parallel: bool = False,
 ) -> Answer:
     """Decides what the model answers.
 
@@ -76,7 +83,9 @@ def answer(
         dialogues: What the model knows; the packaged dialogues if empty.
         tool_choice: ``auto``, ``none``, ``required``, or the name of the tool that must be called.
         json_wanted: The request asks for a JSON object.
+        parallel: Several tools may be called at once.
     """
+    messages = _within_reason(messages)
     index = _index(dialogues)
     system = "\n".join(m.text for m in messages if m.role == "system")
     homes = index.homes(system)
@@ -102,12 +111,28 @@ def answer(
         named = [t for t in offered if tool_choice in ("auto", "required", t.name)]
         return _scripted(match, text, talk, last, results, named)
     if results:
-        return Answer(_report(results[-1]), kind="after_tool")
+        return Answer(" ".join(map(_report, _last_batch(talk))), kind="after_tool")
     wanted = [t for t in offered if tool_choice in ("auto", "required", t.name)]
-    call = guessed_call(text, wanted, must=tool_choice not in ("auto", "none"))
-    if call is not None:
-        return Answer(tool_calls=(call,), kind="tool_call")
+    must, text = tool_choice not in ("auto", "none"), text[-_LONGEST_ORDER:]
+    if parallel:
+        calls = guessed_calls(text, wanted, must=must)
+    else:
+        call = guessed_call(text, wanted, must=must)
+        calls = () if call is None else (call,)
+    if calls:
+        return Answer(tool_calls=calls, kind="tool_call")
     return Answer(_unknown(text), kind="fallback")
+
+
+def _within_reason(messages: Sequence[Message]) -> Sequence[Message]:
+    """The newest messages, cut to what a call may hold: nobody speaks for hours in one turn."""
+    if len(messages) <= _MOST_MESSAGES and sum(len(m.text) for m in messages) <= _MOST_TEXT:
+        return messages
+    system = [m for m in messages if m.role == "system"][:8]
+    talk = [m for m in messages if m.role != "system"][-_MOST_MESSAGES:]
+    each = _MOST_TEXT // (len(system) + len(talk))
+    kept = {id(m) for m in (*system, *talk)}
+    return [replace(m, text=m.text[:each]) for m in messages if id(m) in kept]
 
 
 def _match(
@@ -160,7 +185,7 @@ def _fragment(text: str, match: Match) -> Answer:
 
 def _quote(text: str, words: int = 8) -> str:
     said = text.split()
-    return " ".join(said[-words:]).rstrip(".,!?")
+    return " ".join(said[-words:])[-_LONGEST_QUOTE:].rstrip(".,!?")
 
 
 def _unknown(text: str) -> str:
@@ -219,10 +244,12 @@ def _as_known(
 
 
 def _parsed(text: str) -> Any:
+    if len(text) > _LONGEST_RESULT:
+        return None
     for parse in (json.loads, ast.literal_eval):
         try:
             return parse(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             continue
     return None
 
@@ -238,12 +265,21 @@ def _same_result(text: str, turn: Turn) -> bool:
     return all(contains(said, canonical(str(v))) for v in scripted.values() if str(v))
 
 
+def _last_batch(talk: Sequence[Message]) -> list[Message]:
+    """The results of the tools that were called together last."""
+    last = max(i for i, m in enumerate(talk) if m.role == "tool")
+    first = last
+    while first and talk[first - 1].role == "tool":
+        first -= 1
+    return list(talk[first : last + 1])
+
+
 def _report(result: Message) -> str:
     """A tool result that no script knows, read out."""
     if result.failed:
         return "I'm sorry, I couldn't look that up just now."
     value = _parsed(result.text)
     if isinstance(value, dict) and value:
-        parts = [f"{k.replace('_', ' ')} {v}" for k, v in list(value.items())[:4]]
+        parts = [f"{str(k).replace('_', ' ')} {v}"[:200] for k, v in list(value.items())[:4]]
         return f"Here is what I found: {', '.join(parts)}."
     return f"Here is what I found: {result.text.strip()[:200].rstrip('.')}."

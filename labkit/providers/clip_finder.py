@@ -8,10 +8,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 
+from labkit.providers.clip_index import NEEDLE, SoundIndex
 from labkit.world.clips import Clip
 from labkit.world.scene import SAMPLE_RATE_HZ, CallerTrack, SpokenWord
 
-_NEEDLE = 320  # bytes: 10 ms are enough to tell clips apart
+_NEEDLE = 2 * NEEDLE  # bytes: 10 ms are enough to tell clips apart
 _GAP = bytes(2 * SAMPLE_RATE_HZ)  # around every clip on a track
 
 
@@ -22,24 +23,20 @@ class ClipFinder:
         self._load = clips
         self._clips: list[Clip] = []
         self._starts: list[int] = []
-        self._all = b""
+        self._index: SoundIndex | None = None
 
     def __call__(self, pcm: bytes, track: CallerTrack) -> int:
         """Puts the clip that holds ``pcm`` on the track; gives the byte offset of ``pcm`` there.
 
         Returns -1 if no clip holds it.
         """
-        if not self._starts:
-            self._index()
-        needle = pcm[:_NEEDLE]
+        index = self._index or self.prepare()
         at, i = -1, 0
-        while needle.count(0) != len(needle):
-            at = self._all.find(needle, at + 1)
-            if at < 0:
-                break
-            i = bisect_right(self._starts, at) - 1
-            inside = at + len(pcm) <= self._starts[i] + 2 * len(self._clips[i].pcm)
-            if inside and at % 2 == 0 and self._all.startswith(pcm, at):
+        for found in index.find(pcm[:_NEEDLE]):
+            i = bisect_right(self._starts, found) - 1
+            inside = found + len(pcm) <= self._starts[i] + 2 * len(self._clips[i].pcm)
+            if inside and index.pcm.startswith(pcm, found):
+                at = found
                 break
         if at < 0:
             return -1
@@ -54,7 +51,8 @@ class ClipFinder:
         ]
         return begin + at - self._starts[i]
 
-    def _index(self) -> None:
+    def prepare(self) -> SoundIndex:
+        """Loads and indexes the clips, which takes a second."""
         self._clips = list(self._load())
         parts, at = [], 0
         for clip in self._clips:
@@ -62,4 +60,5 @@ class ClipFinder:
             parts.append(part)
             self._starts.append(at)
             at += len(part)
-        self._all = b"".join(parts)
+        self._index = SoundIndex(b"".join(parts))
+        return self._index

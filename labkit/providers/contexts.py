@@ -13,7 +13,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
-from labkit.providers.tts import Speech, TTSEmulator
+from labkit.providers.tts import Speech, TTSEmulator, in_pieces
 from labkit.world.clips import Word
 from labkit.world.events import (
     AudioCut,
@@ -26,6 +26,7 @@ from labkit.world.events import (
 
 _SENTENCE_END = (".", "?", "!")
 _FLUSH = "\0flush"
+_MOST_CONTEXTS = 200
 
 
 class Context:
@@ -86,6 +87,11 @@ class Context:
 
     # -- text in -----------------------------------------------------------------------------
 
+    @property
+    def waiting(self) -> int:
+        """Characters whose synthesis has not begun."""
+        return len(self._buffer) + sum(len(text) for _, text in self._queue)
+
     def push(self, text: str, *, final: bool = False, flush: bool = False) -> None:
         """Takes a piece of text; ``final`` if it is the last one."""
         self._buffer += text
@@ -111,8 +117,8 @@ class Context:
         if self._release is not None:
             self._release.cancel()
             self._release = None
-        if self._buffer.strip():
-            self._queue.append((self._loop.time(), self._buffer))
+        for piece in in_pieces(self._buffer):
+            self._queue.append((self._loop.time(), piece))
         self._buffer = ""
         self._notify()
 
@@ -204,8 +210,8 @@ class ContextSocket:
         self._used_s = self._loop.time()
         self._closing: asyncio.Task[bool] | None = None
 
-    async def take(self, text: str) -> None:
-        """Handles one text message."""
+    async def take(self, data: str | bytes) -> None:
+        """Handles one message."""
         raise NotImplementedError
 
     async def serve(self, **connected: Any) -> None:
@@ -215,7 +221,7 @@ class ContextSocket:
         try:
             async for message in self.ws:
                 self._used_s = self._loop.time()
-                if message.type is WSMsgType.TEXT:
+                if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                     await self.take(message.data)
         finally:
             self._timer.cancel()
@@ -229,6 +235,10 @@ class ContextSocket:
     def begin(self, context: Context, ended: Callable[[], None] = lambda: None) -> None:
         """Lets a context speak; ``ended`` is called when it no longer does."""
         self.contexts[context.id] = context
+        if len(self.contexts) > _MOST_CONTEXTS:  # those that have expired are only remembered
+            oldest = next((name for name, c in self.contexts.items() if c.expired), context.id)
+            if oldest != context.id:
+                del self.contexts[oldest]
         task = self._loop.create_task(context.run())
         self._tasks.add(task)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from labkit.providers import tokens
 from labkit.providers.conversation import Answer, Message
@@ -15,6 +16,33 @@ from labkit.providers.tool_calls import ToolCall
 _CALL_MARKUP = 7
 """Tokens around a call's name and arguments: a call of get_weather with one short argument, in
 OpenAI's function calling guide (2025), is billed about nine more than its arguments have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """What a request asks of the answer.
+
+    Attributes:
+        max_tokens: Longest answer.
+        tool_choice: ``auto``, ``none``, ``required``, or the name of the tool that must be called.
+        parallel: Several tools may be called at once.
+        json_wanted: The answer is to be JSON.
+        schema: The JSON schema it is to follow, if any.
+        stops: Texts before which it ends.
+        choices: How many answers are wanted.
+        think: The model may reason first, unseen.
+        show_thought: It reasons first, and shows it.
+    """
+
+    max_tokens: int | None
+    tool_choice: str = "auto"
+    parallel: bool = True
+    json_wanted: bool = False
+    schema: Mapping[str, Any] | None = None
+    stops: Sequence[str] = ()
+    choices: int = 1
+    think: bool = False
+    show_thought: bool = False
 
 
 @dataclass(kw_only=True)
@@ -34,6 +62,10 @@ class Generation:
         wait_s: From arrival to the first token.
         bursts: When the pieces leave, from the first token on.
         thought_tokens: Tokens of hidden reasoning, generated during ``wait_s``.
+        stopped: The stop sequence the answer ends before, if it met one.
+        choices: How many answers were asked for; all of them are the same.
+        thought: How many of the first rows of ``pieces`` are reasoning that is shown.
+        sent: How many pieces have left.
     """
 
     id: str
@@ -48,12 +80,20 @@ class Generation:
     wait_s: float
     bursts: list[Burst]
     thought_tokens: int = 0
+    stopped: str | None = None
+    choices: int = 1
+    thought: int = 0
     sent: int = 0
 
     def output_tokens(self, pieces: int | None = None) -> int:
         """Output tokens the provider counts for the whole answer or its first ``pieces``."""
         total = sum(map(len, self.pieces)) if pieces is None else pieces
-        return round(total * self.tokens_per_piece)
+        return round(total * self.tokens_per_piece) * self.choices
+
+    @property
+    def said(self) -> list[tuple[str, ...]]:
+        """The rows of ``pieces`` that are the answer itself."""
+        return self.pieces[self.thought :]
 
 
 @dataclass(frozen=True)
@@ -75,6 +115,15 @@ def last_user(messages: Sequence[Message]) -> tuple[str, int]:
     return "", step
 
 
+def stopped_at(text: str, stops: Sequence[str]) -> tuple[str, str | None]:
+    """A text up to the first of some stop sequences, and which one that was."""
+    found = [(at, stop) for stop in stops if stop and (at := text.find(stop)) >= 0]
+    if not found:
+        return text, None
+    at, stop = min(found)
+    return text[:at], stop
+
+
 def call_pieces(call: ToolCall) -> tuple[str, ...]:
     """A call's arguments, token by token, after empty pieces for what the client never sees.
 
@@ -85,7 +134,7 @@ def call_pieces(call: ToolCall) -> tuple[str, ...]:
 
 
 def limited(
-    texts: list[tuple[str, ...]], max_tokens: int | None, tokens_per_piece: float
+    texts: Sequence[tuple[str, ...]], max_tokens: int | None, tokens_per_piece: float
 ) -> tuple[list[tuple[str, ...]], bool]:
     """The texts' pieces up to the request's token limit, and whether that cut anything off."""
     room = sum(map(len, texts)) if max_tokens is None else int(max_tokens / tokens_per_piece)

@@ -1,4 +1,4 @@
-"""Requests in which nobody asks: an agent's order to its model to say something."""
+"""Requests without a user's question: an agent instructs its model to say something."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def follow(instruction: str, system: str) -> str:
     if quoted:
         return quoted.group(1)
     who = re.search(r"\b(?:assistant|agent|receptionist) (?:of|for|at) ([A-Z][\w&' ]+)", system)
-    hello = f"Hello, this is {who.group(1).strip()}." if who else "Hello!"
+    hello = f"Hello, this is {who.group(1)[:100].strip()}." if who else "Hello!"
     asked = instruction.lower()
     if re.search(r"\b(good ?bye|farewell|end the call|hang up)\b", asked):
         return "Thank you for calling. Goodbye!"

@@ -1,4 +1,4 @@
-"""What the emulated chat services share: admission, the first token, pacing, and the log.
+"""What the emulated chat services share: models, allowances, the first token, pacing, the log.
 
 The time to the first token is a drawn wait (queueing and everything that does not depend on the
 prompt) plus the uncached prompt tokens at the model's prefill rate, so a cache hit shortens it by
@@ -14,26 +14,40 @@ import asyncio
 import json
 import re
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from aiohttp import web
 
 from labkit.providers import tokens
+from labkit.providers.allowance import Bucket
 from labkit.providers.answers import answer, warm_up
-from labkit.providers.conversation import Message
-from labkit.providers.generation import Generation, Wire, call_pieces, last_user, limited
-from labkit.providers.pacing import Bucket, TokenPace, bursts
+from labkit.providers.conversation import Answer, Message
+from labkit.providers.generation import (
+    Generation,
+    Wishes,
+    call_pieces,
+    last_user,
+    limited,
+    stopped_at,
+)
+from labkit.providers.pacing import TokenPace, bursts
+from labkit.providers.playing import AnswerPlayer
 from labkit.providers.prompt_cache import Lookup
-from labkit.providers.server import Emulator, RequestError
+from labkit.providers.recent import Recent
+from labkit.providers.schemas import instance
+from labkit.providers.server import RequestError
 from labkit.providers.tool_calls import Tool
-from labkit.world.events import Cancelled, Completed, FirstToken, Request, Role
+from labkit.world.events import Request, Role
 
 _DATED = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8})$")
+_ACCOUNTS = 10_000
+_THOUGHT = "The user said something that calls for a short, friendly answer. I will give it."
 
 
-class ChatEmulator(Emulator):
+class ChatEmulator(AnswerPlayer):
     """Base of the emulated chat services.
 
     Attributes:
@@ -48,21 +62,70 @@ class ChatEmulator(Emulator):
         warm_up()
         self.failures: deque[int] = deque()
         self._connections: WeakKeyDictionary[asyncio.BaseTransport, int] = WeakKeyDictionary()
-        self._buckets: dict[tuple[str, ...], Bucket] = {}
-        self._models: dict[str, str] = {}
+        self._buckets: Recent[tuple[str, ...], Bucket] = Recent(_ACCOUNTS)
+        self._names = frozenset(self.profile.names("models"))
 
     def reset(self) -> None:
-        """Forgets rate limits and counters between two calls; pending failures stay."""
+        """Forgets rate limits, counters and prompts between two calls; pending failures stay."""
         super().reset()
         self._buckets.clear()
+        for cache in self.caches():
+            cache.reset()
+
+    # -- what a provider says in its own way ------------------------------------------------------
+
+    def caches(self) -> Sequence[Any]:
+        """The service's prompt caches."""
+        raise NotImplementedError
+
+    def key(self, request: web.Request) -> str:
+        """The caller's API key.
+
+        Raises:
+            RequestError: what the service answers before it reads the body, if it refuses.
+        """
+        raise NotImplementedError
+
+    def model_body(self, name: str) -> dict[str, Any]:
+        """What the service says of a model."""
+        raise NotImplementedError
+
+    def models_body(self, models: list[dict[str, Any]], request: web.Request) -> dict[str, Any]:
+        """What the service says of all models."""
+        raise NotImplementedError
+
+    def no_model(self, name: str) -> RequestError:
+        """The service's error for a model it does not have."""
+        raise NotImplementedError
+
+    # -- models ---------------------------------------------------------------------------------
+
+    def model_routes(self) -> list[web.RouteDef]:
+        """The routes that list the models."""
+        return [
+            web.get("/v1/models", self._list_models),
+            web.get("/v1/models/{model}", self._one_model),
+        ]
+
+    async def _list_models(self, request: web.Request) -> web.Response:
+        self.key(request)
+        self.nth_on_connection(request)
+        models = [self.model_body(name) for name in sorted(self._names)]
+        return web.json_response(self.models_body(models, request))
+
+    async def _one_model(self, request: web.Request) -> web.Response:
+        self.key(request)
+        name = request.match_info["model"]
+        if self.known_model(name) is None:
+            raise self.no_model(name)
+        return web.json_response(self.model_body(name))
 
     def known_model(self, asked: str) -> str | None:
         """The profile's name of a model, also for a dated snapshot; ``None`` if unknown."""
-        if asked not in self._models:
-            names = self.profile.names("models")
-            plain = _DATED.sub("", asked)
-            self._models[asked] = next((n for n in (asked, plain) if n in names), "")
-        return self._models[asked] or None
+        if asked in self._names:
+            return asked
+        plain = _DATED.sub("", asked[-200:])
+        return plain if plain in self._names else None
 
     def figure(self, model: str, name: str, default: Any = None) -> Any:
         """A model's figure, or ``default`` if the profile has none."""
@@ -71,11 +134,11 @@ class ChatEmulator(Emulator):
 
     def bucket(self, kind: str, key: str, model: str) -> Bucket:
         """The allowance of one API key and model."""
-        name = (kind, key, model)
-        if name not in self._buckets:
-            limit = float(self.profile.value("models", model, "limits", kind))
-            self._buckets[name] = Bucket(limit)
-        return self._buckets[name]
+
+        def full() -> Bucket:
+            return Bucket(float(self.profile.value("models", model, "limits", kind)))
+
+        return self._buckets.made((kind, key, model), full)
 
     def new_id(self, prefix: str, purpose: str = "response") -> str:
         """An id that is unique in the study and the same in every repetition."""
@@ -98,12 +161,9 @@ class ChatEmulator(Emulator):
         prompt_tokens: int,
         cache: Lookup,
         id_prefix: str,
-        max_tokens: int | None,
-        tool_choice: str = "auto",
-        json_wanted: bool = False,
+        wishes: Wishes,
         tokens_per_piece: float = 1.0,
         min_tokens_per_s: float = 0.0,
-        think: bool = False,
     ) -> Generation:
         """Decides what one request gets, and when.
 
@@ -115,18 +175,23 @@ class ChatEmulator(Emulator):
             messages,
             tools,
             dialogues=scene.dialogues,
-            tool_choice=tool_choice,
-            json_wanted=json_wanted,
+            tool_choice=wishes.tool_choice,
+            json_wanted=wishes.json_wanted,
+            parallel=wishes.parallel,
         )
+        if not found.tool_calls:
+            found = replace(found, text=_formed(found, wishes))
+        text, stopped = stopped_at(found.text, wishes.stops)
         words, step = last_user(messages)
         key = (step, self.nth("request", step, words))
-        texts = [call_pieces(call) for call in found.tool_calls] or [tokens.pieces(found.text)]
-        pieces, cut = limited(texts, max_tokens, tokens_per_piece)
+        texts = [call_pieces(call) for call in found.tool_calls] or [tokens.pieces(text)]
+        thought = [tokens.pieces(_THOUGHT)] if wishes.show_thought else []
+        pieces, cut = limited([*thought, *texts], wishes.max_tokens, tokens_per_piece)
         wait_s = self.draw("models", model, "first_token", purpose="first_token", key=key)
         rate = float(self.figure(model, "prefill_tokens_per_s"))
         wait_s += max(prompt_tokens - cache.read, 0) / rate
         thinking_s = 0.0
-        if think and "thinking" in self.profile.table["models"][model]:
+        if wishes.think and "thinking" in self.profile.table["models"][model]:
             thinking_s = self.draw("models", model, "thinking", purpose="thinking", key=key)
         pace = self._pace(model, tokens_per_piece, min_tokens_per_s)
         plan = bursts(
@@ -151,6 +216,9 @@ class ChatEmulator(Emulator):
             wait_s=wait_s + thinking_s,
             bursts=plan,
             thought_tokens=round(thinking_s * float(self.figure(model, "tokens_per_s"))),
+            stopped=stopped,
+            choices=wishes.choices,
+            thought=len(thought),
         )
 
     def _pace(self, model: str, tokens_per_piece: float, min_tokens_per_s: float) -> TokenPace:
@@ -173,117 +241,20 @@ class ChatEmulator(Emulator):
                 model=generation.model,
                 prompt_tokens=generation.prompt_tokens,
                 cached_tokens=generation.cache.read,
-                written_tokens=generation.cache.written,
                 last_user=last_user(messages)[0],
                 connection_requests=self.nth_on_connection(request),
                 kind=generation.answer.kind,
                 dialogue=generation.answer.dialogue,
-                matched=generation.answer.turn,
                 **data,
             )
         )
 
-    async def stream(
-        self, request: web.Request, generation: Generation, wire: Wire, headers: Mapping[str, str]
-    ) -> web.StreamResponse:
-        """Sends an answer as server-sent events, each burst in one write."""
-        response = web.StreamResponse(
-            headers={"Content-Type": "text/event-stream; charset=utf-8", **headers}
-        )
 
-        async def write(start: int, end: int) -> None:
-            body = b"".join(wire.pieces[start:end])
-            if start == 0:
-                await response.prepare(request)
-                body = wire.begin + body
-            if end == len(wire.pieces):
-                # Clients wait for the end of the body after the last event, so it follows at once.
-                body += wire.end
-            if body:
-                await response.write(body)
-
-        try:
-            await self.play(generation, write)
-        except ConnectionError:
-            return response  # the client is gone; the log says so
-        await response.write_eof()
-        return response
-
-    async def play(
-        self, generation: Generation, write: Callable[[int, int], Awaitable[None]] | None = None
-    ) -> None:
-        """Plays an answer on time and logs it.
-
-        Args:
-            generation: What to play.
-            write: Called at each burst with the numbers of its first piece and of the piece after
-                its last; an answer that is not streamed goes out when it is complete.
-        """
-        loop = asyncio.get_running_loop()
-        first_s = generation.arrived_s + generation.wait_s
-        try:
-            for i, burst in enumerate(generation.bursts):
-                await _sleep_until(loop, first_s + burst.after_s)
-                if i == 0:
-                    generation.cache.commit(loop.time())
-                    self.log(FirstToken(id=generation.id, tokens=burst.tokens))
-                if write is not None:
-                    await write(generation.sent, generation.sent + burst.tokens)
-                generation.sent += burst.tokens
-        except (asyncio.CancelledError, ConnectionError):
-            generated = generation.output_tokens(generation.sent)
-            usd = self.usd(generation, generated)
-            self.log(Cancelled(id=generation.id, output_tokens=generated, usd=usd))
-            raise
-        calls = [
-            {"name": c.name, "arguments": dict(c.arguments)} for c in generation.answer.tool_calls
-        ]
-        self.log(
-            Completed(
-                id=generation.id,
-                output_tokens=generation.output_tokens(),
-                finish_reason=self.finish_reason(generation),
-                text="" if calls else "".join(generation.pieces[0]),
-                tool_calls=tuple(calls),
-                usd=self.usd(generation, generation.output_tokens()),
-            )
-        )
-
-    def finish_reason(self, generation: Generation) -> str:
-        """Why the answer ends, in the provider's words."""
-        raise NotImplementedError
-
-    def usd(self, generation: Generation, output_tokens: int) -> float:
-        """What the provider charges for a request that produced ``output_tokens`` so far."""
-
-        def price(name: str) -> float:
-            prices = self.profile.table["models"][generation.model]["price"]
-            other = "input" if name not in prices else name
-            return float(self.profile.value("models", generation.model, "price", other))
-
-        cache = generation.cache
-        plain = max(generation.prompt_tokens - cache.read - cache.written, 0)
-        total = plain * price("input") + cache.read * price("cached")
-        total += (cache.written - cache.written_1h) * price("cache_write")
-        total += cache.written_1h * price("cache_write_1h")
-        return (total + (output_tokens + generation.thought_tokens) * price("output")) / 1e6
-
-
-async def read_object(request: web.Request, complaint: str) -> dict[str, Any]:
-    """The JSON object in a request's body.
-
-    Raises:
-        RequestError: there is none; the service answers 400 with ``complaint``.
-    """
-    try:
-        body = json.loads(await request.read())
-    except ValueError:
-        body = None
-    if not isinstance(body, dict):
-        raise RequestError(400, complaint)
-    return body
-
-
-async def _sleep_until(loop: asyncio.AbstractEventLoop, due_s: float) -> None:
-    if due_s > loop.time():
-        await asyncio.sleep(due_s - loop.time())
+def _formed(found: Answer, wishes: Wishes) -> str:
+    """An answer in the form that the request wants."""
+    ruled = found.kind == "ruling"
+    if wishes.schema is not None:
+        return json.dumps(instance(wishes.schema, "ok" if ruled else found.text))
+    if wishes.json_wanted and not ruled:
+        return json.dumps({"response": found.text})
+    return found.text

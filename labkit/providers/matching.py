@@ -18,6 +18,8 @@ from labkit.world.turn import Dialogue, NearMiss, Turn, normalise
 
 MATCH_FROM = 0.6
 """Similarity from which a text counts as said."""
+_LONG = 2_000
+"""Characters. What is found for longer texts is not remembered."""
 _NEARLY_ALL = 0.12
 """A prefix that lacks at most this proportion of the words' weight counts as the whole."""
 
@@ -79,8 +81,8 @@ class PhraseIndex:
                 self._holding[word].append(i)
         self._rarest = math.log(1 + len(self.phrases))
         self._weights = [self._weight(bag) for bag in self._bags]
-        self.find = lru_cache(maxsize=1 << 13)(self._find)
-        self.homes = lru_cache(maxsize=1 << 10)(self._homes)
+        self._found = lru_cache(maxsize=1 << 12)(self._find)
+        self.homes = lru_cache(maxsize=1 << 6)(self._homes)
 
     def _word_weight(self, word: str) -> float:
         return math.log(1 + len(self.phrases) / (1 + len(self._holding.get(word, ()))))
@@ -96,13 +98,16 @@ class PhraseIndex:
             named = [d.name for d in self.dialogues.values() if f" {normalise(d.tenant)} " in text]
         return frozenset(named)
 
-    def _find(self, text: str, homes: frozenset[str] = frozenset()) -> tuple[Match, ...]:
+    def find(self, text: str, homes: frozenset[str] = frozenset()) -> tuple[Match, ...]:
         """The phrases a text may be, best first; at most 12.
 
         Args:
             text: What the caller is reported to have said.
             homes: Only these dialogues; all if empty.
         """
+        return self._found(text, homes) if len(text) <= _LONG else self._find(text, homes)
+
+    def _find(self, text: str, homes: frozenset[str]) -> tuple[Match, ...]:
         words = canonical(text)
         if not words:
             return ()

@@ -12,6 +12,8 @@ from aiohttp import web
 encode = json.JSONEncoder(separators=(",", ":")).encode
 """JSON as the services write it, without blanks."""
 
+_MOST_PENDING = 1_000
+
 
 class Outbox:
     """Sends messages on one WebSocket at their due times, in the order they were posted."""
@@ -63,6 +65,11 @@ class Outbox:
             self._pending.popleft()
             if sent is not None:
                 sent()
+
+    async def room(self) -> None:
+        """Waits while a client that sends much reads too little of what it is told."""
+        if len(self._pending) > _MOST_PENDING:
+            await self.drain()
 
     async def drain(self) -> None:
         """Waits until everything posted so far has been sent or the socket is gone."""

@@ -1,4 +1,4 @@
-"""When a language model's tokens leave the server, and how many requests it admits."""
+"""When a language model's tokens leave the server."""
 
 from __future__ import annotations
 
@@ -57,40 +57,3 @@ def bursts(pace: TokenPace, tokens: int, seed: int, purpose: str, *key: int | st
             out.append(Burst(at_s, size))
             left -= size
     return out
-
-
-class Bucket:
-    """A per-minute allowance that refills continuously."""
-
-    def __init__(self, per_minute: float) -> None:
-        self.per_minute = per_minute
-        self._level = per_minute
-        self._at_s = 0.0
-
-    def _refill(self, now_s: float) -> None:
-        self._level = min(
-            self.per_minute, self._level + max(now_s - self._at_s, 0.0) * self.per_minute / 60
-        )
-        self._at_s = now_s
-
-    def take(self, amount: float, now_s: float) -> float:
-        """Takes ``amount`` if it is there; else leaves all and gives the wait in seconds."""
-        self._refill(now_s)
-        # A request larger than the whole allowance is let through when the bucket is full.
-        short = min(amount, self.per_minute) - self._level
-        if short > 1e-9:
-            return short * 60 / self.per_minute
-        self._level -= amount
-        return 0.0
-
-    def give(self, amount: float) -> None:
-        """Puts back what was taken in excess."""
-        self._level = min(self._level + amount, self.per_minute)
-
-    def remaining(self) -> int:
-        """What is left now."""
-        return max(int(self._level), 0)
-
-    def full_in_s(self) -> float:
-        """Seconds until nothing is taken any more."""
-        return (self.per_minute - self._level) * 60 / self.per_minute

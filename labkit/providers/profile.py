@@ -1,4 +1,4 @@
-"""Provider profiles: how fast, how limited and how dear each provider is, with its source.
+"""Provider profiles: how fast, how limited and how expensive each provider is, with sources.
 
 One TOML file per provider in ``data/providers/``. Every leaf is an inline table that carries its
 origin: a delay (``median_s``, ``p95_s`` and the other fields of :class:`labkit.randomness.Delay`)
@@ -180,7 +180,7 @@ def _set_figure(tables: dict[str, Any], name: str, value: Any) -> None:
             break
         table = table[key]
         if not rest:
-            raise ProfileError(f"{where} is no figure{_closest('', sorted(table))}")
+            raise ProfileError(f"{where} is a table, not a figure{_closest('', sorted(table))}")
     leaf = table[key]
     fields = [f for f in leaf if f not in ("source", "date", "note")]
     if rest and rest not in fields:
@@ -193,7 +193,7 @@ def _set_figure(tables: dict[str, Any], name: str, value: Any) -> None:
     current = leaf[rest or "value"] if rest or "value" in leaf else 0.0
     if isinstance(current, (int, float)) and not isinstance(current, bool):
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ProfileError(f"{where}={value}: a number is needed")
+            raise ProfileError(f"{where}={value}: expected a number")
         if isinstance(current, int) and float(value).is_integer():
             changed |= {k: int(v) for k, v in changed.items() if k == (rest or "value")}
     table[key] = changed

@@ -21,8 +21,11 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from labkit.providers.recent import Recent
+
 _TOKEN_BYTES = 4
-_SWEEP_ABOVE = 20_000
+_MOST_ENTRIES = 50_000
+_MOST_ROUTES = 5_000
 
 
 def _nothing(now_s: float) -> None:
@@ -58,10 +61,10 @@ class _Entry:
 
 
 class Store:
-    """Cache entries by key."""
+    """Cache entries by key; those used longest ago go when there are too many."""
 
     def __init__(self) -> None:
-        self._entries: dict[bytes, _Entry] = {}
+        self._entries: Recent[bytes, _Entry] = Recent(_MOST_ENTRIES)
 
     def live(self, key: bytes, now_s: float) -> bool:
         """Whether an entry can be read now."""
@@ -72,12 +75,10 @@ class Store:
         """Writes an entry, or uses it again."""
         entry = self._entries.get(key)
         if entry is None or not entry.live(now_s):
-            self._entries[key] = _Entry(now_s, now_s, idle_s, max_life_s)
+            self._entries.put(key, _Entry(now_s, now_s, idle_s, max_life_s))
         else:
             entry.used_s = max(entry.used_s, now_s)
             entry.idle_s = max(entry.idle_s, idle_s)
-        if len(self._entries) > _SWEEP_ABOVE:
-            self._entries = {k: e for k, e in self._entries.items() if e.live(now_s)}
 
     def refresh(self, key: bytes, now_s: float) -> None:
         """Uses an entry again, if there is one."""
@@ -119,7 +120,7 @@ class PrefixCache:
     def __init__(self, rules: PrefixRules | None = None) -> None:
         self.rules = rules or PrefixRules()
         self._store = Store()
-        self._arrivals: dict[bytes, deque[float]] = {}
+        self._arrivals: Recent[bytes, deque[float]] = Recent(_MOST_ROUTES)
 
     def reset(self) -> None:
         """Forgets everything."""
@@ -168,7 +169,7 @@ class PrefixCache:
     def _machine(self, scope: str, key: str, prompt: bytes, now_s: float) -> bytes:
         route = repr((scope, key)).encode() + prompt[: self.rules.routed_tokens * _TOKEN_BYTES]
         name = hashlib.blake2b(route, digest_size=12).digest()
-        times = self._arrivals.setdefault(name, deque())
+        times = self._arrivals.made(name, deque)
         while times and now_s - times[0] >= 60.0:
             times.popleft()
         times.append(now_s)

@@ -27,6 +27,7 @@ _PASSING = (
     "accept",
     "good",
 )
+_MOST_KEYS = 100
 _KEY = re.compile(r"[\"']([A-Za-z_]\w*)[\"']\s*:\s*([^,}\n]*)")
 
 
@@ -42,7 +43,7 @@ def ruling(system: str, text: str, *, json_wanted: bool = False) -> str | None:
     if not json_wanted and not _DEMAND.search(prompt):
         return None
     if json_wanted or re.search(r"\bjson\b", prompt, re.IGNORECASE):
-        keys = _KEY.findall(prompt)
+        keys = _KEY.findall(prompt)[:_MOST_KEYS]
         return json.dumps({k: _value(k, like) for k, like in keys} or {"ok": True, "score": 1.0})
     words = [w.lower() for w in _WORDS.findall(prompt)]
     chosen = next((w for w in _PASSING if w in words), "ok")

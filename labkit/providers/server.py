@@ -1,4 +1,4 @@
-"""What every emulated provider shares: keys, limits, random draws, refusals, and the log.
+"""What every emulated provider shares: keys, limits, random draws, refusals and the log.
 
 An emulator is an ordinary :class:`aiohttp.web.Application`. It knows the time only from its event
 loop, so the same code serves on a virtual and on a wall clock, and it draws every delay from a
@@ -10,57 +10,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
+import re
 import uuid
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, ClassVar
 
-from aiohttp import web
+from aiohttp import ClientPayloadError, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from labkit.providers.profile import Profile
+from labkit.providers.recent import Recent
+from labkit.providers.slots import Slots
 from labkit.world.events import Event, Refused, Role
 from labkit.world.scene import Scene
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class Slots:
-    """Counts what each API key holds open, up to a limit."""
-
-    def __init__(self) -> None:
-        self._open: Counter[str] = Counter()
-
-    def take(self, key: str, limit: int) -> Callable[[], None] | None:
-        """Takes one slot.
-
-        Args:
-            key: Whose slot.
-            limit: How many that key may hold at once.
-
-        Returns:
-            A function that gives the slot back (calling it twice is harmless), or ``None`` if all
-            are taken.
-        """
-        taken = self._open
-        if taken[key] >= limit:
-            return None
-        taken[key] += 1
-        held = True
-
-        def release() -> None:
-            nonlocal held
-            taken[key] -= held
-            held = False
-
-        return release
-
-    def held(self, key: str) -> int:
-        """How many slots ``key`` holds now."""
-        return self._open[key]
-
-    def reset(self) -> None:
-        """Forgets everything; slots taken before are no longer counted when given back."""
-        self._open = Counter()
+_OCCASIONS = 20_000
+_LONGEST_SHOWN = 200
+_CONTROLS = re.compile(r"[^\x20-\x7e]+")
 
 
 class RequestError(Exception):
@@ -96,6 +64,7 @@ class Emulator:
         host: The true service's host name: ``"api.deepgram.com"``.
         role: What it does for an agent.
         base_path: What its clients put between the host and the paths of their own.
+        client: How its official client is pointed here; ``{at}`` stands for host and port.
         stops_with_client: Whether a request is dropped when its client goes away.
     """
 
@@ -103,6 +72,7 @@ class Emulator:
     host: ClassVar[str]
     role: ClassVar[Role]
     base_path: ClassVar[str] = ""
+    client: ClassVar[str] = ""
     stops_with_client: ClassVar[bool] = False
 
     def __init__(
@@ -123,20 +93,17 @@ class Emulator:
         self.scene = scene
         self.api_keys = api_keys
         self.slots = Slots()
-        self._ordinals: Counter[tuple[int | str, ...]] = Counter()
+        self._ordinals: Recent[tuple[int | str, ...], int] = Recent(_OCCASIONS)
 
     def app(self) -> web.Application:
         """A fresh web application with this provider's routes."""
         app = web.Application(
-            client_max_size=64 << 20,
             handler_args={"handler_cancellation": self.stops_with_client},
         )
         # not a middleware: aiohttp keeps those, and whatever they hold, of a thousand applications
+        routes = [*self.routes(), web.route("*", r"/{path:[\s\S]*}", self._nowhere)]
         app.add_routes(
-            [
-                web.RouteDef(r.method, r.path, self._refusing(r.handler), r.kwargs)
-                for r in self.routes()
-            ]
+            [web.RouteDef(r.method, r.path, self._refusing(r.handler), r.kwargs) for r in routes]
         )
         return app
 
@@ -146,12 +113,22 @@ class Emulator:
         async def answer(request: web.Request) -> web.StreamResponse:
             try:
                 response: web.StreamResponse = await handler(request)
+            except web.HTTPException as error:  # such as a handshake that is none
+                refused = RequestError(error.status, error.text or error.reason)
             except RequestError as error:
-                self.log(Refused(status=error.status, code=error.code, message=error.message))
-                return self.refusal(request, error)
-            return response
+                refused = error
+            except _CLIENTS_FAULTS:
+                return web.Response(status=400)  # the client is gone, or sent half a request
+            else:
+                return response
+            self.log(Refused(status=refused.status, code=refused.code, message=refused.message))
+            return self.refusal(request, refused)
 
         return answer
+
+    async def _nowhere(self, request: web.Request) -> web.StreamResponse:
+        """Answers for a path, or a method, that the service does not have."""
+        raise RequestError(404, f"Invalid URL ({request.method} {shown(request.path)})")
 
     def refusal(self, request: web.Request, error: RequestError) -> web.Response:
         """An error in the service's form; handlers raise it."""
@@ -168,6 +145,8 @@ class Emulator:
 
     def authorized(self, key: str) -> bool:
         """Whether ``key`` is one of the keys accepted here."""
+        if not key.isascii():  # bytes that are no text, too: no true key has them
+            return False
         return bool(key) if self.api_keys is None else key in self.api_keys
 
     def nth(self, purpose: str, *key: int | str) -> int:
@@ -176,9 +155,8 @@ class Emulator:
         It tells apart occasions that have no better name, such as the second try of a request.
         """
         scene = self.scene()
-        name = (purpose, scene.call, scene.turn, *key)
-        self._ordinals[name] += 1
-        return self._ordinals[name] - 1
+        name = (purpose, scene.call, scene.turn, *(_brief(k) for k in key))
+        return self._ordinals.put(name, (self._ordinals.get(name) or 0) + 1) - 1
 
     def identifier(self, purpose: str) -> str:
         """A UUID for a request or a connection: the same in every run of the same call."""
@@ -243,6 +221,24 @@ class Emulator:
         self.logger()(event)
 
 
+def shown(given: object, longest: int = _LONGEST_SHOWN) -> str:
+    """What a message repeats of a request, cut to ``longest`` characters."""
+    text = str(given)
+    return text if len(text) <= longest else text[:longest] + "..."
+
+
+def header_text(text: str) -> str:
+    """A text as a header may carry it."""
+    return _CONTROLS.sub(" ", text)
+
+
+def _brief(part: int | str) -> int | str:
+    """A part of a name; a long text is replaced by its digest, so as not to be kept."""
+    if isinstance(part, int) or len(part) <= _LONGEST_SHOWN:
+        return part
+    return hashlib.blake2b(part.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
 def websocket(max_msg_size: int = 4 << 20) -> web.WebSocketResponse:
     """A server-side WebSocket without compression and without pings.
 
@@ -252,14 +248,41 @@ def websocket(max_msg_size: int = 4 << 20) -> web.WebSocketResponse:
     return web.WebSocketResponse(compress=False, heartbeat=None, max_msg_size=max_msg_size)
 
 
+class _OwnFaults(logging.Filter):
+    """Keeps what clients do wrong out of the log: aiohttp answers 400 and writes a traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, _CLIENTS_FAULTS)
+
+
+_CLIENTS_FAULTS = (
+    HttpProcessingError,
+    ClientPayloadError,
+    web.RequestPayloadError,
+    ConnectionError,
+)
+_logger = logging.getLogger("labkit.providers")
+_logger.addFilter(_OwnFaults())
+
+
+def runner_of(emulator: Emulator, shutdown_timeout: float = 60.0) -> web.AppRunner:
+    """A server for an emulator on plain HTTP, not yet bound to a port."""
+    return web.AppRunner(
+        emulator.app(),
+        access_log=None,
+        keepalive_timeout=3630,
+        shutdown_timeout=shutdown_timeout,
+        logger=_logger,
+    )
+
+
 @contextlib.asynccontextmanager
 async def listening(
     emulator: Emulator, host: str = "127.0.0.1", port: int = 0
 ) -> AsyncIterator[int]:
     """Serves an emulator on plain HTTP; gives the port."""
-    runner = web.AppRunner(
-        emulator.app(), access_log=None, keepalive_timeout=3630, shutdown_timeout=0.1
-    )
+    runner = runner_of(emulator, shutdown_timeout=0.1)
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port)

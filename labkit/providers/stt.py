@@ -1,4 +1,4 @@
-"""What emulated STT share: an ear on the call, and a socket that takes audio.
+"""What all emulated STT share: an ear on the call, and a socket that takes audio.
 
 What an STT reports follows from the audio that reaches it (:mod:`labkit.providers.hearing`); when
 it reports follows from the profile. Messages on one socket never overtake each other. A provider
@@ -22,6 +22,8 @@ from labkit.world.events import Connected, Disconnected, Role
 from labkit.world.scene import CallerTrack, Scene
 
 _FRAME = 1600  # bytes per step when a whole recording is fed at once
+_AT_ONCE = 50  # frames; more of them would keep others waiting
+_SLICE = 32_000  # bytes of a message on a socket that are heard at once: a second of audio
 
 
 class STTEmulator(Emulator):
@@ -53,6 +55,11 @@ class STTEmulator(Emulator):
         super().__init__(profile, scene, api_keys=api_keys)
         self._finder = ClipFinder(clips) if clips is not None else None
 
+    def prepare(self) -> None:
+        """Loads the recordings for outside clients, so that no request waits for it."""
+        if self._finder is not None:
+            self._finder.prepare()
+
     def hearing(self, sample_rate_hz: int) -> Hearing:
         """A fresh ear on the call in progress."""
         scene = self.scene()
@@ -66,11 +73,13 @@ class STTEmulator(Emulator):
             find=self._finder,
         )
 
-    def hear_whole(self, pcm: bytes, sample_rate_hz: int) -> tuple[list[HeardWord], float]:
-        """The words of a whole recording, and its length in seconds."""
+    async def hear_whole(self, pcm: bytes, sample_rate_hz: int) -> tuple[list[HeardWord], float]:
+        """The words of a whole recording, and its length in seconds; half a sample is left out."""
         hearing = self.hearing(sample_rate_hz)
-        for i in range(0, len(pcm), _FRAME):
-            hearing.feed(pcm[i : i + _FRAME])
+        for i in range(0, len(pcm) & ~1, _FRAME):
+            hearing.feed(pcm[i : min(i + _FRAME, len(pcm) & ~1)])
+            if i // _FRAME % _AT_ONCE == _AT_ONCE - 1:
+                await asyncio.sleep(0)
         hearing.finish()
         return hearing.take(), hearing.received_s
 
@@ -131,9 +140,10 @@ class Listening:
             async for message in self.ws:
                 over = False
                 if message.type is WSMsgType.BINARY:
-                    if message.data:
-                        self.audio(message.data)
-                    else:
+                    for i in range(0, len(message.data), _SLICE):
+                        self.audio(message.data[i : i + _SLICE])
+                        await self.out.room()
+                    if not message.data:
                         over = await self.empty()
                 elif message.type is WSMsgType.TEXT:
                     over = await self.control(message.data)

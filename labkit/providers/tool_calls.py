@@ -25,6 +25,7 @@ _COMMON_TEXT = (
     "this to use user want was what when where which who will with would you your called call "
     "given current"
 )
+_MOST_CLAUSES = 8
 _COMMON = frozenset(_COMMON_TEXT.split())
 _LEADS_TEXT = "in for at about on to from of named called near with"
 _LEADS = frozenset(_LEADS_TEXT.split())
@@ -79,6 +80,21 @@ def _swapped(words: tuple[str, ...], said: tuple[str, ...], script: tuple[str, .
     return None
 
 
+_AND = re.compile(r",|\band\b", re.IGNORECASE)
+
+
+def guessed_calls(text: str, tools: Sequence[Tool], *, must: bool = False) -> tuple[ToolCall, ...]:
+    """The calls of a text that names a tool in each of several clauses, else at most one call."""
+    clauses = [c for c in _AND.split(text) if c.strip()] if tools else []
+    if 1 < len(clauses) <= _MOST_CLAUSES:
+        each = [call for clause in clauses if (call := guessed_call(clause, tools)) is not None]
+        calls = [call for i, call in enumerate(each) if call not in each[:i]]
+        if len(calls) > 1:
+            return tuple(calls)
+    call = guessed_call(text, tools, must=must)
+    return () if call is None else (call,)
+
+
 def guessed_call(text: str, tools: Sequence[Tool], *, must: bool = False) -> ToolCall | None:
     """The call of a tool that no script knows, or ``None``.
 
@@ -109,11 +125,12 @@ def _fill(tool: Tool, text: str, *, must: bool = False) -> dict[str, Any] | None
     required = tool.parameters.get("required") or []
     out: dict[str, Any] = {}
     for name, spec in properties.items():
+        spec = spec if isinstance(spec, Mapping) else {}  # true and false are schemas, too
         value = _value(spec, text)
         if value is None and name in required and not _nullable(spec):
             if not must:
                 return None
-            value = {"integer": 0, "number": 0, "boolean": False}.get(spec.get("type"), text)
+            value = {"integer": 0, "number": 0, "boolean": False}.get(str(spec.get("type")), text)
         if value is not None or name in required:
             out[name] = value
     return out
@@ -123,12 +140,12 @@ def _nullable(spec: Mapping[str, Any]) -> bool:
     kinds = spec.get("type")
     if isinstance(kinds, list):
         return "null" in kinds
-    return any(option.get("type") == "null" for option in spec.get("anyOf", ()))
+    return {"type": "null"} in spec.get("anyOf", ())
 
 
 def _value(spec: Mapping[str, Any], text: str) -> Any:
     for option in spec.get("anyOf", ()):
-        if option.get("type") != "null":
+        if isinstance(option, Mapping) and option.get("type") != "null":
             return _value(option, text)
     kinds = spec.get("type", "string")
     kind = next((k for k in kinds if k != "null"), "") if isinstance(kinds, list) else kinds

@@ -1,4 +1,4 @@
-"""What emulated TTS share: the sound of an utterance, its pace, its price, and the log.
+"""What all emulated TTS share: the sound of an utterance, its pace, its price, and the log.
 
 The first audio of an utterance comes after a drawn delay; then chunks come at the profile's
 synthesis speed. Utterances whose text arrives in pieces are in :mod:`labkit.providers.contexts`.
@@ -7,12 +7,13 @@ synthesis speed. Utterances whose text arrives in pieces are in :mod:`labkit.pro
 from __future__ import annotations
 
 import asyncio
-import io
-import wave
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 from aiohttp import web
 
 from labkit.providers.profile import Profile
@@ -30,7 +31,7 @@ class Options:
     Attributes:
         model: The model's name in the profile.
         rate_hz: Sample rate of the audio.
-        encoding: ``pcm_s16le`` or ``pcm_f32le``.
+        encoding: ``pcm_s16le``, ``pcm_f32le``, ``pcm_mulaw`` or ``pcm_alaw``.
         container: ``raw`` or ``wav``.
         timestamps: Whether the times of the words are wanted too.
         buffer_s: How long text that ends no sentence waits for more, seconds.
@@ -47,7 +48,30 @@ class Options:
         """Samples as they go over the wire."""
         if self.encoding == "pcm_f32le":
             return (pcm.astype("<f4") / 32768).tobytes()
+        if self.encoding in COMPANDED:
+            return _companding(self.encoding)[pcm.view(np.uint16)].tobytes()
         return pcm.tobytes()
+
+
+COMPANDED = ("pcm_mulaw", "pcm_alaw")
+
+
+@lru_cache(maxsize=len(COMPANDED))
+def _companding(encoding: str) -> npt.NDArray[np.uint8]:
+    """The byte of every 16-bit sample, by its bits (ITU-T G.711)."""
+    samples = np.arange(1 << 16, dtype=np.uint16).view(np.int16).astype(np.int32)
+    negative = samples < 0
+    if encoding == "pcm_mulaw":
+        size = np.minimum(np.abs(samples >> 2), 8158) + 33
+        segment = np.floor(np.log2(size)).astype(np.int32) - 5
+        step = (size >> (segment + 1)) & 15
+        code = ~(np.where(negative, 128, 0) | (segment << 4) | step)
+    else:
+        size = np.where(negative, -samples - 1, samples) >> 3
+        segment = np.maximum(np.floor(np.log2(np.maximum(size, 1))).astype(np.int32) - 4, 0)
+        step = np.where(segment == 0, size >> 1, size >> segment) & 15
+        code = (np.where(negative, 0, 128) | (segment << 4) | step) ^ 0x55
+    return np.asarray(code & 255, np.uint8)
 
 
 @dataclass(frozen=True)
@@ -60,6 +84,22 @@ class SpeechPace:
     chunk_s: float
     leading_s: float
     gap_s: float
+
+
+_LONGEST_PIECE = 250  # characters; the sound of more would keep others waiting
+
+
+def in_pieces(text: str) -> list[str]:
+    """A long text in pieces of some sentences each, cut at blanks where there are any."""
+    pieces = []
+    while len(text) > _LONGEST_PIECE:
+        end = max(text.rfind(mark, 0, _LONGEST_PIECE) for mark in (". ", "? ", "! "))
+        if end < _LONGEST_PIECE // 4:
+            end = text.rfind(" ", 1, _LONGEST_PIECE)
+        end = end + 1 if end > 0 else _LONGEST_PIECE
+        pieces.append(text[:end])
+        text = text[end:]
+    return [piece for piece in (*pieces, text) if piece.strip()]
 
 
 class Speech:
@@ -155,28 +195,34 @@ class TTSEmulator(Emulator):
         self.log_text(context, options.model, text)
         speech = self.speech(options, "bytes")
         due_s = loop.time() + speech.pace.first_audio_s(0)
-        pcm, _ = speech.add(text)
+        first, *rest = in_pieces(text)
+        pcm, _ = speech.add(first)
         response = web.StreamResponse(headers=headers)
         response.content_type = "audio/wav" if options.container == "wav" else "audio/pcm"
         await asyncio.sleep(due_s - loop.time())
         await response.prepare(request)
         self.log(FirstAudio(context=context))
         if options.container == "wav":
-            await response.write(_wav_head(options.rate_hz, len(pcm)))
-        for chunk in speech.chunks(pcm):
-            await asyncio.sleep(due_s - loop.time())
-            await response.write(options.encode(chunk))
-            due_s += len(chunk) / options.rate_hz * speech.pace.factor
+            # of a long text nobody knows yet how long its sound will be
+            length = (1 << 30) // 2 if rest else len(pcm)
+            await response.write(_wav_head(options.rate_hz, length))
+        while True:
+            for chunk in speech.chunks(pcm):
+                await asyncio.sleep(due_s - loop.time())
+                await response.write(options.encode(chunk))
+                due_s += len(chunk) / options.rate_hz * speech.pace.factor
+            if not rest:
+                break
+            pcm, _ = speech.add(rest.pop(0))
         await response.write_eof()
-        self.log(AudioDone(context=context, audio_s=len(pcm) / options.rate_hz))
+        self.log(AudioDone(context=context, audio_s=speech.samples / options.rate_hz))
         return response
 
 
 def _wav_head(rate_hz: int, samples: int) -> bytes:
-    head = io.BytesIO()
-    with wave.open(head, "wb") as f:
-        f.setnchannels(1)
-        f.setsampwidth(2)
-        f.setframerate(rate_hz)
-        f.writeframes(np.zeros(samples, np.int16).tobytes())
-    return head.getvalue()[:44]
+    """The 44 bytes before the samples of a mono 16-bit WAV."""
+    size = 2 * samples
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate_hz, 2 * rate_hz, 2, 16)
+    return (
+        b"RIFF" + struct.pack("<I", 36 + size) + b"WAVE" + form + struct.pack("<4sI", b"data", size)
+    )

@@ -46,10 +46,17 @@ def _numbers(words: list[str]) -> list[str]:
     return out
 
 
-@lru_cache(maxsize=1 << 14)
 def canonical(text: str) -> tuple[str, ...]:
     """The words that matter: lower case, without fillers, number words as digits."""
+    return _remembered(text) if len(text) <= _LONG else _canonical(text)
+
+
+def _canonical(text: str) -> tuple[str, ...]:
     return tuple(_numbers([w for w in normalise(text).split() if w not in FILLERS]))
+
+
+_LONG = 500  # characters; longer texts are rare, and would fill the memory
+_remembered = lru_cache(maxsize=1 << 13)(_canonical)
 
 
 def contains(words: tuple[str, ...], part: tuple[str, ...]) -> bool:

@@ -8,16 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import Callable
 
 from aiohttp import web
 
 from labkit.providers.profile import load_profiles
 from labkit.providers.registry import emulators
+from labkit.providers.server import runner_of
 from labkit.providers.stt import STTEmulator
 from labkit.settings import SettingError
+from labkit.world.events import Event, EventLog, Role
 from labkit.world.scene import Scene
 from labkit.world.speech import SpeechCorpus
+
+
+class _Unread(EventLog):
+    """A log that keeps nothing: nobody reads what a server for outside clients does."""
+
+    def add(self, event: Event, t_s: float, role: Role, provider: str) -> None:
+        pass
 
 
 async def open_servers(
@@ -30,11 +40,11 @@ async def open_servers(
 
     Raises:
         ProfileError: the overlay profile is wrong.
-        SettingError: a port cannot be had.
+        SettingError: a port cannot be bound.
     """
     from labkit.world.dialogue import load_dialogues
 
-    scene = Scene(dialogues=load_dialogues())
+    scene = Scene(dialogues=load_dialogues(), log=_Unread())
     profiles = load_profiles(profile)
     corpus = SpeechCorpus.load()
     keys = frozenset({key}) if key else None
@@ -43,7 +53,9 @@ async def open_servers(
     for offset, (name, cls) in enumerate(sorted(emulators().items())):
         more = {"clips": corpus.clips} if issubclass(cls, STTEmulator) else {}
         emulator = cls(profiles[name], lambda: scene, api_keys=keys, **more)
-        runner = web.AppRunner(emulator.app(), access_log=None, keepalive_timeout=3600)
+        if isinstance(emulator, STTEmulator):
+            emulator.prepare()
+        runner = runner_of(emulator, shutdown_timeout=1.0)
         await runner.setup()
         port = first_port + offset if first_port else 0
         try:
@@ -53,7 +65,7 @@ async def open_servers(
                 await other.cleanup()
             reason = getattr(e, "strerror", None) or str(e)
             raise SettingError(
-                f"port={first_port}: {name} cannot have {port} ({reason}); "
+                f"port={first_port}: {name} cannot bind port {port} ({reason}); "
                 "choose another first port, or 0 for any free ones"
             ) from None
         ports[name] = runner.addresses[0][1]
@@ -68,8 +80,15 @@ def serve(
 
     async def main() -> None:
         ports, runners = await open_servers(profile, first_port, key)
+        # what is loaded now stays: looking through it for garbage would keep requests waiting
+        gc.collect()
+        gc.freeze()
         for name, port in ports.items():
             say(f"{name:<10} base_url=http://127.0.0.1:{port}{emulators()[name].base_path}")
+        say("Their official clients are pointed here by")
+        for name, port in ports.items():
+            if emulators()[name].client:
+                say(f"  {emulators()[name].client.format(at=f'127.0.0.1:{port}')}")
         say("Ctrl-C ends it")
         try:
             await asyncio.Event().wait()

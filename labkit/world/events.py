@@ -25,8 +25,6 @@ class Role(StrEnum):
     LLM = "llm"
     TTS = "tts"
     EMBEDDINGS = "embeddings"
-    GATEWAY = "gateway"
-    """Relays to other providers."""
     COLLECTOR = "collector"
     """Takes an agent's traces."""
 
@@ -148,12 +146,10 @@ class Request(Event):
         model: The model's name in the profile.
         prompt_tokens: Length of the whole prompt.
         cached_tokens: The part of it read from the prompt cache.
-        written_tokens: The part of it written to the prompt cache.
         last_user: The last user message.
         connection_requests: Which request it is on its TCP connection, from 1.
         kind: How the answer was found; see :class:`labkit.providers.conversation.Answer`.
         dialogue: The dialogue it was found in, if any.
-        matched: Id of the scripted turn it was found in, if any.
         tools: Names of the functions offered.
         stream: Whether a stream was asked for.
         service_tier: The tier that serves it.
@@ -164,11 +160,9 @@ class Request(Event):
     prompt_tokens: int
     cached_tokens: int
     connection_requests: int
-    written_tokens: int = 0
     last_user: str = ""
     kind: str = ""
     dialogue: str | None = None
-    matched: str | None = None
     tools: tuple[str, ...] = ()
     stream: bool = True
     service_tier: str = ""

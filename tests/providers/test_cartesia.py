@@ -17,6 +17,7 @@ from stage import Stream, opened
 from labkit.providers.cartesia.service import CartesiaEmulator
 from labkit.providers.profile import Profile
 from labkit.providers.server import listening
+from labkit.providers.tts import Options, in_pieces
 from labkit.providers.voice import Voice, hum
 from labkit.world.clips import Word
 from labkit.world.events import (
@@ -186,7 +187,7 @@ def test_first_audio_and_leading_silence_have_the_profile_s_quantiles(
 
     profile, scene = profiles["cartesia"], Scene()
     emulator = CartesiaEmulator(profile, lambda: scene, voice=HUM)
-    wanted = parse(body(ONE), profile, streaming=True)
+    wanted, _ = parse(body(ONE), profile, streaming=True)
     first, silence = [], []
     for seed in range(3000):
         scene.seed = seed
@@ -236,6 +237,69 @@ def test_cancel_stops_only_what_has_not_begun(run: Run, cartesia: CartesiaEmulat
     cut = talk(run, cartesia, body(ONE), body(TWO), 0.5, {"context_id": "c1", "cancel": True})
     assert abs(len(pcm(cut)) - len(pcm(whole))) < RATE * 0.3
     assert cut.of(type="done")
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_cancelled_context_is_done_whether_it_speaks_or_not(
+    run: Run, cartesia: CartesiaEmulator, known: bool
+) -> None:
+    said = [body(ONE), 3.0] if known else []  # it has expired by then
+    stream = talk(run, cartesia, *said, {"context_id": "c1", "cancel": True})
+    (done,) = stream.of(type="done")
+    assert (done["done"], done["context_id"]) == (True, "c1")
+
+
+def test_the_latest_model_is_an_alias(run: Run, cartesia: CartesiaEmulator) -> None:
+    whole = talk(run, cartesia, body(ONE, model_id="sonic-latest", **{"continue": False}))
+    assert len(pcm(whole)) > RATE
+
+
+@pytest.mark.parametrize("encoding", ["pcm_mulaw", "pcm_alaw"])
+def test_companded_audio_has_a_byte_per_sample(
+    run: Run, cartesia: CartesiaEmulator, encoding: str
+) -> None:
+    form = {"container": "raw", "encoding": encoding, "sample_rate": RATE}
+    stream = talk(run, cartesia, body(ONE, output_format=form, **{"continue": False}))
+    cartesia.reset()
+    straight = pcm(talk(run, cartesia, body(ONE, **{"continue": False})))
+    data = b"".join(base64.b64decode(m["data"]) for m in stream.of(type="chunk"))
+    assert len(data) == len(straight)
+    samples = np.arange(-32768, 32768)
+    sound = Options("sonic-3", RATE, encoding).encode(samples.astype(np.int16))
+    codes = np.frombuffer(sound, np.uint8)
+    assert len(np.unique(codes)) >= 255
+    for code in np.unique(codes):
+        alike = samples[codes == code]
+        assert np.ptp(alike) <= max(np.abs(alike).max() / 12, 16), "finer where softer"
+
+
+def test_a_long_text_is_spoken_in_pieces(run: Run, cartesia: CartesiaEmulator) -> None:
+    text = "one two three four. " * 100
+    assert len(in_pieces(text)) > 5 and "".join(in_pieces(text)) == text.rstrip() + " "
+    assert in_pieces("x" * 1000) and max(map(len, in_pieces("x" * 1000))) <= 250
+    stream = talk(run, cartesia, body(text, **{"continue": False}), wait_s=90.0)
+    words = [w for m in stream.of(type="timestamps") for w in m["word_timestamps"]["words"]]
+    assert len(words) == 400
+
+
+def test_messages_of_the_wrong_kind_get_an_error_each(run: Run, cartesia: CartesiaEmulator) -> None:
+    wrong: list[Any] = [
+        [],
+        body(ONE, context_id={}),
+        body(ONE) | {"transcript": 7},
+        body("x" * 20_001),
+        body(ONE, output_format="raw"),
+        body(ONE, voice=7),
+    ]
+    codes = [m["error_code"] for m in talk(run, cartesia, *wrong).of(type="error")]
+    assert codes == [
+        "invalid_json",
+        "invalid_context_id",
+        "invalid_transcript",
+        "invalid_transcript",
+        "invalid_output_format",
+        "voice_not_found",
+    ]
 
 
 def test_flush(run: Run, cartesia: CartesiaEmulator) -> None:

@@ -39,9 +39,9 @@ def test_a_change_changes_the_digest_of_its_provider_alone() -> None:
     [
         ({"openai.models.gpt-4.1-mini.first_tokn": 0.2}, "did you mean 'first_token'"),
         ({"opnai.models": 0.2}, "did you mean 'openai'|known: anthropic"),
-        ({"openai.models.gpt-4.1-mini": 0.2}, "is no figure"),
+        ({"openai.models.gpt-4.1-mini": 0.2}, "is a table, not a figure"),
         ({f"{TTFT}.mean_s": 0.2}, "median_s"),
-        ({TTFT: "fast"}, "a number is needed"),
+        ({TTFT: "fast"}, "expected a number"),
         ({TTFT: -0.2}, "0 <= min_s"),
         ({f"{TTFT}.median_s": 99.0}, "median_s <= p95_s"),
     ],

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import io
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import wave
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -172,6 +174,46 @@ def test_another_key_is_turned_away(ports: dict[str, int]) -> None:
 
     with pytest.raises(sdk.AuthenticationError):
         asyncio.run(main())
+
+
+def test_the_lines_it_prints_point_each_official_client_at_it() -> None:
+    process = subprocess.Popen(
+        [*LABKIT, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    try:
+        told = [line.strip() for line in iter(process.stdout.readline, "Ctrl-C ends it\n")]
+        lines = [line for line in told if re.match(r"\w+\.\w+\(", line)]
+        clients = {}
+        for line in lines:
+            module = line.partition(".")[0]
+            names = {module: pytest.importorskip(module)}
+            exec(f"import {module}.environment", names) if module == "deepgram" else None
+            clients[module] = eval(line, names)
+        message = [{"role": "user", "content": TOOTHACHE}]
+        chat = clients["openai"].chat.completions.create(model="gpt-4o-mini", messages=message)
+        assert chat.choices[0].message.content
+        told_back = clients["anthropic"].messages.create(
+            model="claude-haiku-4-5", max_tokens=20, messages=message
+        )
+        assert told_back.content[0].text
+        voice = {"mode": "id", "id": "f786b574-daa5-4673-aa0c-cbe3e8534c02"}
+        form = {"container": "raw", "encoding": "pcm_s16le", "sample_rate": 24000}
+        sound = clients["cartesia"].tts.generate(
+            model_id="sonic-3", transcript="Hello.", voice=voice, output_format=form
+        )
+        assert len(sound.read()) > 10_000
+        wav = io.BytesIO()
+        with wave.open(wav, "wb") as f:
+            f.setparams((1, 2, 16000, 0, "NONE", ""))
+            f.writeframes(bytes(32000))
+        heard = clients["deepgram"].listen.v1.media.transcribe_file(
+            request=wav.getvalue(), model="nova-3"
+        )
+        assert heard.results.channels[0].alternatives[0].transcript == ""
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
 
 
 def test_ctrl_c_ends_it_quietly() -> None:

@@ -1,1 +1,1 @@
-"""Anthropic, as seen from the wire."""
+"""The emulated Anthropic service."""

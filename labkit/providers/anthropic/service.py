@@ -13,15 +13,30 @@ from typing import Any
 
 from aiohttp import web
 
-from labkit.providers.anthropic.requests import Prompt, parse, scaled
-from labkit.providers.anthropic.responses import content, streamed
+from labkit.providers import tokens
+from labkit.providers.allowance import Bucket, admitted
+from labkit.providers.anthropic.prompt import Prompt, check, check_length, parse, scaled, texts_of
+from labkit.providers.anthropic.requests import (
+    COUNT,
+    MESSAGES,
+    Choice,
+    CountBody,
+    MessagesBody,
+    not_json,
+    page_size,
+    refusal_of,
+    refused,
+)
+from labkit.providers.anthropic.responses import content, streamed, usage_of
 from labkit.providers.block_cache import BlockCache
-from labkit.providers.generation import Generation
-from labkit.providers.llm import ChatEmulator, read_object
-from labkit.providers.pacing import Bucket
-from labkit.providers.server import RequestError
+from labkit.providers.bodies import NotJson, checked, decoded, read_body
+from labkit.providers.generation import Generation, Wishes
+from labkit.providers.llm import ChatEmulator
+from labkit.providers.server import RequestError, shown
 from labkit.randomness import uniform
 
+_MOST_BYTES = 32 << 20  # Anthropic API reference, errors: 413 above 32 MB
+_LARGE_BYTES = 200_000
 _START_TOKENS = 2
 """What message_start reports as output so far; the true service puts a small number there."""
 
@@ -42,9 +57,12 @@ class AnthropicEmulator(ChatEmulator):
 
     name = "anthropic"
     host = "api.anthropic.com"
+    client = 'anthropic.Anthropic(base_url="http://{at}", api_key="any")'
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        for schema in (MESSAGES, COUNT):
+            schema.rebuild()  # once in a process, so that no request waits for it
         self.cache = BlockCache()
         self._factor = float(self.profile.value("tokens", "factor"))
         self._weigh = scaled(self._factor)
@@ -54,19 +72,19 @@ class AnthropicEmulator(ChatEmulator):
         return [
             web.post("/v1/messages", self._messages),
             web.post("/v1/messages/count_tokens", self._count),
-            web.get("/v1/models", self._list_models),
-            web.get("/v1/models/{model}", self._one_model),
+            *self.model_routes(),
         ]
 
-    def reset(self) -> None:
-        """Forgets all state between two calls, the prompt cache included."""
-        super().reset()
-        self.cache.reset()
+    def caches(self) -> tuple[BlockCache]:
+        """The prompt cache."""
+        return (self.cache,)
 
     def finish_reason(self, generation: Generation) -> str:
-        """``max_tokens``, ``tool_use`` or ``end_turn``."""
+        """``max_tokens``, ``stop_sequence``, ``tool_use`` or ``end_turn``."""
         if generation.cut:
             return "max_tokens"
+        if generation.stopped is not None:
+            return "stop_sequence"
         return "tool_use" if generation.answer.tool_calls else "end_turn"
 
     # -- errors ---------------------------------------------------------------------------------
@@ -79,12 +97,8 @@ class AnthropicEmulator(ChatEmulator):
         body |= {"request_id": request_id}
         return web.json_response(body, status=error.status, headers=headers)
 
-    def _key(self, request: web.Request) -> str:
-        """The caller's API key.
-
-        Raises:
-            RequestError: what the service answers before it reads the body, if it refuses.
-        """
+    def key(self, request: web.Request) -> str:
+        """The key of an ``x-api-key`` or ``Authorization: Bearer`` header."""
         bearer = request.headers.get("Authorization", "")
         key = request.headers.get("x-api-key") or (bearer[7:] if bearer[:7] == "Bearer " else "")
         if not key:
@@ -100,54 +114,73 @@ class AnthropicEmulator(ChatEmulator):
 
     # -- models ---------------------------------------------------------------------------------
 
-    async def _list_models(self, request: web.Request) -> web.Response:
-        self._key(request)
-        self.nth_on_connection(request)
-        names = self.profile.names("models")
-        shown = names[: int(request.query.get("limit", "20"))]
-        body = {
-            "data": [self._model(name) for name in shown],
-            "has_more": len(shown) < len(names),
-            "first_id": shown[0] if shown else None,
-            "last_id": shown[-1] if shown else None,
-        }
-        return web.json_response(body)
+    def no_model(self, name: str) -> RequestError:
+        """404 ``not_found_error``."""
+        return RequestError(404, f"model: {shown(name)}")
 
-    async def _one_model(self, request: web.Request) -> web.Response:
-        name = request.match_info["model"]
-        if self.known_model(name) is None:
-            raise RequestError(404, f"model: {name}")
-        return web.json_response(self._model(name))
-
-    @staticmethod
-    def _model(name: str) -> dict[str, str]:
-        shown = name.replace("-", " ").title()
+    def model_body(self, name: str) -> dict[str, Any]:
+        """A model object."""
+        title = name.replace("-", " ").title()
         created = "2025-10-01T00:00:00Z"
-        return {"type": "model", "id": name, "display_name": shown, "created_at": created}
+        return {"type": "model", "id": name, "display_name": title, "created_at": created}
+
+    def models_body(self, models: list[dict[str, Any]], request: web.Request) -> dict[str, Any]:
+        """A page of the list."""
+        page = models[: page_size(request.query.get("limit", "20"))]
+        return {
+            "data": page,
+            "has_more": len(page) < len(models),
+            "first_id": page[0]["id"],
+            "last_id": page[-1]["id"],
+        }
 
     # -- messages -------------------------------------------------------------------------------
 
-    async def _read(
-        self, request: web.Request, *, counting: bool = False
-    ) -> tuple[str, dict[str, Any], str, Prompt]:
-        """Key, body, model and prompt of a request."""
-        key = self._key(request)
-        body = await read_object(request, "The request body is not valid JSON")
-        if not body.get("model"):
-            raise RequestError(400, "model: Field required")
-        model = self.known_model(str(body["model"]))
+    async def _read(self, request: web.Request) -> tuple[str, dict[str, Any], bool]:
+        """Key and body of a request, and whether the body is large.
+
+        Raises:
+            RequestError: the key or the JSON is refused.
+        """
+        key = self.key(request)
+        too_large = RequestError(413, "Request exceeds the maximum size")
+        raw = await read_body(request, _MOST_BYTES, too_large)
+        try:
+            body = decoded(raw)
+        except NotJson as error:
+            raise not_json(error) from None
+        if not isinstance(body, dict):
+            raise refused("Input should be an object")
+        return key, body, len(raw) > _LARGE_BYTES
+
+    async def _prompt(self, body: CountBody, large: bool) -> tuple[str, Prompt]:
+        """Model and prompt of a request.
+
+        Raises:
+            RequestError: the model is unknown, or the prompt is refused.
+        """
+        model = self.known_model(body["model"])
         if model is None:
-            raise RequestError(404, f"model: {body['model']}")
-        checked = {"max_tokens": 1, **body} if counting else body
-        tool_prompt = int(self.profile.value("tokens", "tool_prompt"))
-        return key, body, model, parse(checked, self._weigh, tool_prompt)
+            raise self.no_model(body["model"])
+        most = int(self.figure(model, "context_tokens"))
+        if large:
+            counted = await tokens.weighed(texts_of(body), int(most / self._factor))
+            check_length(round(counted * self._factor), most)
+        prompt = parse(body, self._weigh, int(self.profile.value("tokens", "tool_prompt")))
+        check_length(prompt.token_count, most)
+        return model, prompt
 
     async def _count(self, request: web.Request) -> web.Response:
-        *_, prompt = await self._read(request, counting=True)
+        _, raw, large = await self._read(request)
+        body = checked(COUNT, raw, refusal_of, tagged=True)
+        _, prompt = await self._prompt(body, large)
         return web.json_response({"input_tokens": prompt.token_count})
 
     async def _messages(self, request: web.Request) -> web.StreamResponse:
-        key, body, model, prompt = await self._read(request)
+        key, raw, large = await self._read(request)
+        body: MessagesBody = checked(MESSAGES, raw, refusal_of, tagged=True)
+        model, prompt = await self._prompt(body, large)
+        check(body, body["model"], int(self.figure(model, "max_output_tokens")))
         if self._overloaded():
             raise RequestError(529, "Overloaded")
         now_s = asyncio.get_running_loop().time()
@@ -155,7 +188,10 @@ class AnthropicEmulator(ChatEmulator):
         cache = self.cache.lookup(f"{key}\0{model}", prompt.blocks, now_s, least)
         uncached = prompt.token_count - cache.read
         headers = self._admit(key, model, uncached, body["max_tokens"], now_s)
-        choice = body.get("tool_choice") or {}
+        choice, thinking = body.get("tool_choice"), body.get("thinking")
+        kind = thinking["type"] if thinking else ""
+        config = body.get("output_config")
+        form = body.get("output_format") or (config.get("format") if config else None)
         generation = self.generation(
             model=model,
             messages=prompt.messages,
@@ -163,10 +199,16 @@ class AnthropicEmulator(ChatEmulator):
             prompt_tokens=prompt.token_count,
             cache=cache,
             id_prefix="msg_",
-            max_tokens=body["max_tokens"],
-            tool_choice=_tool_choice(choice),
+            wishes=Wishes(
+                max_tokens=body["max_tokens"],
+                tool_choice=_tool_choice(choice),
+                parallel=not (choice and choice.get("disable_parallel_tool_use")),
+                schema=form["schema"] if form else None,
+                stops=body.get("stop_sequences") or (),
+                think=kind != "disabled",
+                show_thought=kind in ("enabled", "adaptive"),
+            ),
             tokens_per_piece=self._factor,
-            think=(body.get("thinking") or {}).get("type") != "disabled",
         )
         stream = bool(body.get("stream"))
         self.log_request(
@@ -180,7 +222,7 @@ class AnthropicEmulator(ChatEmulator):
         headers["request-id"] = self.new_id("req_", "request")
         # The allowance of output tokens is charged at admission and settled with the answer.
         self.bucket("otpm", key, model).give(body["max_tokens"] - generation.output_tokens())
-        message = {
+        message: dict[str, Any] = {
             "id": generation.id,
             "type": "message",
             "role": "assistant",
@@ -188,7 +230,7 @@ class AnthropicEmulator(ChatEmulator):
             "content": [],
             "stop_reason": None,
             "stop_sequence": None,
-            "usage": self._usage(generation, _START_TOKENS),
+            "usage": usage_of(generation, _START_TOKENS),
         }
         calls = [self.new_id("toolu_", "call") for _ in generation.answer.tool_calls]
         reason = self.finish_reason(generation)
@@ -200,7 +242,8 @@ class AnthropicEmulator(ChatEmulator):
         message |= {
             "content": content(generation, calls),
             "stop_reason": reason,
-            "usage": self._usage(generation, billed),
+            "stop_sequence": generation.stopped,
+            "usage": usage_of(generation, billed),
         }
         return web.json_response(message, headers=headers)
 
@@ -219,51 +262,34 @@ class AnthropicEmulator(ChatEmulator):
         Raises:
             RequestError: one of them is short.
         """
+        charges: dict[str, tuple[Bucket, float]] = {
+            "requests": (self.bucket("rpm", key, model), 1),
+            "input-tokens": (self.bucket("itpm", key, model), uncached),
+            "output-tokens": (self.bucket("otpm", key, model), max_tokens),
+        }
+        short = admitted(charges, now_s)
         headers: dict[str, str] = {}
-        short: tuple[str, Bucket, float] | None = None
-        for kind, name, amount in (
-            ("rpm", "requests", 1),
-            ("itpm", "input-tokens", uncached),
-            ("otpm", "output-tokens", max_tokens),
-        ):
-            bucket = self.bucket(kind, key, model)
-            wait_s = 0.0 if short else bucket.take(amount, now_s)
+        for name, (bucket, _) in charges.items():
             prefix = f"anthropic-ratelimit-{name}-"
             headers[prefix + "limit"] = str(int(bucket.per_minute))
             headers[prefix + "remaining"] = str(bucket.remaining())
             full = datetime.fromtimestamp(time.time() + bucket.full_in_s(), UTC)
             headers[prefix + "reset"] = full.strftime("%Y-%m-%dT%H:%M:%SZ")
-            if wait_s > 0:
-                short = (name, bucket, wait_s)
         if short is None:
             return headers
-        name, bucket, wait_s = short
-        headers["retry-after"] = str(max(1, round(wait_s)))
+        name, wait_s = short
+        bucket = charges[name][0]
+        headers["retry-after"] = str(max(1, round(min(wait_s, 60.0))))
         text = (
             "This request would exceed your organization's rate limit of "
             f"{int(bucket.per_minute):,} {name.replace('-', ' ')} per minute (model: {model})."
         )
         raise RequestError(429, text, headers=headers)
 
-    # -- answers --------------------------------------------------------------------------------
 
-    def _usage(self, generation: Generation, output_tokens: int) -> dict[str, Any]:
-        cache = generation.cache
-        return {
-            "input_tokens": generation.prompt_tokens - cache.read - cache.written,
-            "cache_creation_input_tokens": cache.written,
-            "cache_read_input_tokens": cache.read,
-            "cache_creation": {
-                "ephemeral_5m_input_tokens": cache.written - cache.written_1h,
-                "ephemeral_1h_input_tokens": cache.written_1h,
-            },
-            "output_tokens": output_tokens,
-            "service_tier": "standard",
-        }
-
-
-def _tool_choice(choice: dict[str, Any]) -> str:
-    kind = choice.get("type", "auto")
-    if kind == "tool":
-        return str(choice.get("name", "required"))
-    return {"any": "required"}.get(kind, str(kind))
+def _tool_choice(choice: Choice | None) -> str:
+    if choice is None:
+        return "auto"
+    if choice["type"] == "tool":
+        return choice["name"]
+    return "required" if choice["type"] == "any" else choice["type"]

@@ -1,1 +1,1 @@
-"""Cartesia, as seen from the wire."""
+"""The emulated Cartesia service."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 from aiohttp import web
 
-from labkit.providers.cartesia.requests import error_body, parse, refused, too_many
+from labkit.providers.bodies import read_body
+from labkit.providers.cartesia.requests import error_body, parse, read, refused, too_many
 from labkit.providers.cartesia.stream import CartesiaSocket
 from labkit.providers.server import RequestError
 from labkit.providers.tts import TTSEmulator
 
 _STRUCTURED_SINCE = "2026-03-01"  # older API versions get errors as plain text
+_MOST_BYTES = 4 << 20  # as a message on a socket
 _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -21,6 +22,9 @@ class CartesiaEmulator(TTSEmulator):
 
     name = "cartesia"
     host = "api.cartesia.ai"
+    client = (
+        'cartesia.Cartesia(base_url="http://{at}", websocket_base_url="ws://{at}", api_key="any")'
+    )
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -32,7 +36,7 @@ class CartesiaEmulator(TTSEmulator):
         request_id = self.identifier("request")
         headers = {"X-Request-Id": request_id}
         if _version(request) < _STRUCTURED_SINCE:
-            text = f"{error.fields['title']}: {error.message}"
+            text = f"{error.fields.get('title', 'Error')}: {error.message}"
             return web.Response(text=text, status=error.status, headers=headers)
         body = error_body(error) | {"request_id": request_id}
         return web.json_response(body, status=error.status, headers=headers)
@@ -61,12 +65,10 @@ class CartesiaEmulator(TTSEmulator):
     async def _bytes(self, request: web.Request) -> web.StreamResponse:
         """One recording per request."""
         key = self._check(request)
-        try:
-            message = json.loads(await request.read())
-        except ValueError:
-            raise refused(400, "invalid_json", "Invalid JSON", "The body is not JSON.") from None
-        options = parse(message, self.profile, streaming=False)
-        text = str(message.get("transcript") or "")
+        too_large = refused(413, "request_too_large", "Invalid request", "The body is too large.")
+        message = read(await read_body(request, _MOST_BYTES, too_large))
+        options, body = parse(message, self.profile, streaming=False)
+        text = body.get("transcript") or ""
         if not text.strip():
             raise refused(400, "transcript_empty", "Invalid transcript", "It is empty.")
         release = self.slots.take(key, self.profile.value("limits", "contexts"))

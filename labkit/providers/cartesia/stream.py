@@ -8,7 +8,14 @@ from typing import Any
 
 from aiohttp import web
 
-from labkit.providers.cartesia.requests import error_body, parse, refused, too_many
+from labkit.providers.cartesia.requests import (
+    LONGEST_TRANSCRIPT,
+    error_body,
+    parse,
+    read,
+    refused,
+    too_many,
+)
 from labkit.providers.contexts import Context, ContextSocket
 from labkit.providers.outbox import encode
 from labkit.providers.server import RequestError
@@ -63,17 +70,16 @@ class CartesiaSocket(ContextSocket):
         super().__init__(service, ws)
         self._key = key
 
-    async def take(self, text: str) -> None:
+    async def take(self, data: str | bytes) -> None:
         context_id: str | None = None
         try:
-            try:
-                message = json.loads(text)
-                context_id = message.get("context_id")
-            except (ValueError, AttributeError):
-                raise refused(
-                    400, "invalid_json", "Invalid JSON", "The message is not a JSON object."
-                ) from None
-            self._dispatch(message, context_id)
+            message = read(data)
+            given = message.get("context_id")
+            context_id = given if isinstance(given, str) and len(given) <= 256 else None
+            if message.get("cancel"):
+                await self._cancel(context_id)
+            else:
+                self._dispatch(message, context_id)
         except RequestError as error:
             self.service.log(Refused(status=error.status, code=error.code, message=error.message))
             body = {"type": "error", "done": True, "status_code": error.status}
@@ -82,14 +88,21 @@ class CartesiaSocket(ContextSocket):
                 body["context_id"] = context_id
             await self.ws.send_str(json.dumps(body))
 
+    async def _cancel(self, context_id: str | None) -> None:
+        """Ends a context; one that speaks says so when the piece it has begun is over."""
+        context = self.contexts.get(context_id) if context_id else None
+        if context is not None and not context.expired:
+            context.cancel()
+        elif context_id is not None:
+            self.contexts.pop(context_id, None)
+            done = {"type": "done", "done": True, "status_code": 206, "context_id": context_id}
+            await self.ws.send_str(encode(done))
+
     def _dispatch(self, message: dict[str, Any], context_id: str | None) -> None:
         service, profile = self.service, self.service.profile
+        options, body = parse(message, profile, streaming=True)
+        transcript = body.get("transcript") or ""
         context = self.contexts.get(context_id) if context_id else None
-        if message.get("cancel"):
-            if context is not None:
-                context.cancel()
-            return
-        options = parse(message, profile, streaming=True)
         if context is not None and context.expired:
             del self.contexts[context.id]
             if profile.value("contexts", "after_expiry") == "error":
@@ -100,6 +113,9 @@ class CartesiaSocket(ContextSocket):
                     "The context has expired; input on an expired context is not supported.",
                 )
             context = None
+        if context is not None and context.waiting + len(transcript) > LONGEST_TRANSCRIPT:
+            text = f"More than {LONGEST_TRANSCRIPT} characters of the context wait to be spoken."
+            raise refused(400, "invalid_transcript", "Invalid transcript", text)
         if context is None:
             context_id = context_id or service.identifier("context")
             release = service.slots.take(self._key, profile.value("limits", "contexts"))
@@ -109,11 +125,10 @@ class CartesiaSocket(ContextSocket):
             expire_s = float(profile.value("contexts", "expire_s"))
             context = CartesiaContext(service, context_id, speech, expire_s, self.ws)
             self.begin(context, release)
-        transcript = str(message.get("transcript") or "")
         if transcript.strip():
             service.log_text(context.id, options.model, transcript)
         context.push(
             transcript,
-            final=not message.get("continue", False),
-            flush=bool(message.get("flush", False)),
+            final=not body.get("continue"),
+            flush=bool(body.get("flush")),
         )

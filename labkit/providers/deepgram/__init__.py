@@ -1,1 +1,1 @@
-"""Deepgram, as seen from the wire."""
+"""The emulated Deepgram service."""

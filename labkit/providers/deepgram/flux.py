@@ -7,7 +7,6 @@ turns in the middle of a hesitation, as the true service does.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from functools import partial
@@ -15,11 +14,19 @@ from typing import Any
 
 from aiohttp import web
 
-from labkit.providers.deepgram.requests import FILLERS, BadQuery, FluxQuery
+from labkit.providers.bodies import NotJson, decoded
+from labkit.providers.deepgram.requests import (
+    FILLERS,
+    BadQuery,
+    FluxQuery,
+    check_keyterms,
+    configured,
+)
 from labkit.providers.deepgram.responses import bare
 from labkit.providers.hearing import HeardWord, Hearing
 from labkit.providers.outbox import encode
 from labkit.providers.profile import Profile
+from labkit.providers.server import shown
 from labkit.providers.stt import Listening, STTEmulator
 from labkit.randomness import Delay
 from labkit.world.events import (
@@ -226,9 +233,11 @@ class FluxListening(Listening):
 
     async def control(self, text: str) -> bool:
         try:
-            message = json.loads(text)
-            kind = message["type"]
-        except (ValueError, TypeError, KeyError):
+            message = decoded(text)
+        except NotJson:
+            message = None
+        kind = message.get("type") if isinstance(message, dict) else None
+        if kind is None:
             return await self._fail("UNPARSABLE_CLIENT_MESSAGE", "The message is not understood.")
         if kind == "Configure":
             self._configure(message)
@@ -244,20 +253,21 @@ class FluxListening(Listening):
             await self.ws.close(code=1000)
             return True
         else:
-            return await self._fail("UNPARSABLE_CLIENT_MESSAGE", f"Unknown type `{kind}`.")
+            return await self._fail("UNPARSABLE_CLIENT_MESSAGE", f"Unknown type `{shown(kind)}`.")
         return False
 
     def _configure(self, message: dict[str, Any]) -> None:
         asked = self._asked
         try:
-            asked.change(message.get("thresholds", {}))
+            change = configured(message)
+            check_keyterms(change.get("keyterms", []))
+            asked.change({**change.get("thresholds", {})})
         except BadQuery as e:
             self._post(
                 {"type": "ConfigureFailure", "code": "INVALID_CONFIG", "description": e.reason}
             )
             return
-        if "keyterms" in message:
-            asked.keyterms = list(message["keyterms"])
+        asked.keyterms = change.get("keyterms", asked.keyterms)
         thresholds = {
             "eager_eot_threshold": asked.eager_eot_threshold,
             "eot_threshold": asked.eot_threshold,

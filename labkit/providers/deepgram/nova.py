@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
 
+from labkit.providers.bodies import NotJson, decoded
 from labkit.providers.deepgram.requests import ListenQuery
 from labkit.providers.deepgram.responses import (
+    NOTHING_HEARD,
     alternative,
     first_channel,
     model_info,
     model_uuid,
     read_wav,
-    shown,
+    spoken,
     summary,
     transcript,
 )
@@ -81,7 +82,7 @@ class NovaListening(Listening):
         elif self._asked.channels > 1:
             pcm = first_channel(pcm, self._asked.channels)
         self.hearing.feed(self.whole(pcm))
-        self._words += shown(self.hearing.take(), self._asked.filler_words)
+        self._words += spoken(self.hearing.take(), self._asked.filler_words)
         self._judge(self.hearing)
 
     def _judge(self, hearing: Hearing) -> None:
@@ -192,10 +193,13 @@ class NovaListening(Listening):
 
     async def control(self, text: str) -> bool:
         try:
-            kind = json.loads(text).get("type")
-        except (ValueError, AttributeError):
+            message = decoded(text)
+        except NotJson:
+            message = None
+        if not isinstance(message, dict):
             self._close(1008, "DATA-0000: the text message is not a JSON object")
             return False
+        kind = message.get("type")
         if kind == "KeepAlive":
             if self._heard_any:  # before any audio it does not count
                 self._alive_s = self.loop.time()
@@ -210,7 +214,7 @@ class NovaListening(Listening):
     def _flush(self, *, from_finalize: bool) -> None:
         assert self.hearing is not None
         self.hearing.finish()
-        self._words += shown(self.hearing.take(), self._asked.filler_words)
+        self._words += spoken(self.hearing.take(), self._asked.filler_words)
         self._ended_s = self.hearing.speech_end_s
         if self._words:  # with nothing significant pending there may be no answer
             self._final(
@@ -222,7 +226,7 @@ class NovaListening(Listening):
         if self.hearing is not None:
             self._flush(from_finalize=False)
             received_s = self.hearing.received_s
-        self._post({"type": "Metadata", **summary(self.request_id, b"", received_s)})
+        self._post({"type": "Metadata", **summary(self.request_id, NOTHING_HEARD, received_s)})
         await self.out.drain()
         await self.ws.close(code=1000)
 

@@ -1,13 +1,20 @@
-"""What a client may ask of Deepgram in the address of ``/v1/listen`` and ``/v2/listen``."""
+"""What a client may ask of Deepgram: in the address, and in messages on the socket."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated, NotRequired
 
-from labkit.providers.server import RequestError
+from pydantic import Field, TypeAdapter
+from typing_extensions import TypedDict
 
-# Encodings the true service takes; only the first can be decoded here.
+from labkit.providers import tokens
+from labkit.providers.bodies import FailFast, Flaw, checked, strictly
+from labkit.providers.server import RequestError, shown
+
+_MOST_KEYTERM_TOKENS = 500
+# Encodings the true service accepts; only the first can be decoded here.
 _ENCODINGS = (
     *("linear16", "linear32", "flac", "alaw", "mulaw", "amr-nb", "amr-wb"),
     *("opus", "ogg-opus", "speex", "g729"),
@@ -16,7 +23,7 @@ FILLERS = frozenset(("uh", "um", "mhmm", "mm-mm", "uh-uh", "uh-huh", "nuh-uh"))
 
 
 class BadQuery(RequestError):
-    """A query, or a change to it, that the service does not take; ``reason`` says why."""
+    """A query, or a change to it, that the service does not accept; ``reason`` says why."""
 
     def __init__(self, reason: str) -> None:
         message = f"Failed to deserialize query parameters: {reason}"
@@ -33,7 +40,7 @@ def _boolean(query: Mapping[str, str], name: str, default: bool) -> bool:
 
 def _integer(query: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
     text = query.get(name, str(default))
-    if not text.isascii() or not text.isdigit():
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
         raise BadQuery(f"{name}: invalid digit found in string")
     if not low <= int(text) <= high:
         raise BadQuery(f"{name} must be from {low} to {high}, got {text}")
@@ -44,7 +51,7 @@ def _encoding(query: Mapping[str, str], *, needed: bool) -> bool:
     """Whether raw samples will come (else a WAV stream, which says its own format)."""
     encoding = query.get("encoding", "")
     if encoding and encoding not in _ENCODINGS:
-        raise BadQuery(f"encoding: unknown variant `{encoding}`")
+        raise BadQuery(f"encoding: unknown variant `{shown(encoding)}`")
     if encoding not in ("", "linear16"):
         raise BadQuery(f"encoding `{encoding}` exists, but this emulator decodes only linear16")
     if needed and not encoding:
@@ -134,6 +141,7 @@ class FluxQuery:
             raise BadQuery("missing field `model`")
         _encoding(query, needed=True)
         rate_hz = _integer(query, "sample_rate", 16_000, 8_000, 48_000)
+        check_keyterms(keyterms)
         asked = cls(model=query["model"], sample_rate_hz=rate_hz, keyterms=keyterms)
         asked.change({name: query[name] for name in _LIMITS if name in query})
         return asked
@@ -147,15 +155,15 @@ class FluxQuery:
         values: dict[str, float | None] = {}
         for name, given in thresholds.items():
             if name not in _LIMITS:
-                raise BadQuery(f"unknown field `{name}`")
+                raise BadQuery(f"unknown field `{shown(name)}`")
             if given is None and name == "eager_eot_threshold":
                 values[name] = None
                 continue
             low, high = _LIMITS[name]
             try:
-                value = float(str(given))
+                value = float(str(given).replace("_", "?"))
             except ValueError:
-                raise BadQuery(f"{name}: invalid number `{given}`") from None
+                raise BadQuery(f"{name}: invalid number `{shown(given)}`") from None
             if not low <= value <= high:
                 raise BadQuery(f"{name} must be between {low:g} and {high:g}, got {value:g}")
             values[name] = value
@@ -165,3 +173,51 @@ class FluxQuery:
             raise BadQuery("eager_eot_threshold must not exceed eot_threshold")
         for name, change in values.items():
             setattr(self, name, change)
+
+
+def check_keyterms(keyterms: list[str]) -> None:
+    """Refuses more keyterms than the service accepts.
+
+    Raises:
+        BadQuery: there are.
+    """
+    if sum(map(tokens.count, keyterms)) > _MOST_KEYTERM_TOKENS:
+        raise BadQuery(
+            "Keyterm limit exceeded. The maximum number of tokens across all keyterms is "
+            f"{_MOST_KEYTERM_TOKENS}."
+        )
+
+
+@strictly
+class Thresholds(TypedDict):
+    """Thresholds to change; their ranges are checked by :meth:`FluxQuery.change`."""
+
+    eot_threshold: NotRequired[float]
+    eager_eot_threshold: NotRequired[float | None]
+    eot_timeout_ms: NotRequired[float]
+
+
+@strictly
+class Configure(TypedDict):
+    """The message that changes an open ``/v2/listen`` socket."""
+
+    type: str
+    thresholds: NotRequired[Thresholds]
+    keyterms: NotRequired[Annotated[list[str], FailFast, Field(max_length=100)]]
+    language_hints: NotRequired[Annotated[list[str], FailFast, Field(max_length=100)]]
+
+
+_CONFIGURE: TypeAdapter[Configure] = TypeAdapter(Configure)
+
+
+def configured(message: object) -> Configure:
+    """A ``Configure`` message.
+
+    Raises:
+        BadQuery: something in it is not as it should be.
+    """
+
+    def refusal_of(flaw: Flaw) -> BadQuery:
+        return BadQuery(shown(f"{'.'.join(map(str, flaw.at))}: {flaw.text}"))
+
+    return checked(_CONFIGURE, message, refusal_of)

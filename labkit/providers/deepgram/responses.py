@@ -5,12 +5,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import struct
 import wave
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+
 from labkit.providers.deepgram.requests import FILLERS
 from labkit.providers.hearing import HeardWord
+
+_SLICE = 4 << 20  # bytes
+NOTHING_HEARD = hashlib.sha256(b"").hexdigest()
+"""The fingerprint given at the end of a stream, which is not kept."""
 
 
 def bare(text: str) -> str:
@@ -34,7 +41,7 @@ def model_info(model: str) -> dict[str, str]:
     return {"name": f"general-{model}", "version": "emulated", "arch": model}
 
 
-def shown(words: list[HeardWord], filler_words: bool) -> list[HeardWord]:
+def spoken(words: list[HeardWord], filler_words: bool) -> list[HeardWord]:
     """The words a transcript holds: fillers only on demand."""
     return words if filler_words else [w for w in words if bare(w.text) not in FILLERS]
 
@@ -65,13 +72,23 @@ def alternative(words: list[HeardWord], written: bool) -> dict[str, Any]:
     }
 
 
-def summary(request_id: str, audio: bytes, duration_s: float) -> dict[str, Any]:
+async def fingerprint(audio: bytes) -> str:
+    """The SHA-256 of a recording, worked out without keeping others waiting."""
+    digest = hashlib.sha256()
+    for i in range(0, len(audio), _SLICE):
+        digest.update(audio[i : i + _SLICE])
+        if len(audio) > _SLICE:
+            await asyncio.sleep(0)
+    return digest.hexdigest()
+
+
+def summary(request_id: str, sha256: str, duration_s: float) -> dict[str, Any]:
     """The metadata at the end of a recording."""
     created = datetime.fromtimestamp(asyncio.get_running_loop().time(), UTC)
     return {
         "transaction_key": "deprecated",
         "request_id": request_id,
-        "sha256": hashlib.sha256(audio).hexdigest(),
+        "sha256": sha256,
         "created": created.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "duration": round(duration_s, 3),
         "channels": 1,
@@ -88,8 +105,10 @@ def read_wav(data: bytes) -> tuple[int, int, bytes]:
         with wave.open(io.BytesIO(data)) as f:
             if f.getsampwidth() != 2:
                 raise ValueError("only 16-bit samples are decoded")
+            if not 1 <= f.getnchannels() <= 20 or not 8_000 <= f.getframerate() <= 48_000:
+                raise ValueError("such a format is not decoded")
             return f.getframerate(), f.getnchannels(), f.readframes(f.getnframes())
-    except (wave.Error, EOFError) as e:
+    except (wave.Error, EOFError, RuntimeError, OverflowError, struct.error) as e:
         raise ValueError(str(e)) from None
 
 
@@ -97,5 +116,5 @@ def first_channel(pcm: bytes, channels: int) -> bytes:
     """The first channel of interleaved 16-bit samples."""
     if channels == 1:
         return pcm
-    step = 2 * channels
-    return b"".join(pcm[i : i + 2] for i in range(0, len(pcm) - step + 1, step))
+    whole = len(pcm) - len(pcm) % (2 * channels)
+    return np.frombuffer(pcm[:whole], np.int16)[::channels].tobytes()

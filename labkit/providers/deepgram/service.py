@@ -7,23 +7,28 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from labkit.providers.bodies import read_body
 from labkit.providers.deepgram.flux import FluxListening
 from labkit.providers.deepgram.nova import NovaListening
 from labkit.providers.deepgram.requests import FluxQuery, ListenQuery
 from labkit.providers.deepgram.responses import (
     alternative,
+    fingerprint,
     first_channel,
     general,
     model_info,
     model_uuid,
     read_wav,
-    shown,
+    spoken,
     summary,
     transcript,
 )
-from labkit.providers.server import RequestError
+from labkit.providers.server import RequestError, header_text, shown
 from labkit.providers.stt import Listening, STTEmulator
 from labkit.world.events import Transcript
+
+_MOST_BYTES = 64 << 20
+"""Half an hour of ordinary audio; the true service accepts 2 GB, and works for minutes on it."""
 
 
 class DeepgramEmulator(STTEmulator):
@@ -32,6 +37,11 @@ class DeepgramEmulator(STTEmulator):
     name = "deepgram"
     host = "api.deepgram.com"
     base_path = "/v1/listen"
+    client = (
+        "deepgram.DeepgramClient(environment=deepgram.environment.DeepgramClientEnvironment("
+        'base="http://{at}", production="ws://{at}", agent="ws://{at}", agent_rest="http://{at}"), '
+        'api_key="any")'
+    )
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -47,7 +57,7 @@ class DeepgramEmulator(STTEmulator):
         return web.json_response(
             {"err_code": error.code, "err_msg": error.message, "request_id": request_id},
             status=error.status,
-            headers={"dg-request-id": request_id, "dg-error": error.message},
+            headers={"dg-request-id": request_id, "dg-error": header_text(error.message)},
         )
 
     def _key(self, request: web.Request) -> str:
@@ -73,7 +83,9 @@ class DeepgramEmulator(STTEmulator):
         """
         known = [m for m in self.profile.names("models") if m.startswith("flux") == flux]
         if model not in known:
-            message = f"Bad Request: No such model/language/tier combination found ({model})."
+            message = (
+                f"Bad Request: No such model/language/tier combination found ({shown(model)})."
+            )
             raise RequestError(400, message, "Bad Request")
         release = self.slots.take(f"{key} {limit}", self.profile.value("limits", limit))
         if release is None:
@@ -122,20 +134,24 @@ class DeepgramEmulator(STTEmulator):
         model = general(asked.model)
         release = self._take(key, "batch", model)
         try:
-            return await self._transcribe(asked, model, await request.read())
+            too_large = RequestError(413, "Payload too large.", "PAYLOAD_TOO_LARGE")
+            body = await read_body(request, _MOST_BYTES, too_large)
+            return await self._transcribe(asked, model, body)
         finally:
             release()
 
     async def _transcribe(self, asked: ListenQuery, model: str, body: bytes) -> web.Response:
         rate_hz, channels, pcm = asked.sample_rate_hz, asked.channels, body
-        if not asked.raw:
-            try:
+        try:
+            if not asked.raw:
                 rate_hz, channels, pcm = read_wav(body)
-            except ValueError:
-                message = "Bad Request: failed to process audio: corrupt or unsupported data"
-                raise RequestError(400, message, "Bad Request") from None
-        heard, length_s = self.hear_whole(first_channel(pcm, channels), rate_hz)
-        words = shown(heard, asked.filler_words)
+            if len(pcm) < 2 * channels:
+                raise ValueError("not a single sample")
+        except ValueError:
+            message = "Bad Request: failed to process audio: corrupt or unsupported data"
+            raise RequestError(400, message, "Bad Request") from None
+        heard, length_s = await self.hear_whole(first_channel(pcm, channels), rate_hz)
+        words = spoken(heard, asked.filler_words)
         await asyncio.sleep(
             self.draw("models", model, "batch", purpose="batch", key=(self.nth("batch"),))
         )
@@ -143,7 +159,7 @@ class DeepgramEmulator(STTEmulator):
         text = transcript(words, asked.written)
         self.log(Transcript(text=text, audio_end_s=length_s, speech_final=True))
         answer = {
-            "metadata": summary(request_id, body, length_s)
+            "metadata": summary(request_id, await fingerprint(body), length_s)
             | {"models": [model_uuid(model)], "model_info": {model_uuid(model): model_info(model)}},
             "results": {"channels": [{"alternatives": [alternative(words, asked.written)]}]},
         }

@@ -1,1 +1,1 @@
-"""OpenAI, as seen from the wire."""
+"""The emulated OpenAI service."""

@@ -1,221 +1,204 @@
-"""OpenAI's chat request: what it may hold, what it weighs, and where its prompt can be cached."""
+"""What OpenAI's chat and embeddings requests may hold (OpenAI API reference, 2026)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired, Required
 
-from labkit.providers import tokens
-from labkit.providers.block_cache import Block
-from labkit.providers.conversation import Message
-from labkit.providers.server import RequestError
-from labkit.providers.tool_calls import Tool
+from pydantic import Field, TypeAdapter
+from typing_extensions import TypedDict
 
-_PARAMETERS_TEXT = (
-    "model messages stream stream_options tools tool_choice temperature top_p "
-    "parallel_tool_calls max_completion_tokens max_tokens service_tier reasoning_effort "
-    "verbosity prompt_cache_key prompt_cache_retention prompt_cache_options safety_identifier "
-    "user metadata response_format n stop seed store logprobs top_logprobs logit_bias "
-    "presence_penalty frequency_penalty modalities audio prediction functions function_call "
-    "web_search_options moderation"
-)
-PARAMETERS = frozenset(_PARAMETERS_TEXT.split())
-"""The request's top-level fields (OpenAI API reference, chat completions, 2026)."""
+from labkit.providers.bodies import Count, FailFast, Share, strictly
 
-_TIERS = ("auto", "default", "flex", "priority", "fast", "scale")
-KEEPS_S = {"24h": 86_400.0, "in_memory": None, "in-memory": None}
-"""Values of ``prompt_cache_retention`` and how long they keep an entry."""
-_ROLES = ("system", "developer", "user", "assistant", "tool", "function")
-_BREAKPOINT = "prompt_cache_breakpoint"
+_LONGEST_TEXT = 10_485_760  # characters, as the service's own refusal says
+Text = Annotated[str, Field(max_length=_LONGEST_TEXT)]
+Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]+$", max_length=64)]
+Penalty = Annotated[float, Field(ge=-2, le=2)]
 
 
-def refused(message: str, param: str | None = None, code: str | None = None) -> RequestError:
-    """A request the service refuses with status 400."""
-    return RequestError(400, message, code, param=param)
+@strictly
+class Part(TypedDict):
+    """A piece of a message's content."""
+
+    type: Literal["text", "image_url", "input_audio", "refusal", "audio", "file"]
+    text: NotRequired[Text]
+    refusal: NotRequired[Text]
+    image_url: NotRequired[dict[str, Any]]
+    input_audio: NotRequired[dict[str, Any]]
+    file: NotRequired[dict[str, Any]]
+    prompt_cache_breakpoint: NotRequired[dict[str, Any] | None]
 
 
-@dataclass(frozen=True)
-class Prompt:
-    """A checked request.
+@strictly
+class CalledFunction(TypedDict):
+    """Name and arguments of a call the model made."""
 
-    Attributes:
-        messages: Its messages in the shared form.
-        tools: Its functions in the shared form.
-        ids: The whole prompt as token numbers, four bytes each.
-        blocks: The prompt in pieces that a cache entry can end with.
-        breakpoints: How many explicit cache breakpoints the caller set.
-    """
-
-    messages: list[Message]
-    tools: list[Tool]
-    ids: bytes
-    blocks: list[Block]
-    breakpoints: int
-
-    @property
-    def token_count(self) -> int:
-        """Prompt tokens as the service bills them."""
-        return len(self.ids) // 4 + tokens.REPLY_PRIMING
+    name: str
+    arguments: Text
 
 
-def parse(body: dict[str, Any]) -> Prompt:
-    """Checks a request and weighs its prompt.
+@strictly
+class Call(TypedDict):
+    """A call the model made."""
 
-    Raises:
-        RequestError: the service would answer 400.
-    """
-    for name in body:
-        if name not in PARAMETERS:
-            raise refused(f"Unknown parameter: '{name}'.", name, "unknown_parameter")
-    messages = body.get("messages")
-    if messages is None:
-        text = "Missing required parameter: 'messages'."
-        raise refused(text, "messages", "missing_required_parameter")
-    if not isinstance(messages, list):
-        raise _wrong_type("messages", "an array of objects", messages)
-    if not messages:
-        text = "Invalid 'messages': empty array. Expected an array with minimum length 1."
-        raise refused(text, "messages", "empty_array")
-    functions = list(_functions(body.get("tools") or []))
-    segments = [tokens.tools_segment(functions)]
-    schema = (body.get("response_format") or {}).get("json_schema")
-    if schema:
-        segments[0] = tokens.ids(repr(schema)) + segments[0]
-    blocks = [Block(segments[0], len(segments[0]) // 4)]
-    shared: list[Message] = []
-    marks = 0
-    called: set[str] = set()
-    for i, message in enumerate(messages):
-        if not isinstance(message, dict):
-            raise _wrong_type(f"messages[{i}]", "an object", message)
-        role = message.get("role")
-        if role not in _ROLES:
-            text = f"Invalid value: '{role}'. Supported values are: {', '.join(_ROLES)}."
-            raise refused(text, f"messages[{i}].role", "invalid_value")
-        texts, cuts = _content(message, i)
-        called |= {str(c.get("id")) for c in message.get("tool_calls") or ()}
-        if role == "tool" and message.get("tool_call_id") not in called:
-            text = (
-                "Invalid parameter: messages with role 'tool' must be a response to a preceeding "
-                "message with 'tool_calls'."
-            )
-            raise refused(text, f"messages.[{i}].role")
-        shared.append(Message("system" if role == "developer" else role, " ".join(texts)))
-        parts = [*texts, *_calls(message)]
-        segment = tokens.message_segment(role, parts)
-        segments.append(segment)
-        marks += len(cuts)
-        blocks += _message_blocks(role, texts, parts, segment, cuts)
-    tools = [Tool(f["name"], f.get("description", ""), f.get("parameters", {})) for f in functions]
-    return Prompt(shared, tools, b"".join(segments), blocks, marks)
+    id: str
+    type: Literal["function"]
+    function: CalledFunction
 
 
-def check(body: dict[str, Any], prompt: Prompt, model: str, figure: Callable[..., Any]) -> None:
-    """Checks what depends on the model.
+@strictly
+class ChatMessage(TypedDict):
+    """One message."""
 
-    Args:
-        body: The request.
-        prompt: What :func:`parse` made of it.
-        model: Its name in the profile.
-        figure: Gives a figure of the model by name, or the default given after it.
-
-    Raises:
-        RequestError: the service would answer 400.
-    """
-    newer = figure("cache") == "breakpoint"
-    if prompt.breakpoints and not newer:
-        name = "messages[0].content[0].prompt_cache_breakpoint"
-        raise refused(f"Unknown parameter: '{name}'.", name, "unknown_parameter")
-    if body.get("prompt_cache_options") and not newer:
-        name = "prompt_cache_options"
-        raise refused(f"Unknown parameter: '{name}'.", name, "unknown_parameter")
-    reasons = bool(figure("reasoning", False))
-    if reasons and body.get("max_tokens"):
-        text = (
-            "Unsupported parameter: 'max_tokens' is not supported with this model. Use "
-            "'max_completion_tokens' instead."
-        )
-        raise refused(text, "max_tokens", "unsupported_parameter")
-    effort = body.get("reasoning_effort")
-    if effort is not None and not reasons:
-        text = "Unrecognized request argument supplied: reasoning_effort"
-        raise refused(text)
-    if effort and prompt.tools and figure("refuses_effort_with_tools", False):
-        text = (
-            f"Function tools with reasoning_effort are not supported for {model} in "
-            "/v1/chat/completions. Please use /v1/responses instead."
-        )
-        raise refused(text, "reasoning_effort")
-    for name in ("max_completion_tokens", "max_tokens"):
-        value = body.get(name)
-        if value is not None and (not isinstance(value, int) or value < 1):
-            text = f"Invalid '{name}': integer below minimum value. Expected a value >= 1."
-            raise refused(text, name, "integer_below_min_value")
-    for name, allowed in (("service_tier", _TIERS), ("prompt_cache_retention", tuple(KEEPS_S))):
-        if body.get(name) is not None and body[name] not in allowed:
-            text = f"Invalid value: '{body[name]}'. Supported values are: {', '.join(allowed)}."
-            raise refused(text, name, "invalid_value")
+    role: Literal["system", "assistant", "user", "function", "tool", "developer"]
+    content: NotRequired[Text | Annotated[list[Part], FailFast] | None]
+    name: NotRequired[str | None]
+    refusal: NotRequired[Text | None]
+    tool_calls: NotRequired[Annotated[list[Call], FailFast, Field(max_length=128)] | None]
+    tool_call_id: NotRequired[str | None]
+    function_call: NotRequired[CalledFunction | None]
+    audio: NotRequired[dict[str, Any] | None]
+    annotations: NotRequired[list[Any] | None]
 
 
-def _message_blocks(
-    role: str, texts: list[str], parts: list[str], segment: bytes, cuts: list[int]
-) -> Iterator[Block]:
-    """A message as one block, or cut after each part that carries an explicit breakpoint."""
-    done = b""
-    for cut in cuts:
-        upto = tokens.message_segment(role, texts[: cut + 1])[:-4]
-        if cut + 1 == len(parts):
-            upto = segment
-        yield Block(upto[len(done) :], (len(upto) - len(done)) // 4, mark_ttl_s=0.0)
-        done = upto
-    rest = segment[len(done) :]
-    if rest:
-        yield Block(rest, len(rest) // 4, boundary=role != "assistant")
+@strictly
+class Function(TypedDict):
+    """A function the model may call."""
+
+    name: Name
+    description: NotRequired[Text | None]
+    parameters: NotRequired[dict[str, Any] | None]
+    strict: NotRequired[bool | None]
 
 
-def _wrong_type(param: str, wanted: str, got: Any) -> RequestError:
-    names = {str: "a string", int: "an integer", list: "an array", dict: "an object"}
-    given = names.get(type(got), "null" if got is None else type(got).__name__)
-    text = f"Invalid type for '{param}': expected {wanted}, but got {given} instead."
-    return refused(text, param, "invalid_type")
+@strictly
+class FunctionTool(TypedDict):
+    """A tool of the only kind emulated here."""
+
+    type: Literal["function"]
+    function: Function
 
 
-def _functions(tools: list[Any]) -> Iterator[dict[str, Any]]:
-    for i, tool in enumerate(tools):
-        function = tool.get("function") if isinstance(tool, dict) else None
-        if not isinstance(function, dict) or not function.get("name"):
-            text = f"Missing required parameter: 'tools[{i}].function.name'."
-            raise refused(text, f"tools[{i}].function.name", "missing_required_parameter")
-        yield function
+@strictly
+class _Named(TypedDict):
+    name: str
 
 
-def _content(message: dict[str, Any], i: int) -> tuple[list[str], list[int]]:
-    """A message's texts, and after which of them an explicit cache breakpoint stands."""
-    content = message.get("content")
-    if isinstance(content, str):
-        return [content], []
-    if content is None:
-        if message.get("tool_calls") or message["role"] == "assistant":
-            return [], []
-        raise _wrong_type(f"messages[{i}].content", "a string or an array of objects", None)
-    if not isinstance(content, list):
-        raise _wrong_type(f"messages[{i}].content", "a string or an array of objects", content)
-    texts, cuts = [], []
-    for part in content:
-        kind = part.get("type") if isinstance(part, dict) else None
-        if kind == "text":
-            texts.append(str(part.get("text", "")))
-        elif kind == "image_url":
-            texts.append("")
-        elif kind != "input_audio":
-            text = f"Invalid value: '{kind}'. Supported values are: 'text', 'image_url'."
-            raise refused(text, f"messages[{i}].content[0].type", "invalid_value")
-        if isinstance(part, dict) and part.get(_BREAKPOINT):
-            cuts.append(len(texts) - 1)
-    return texts, cuts
+@strictly
+class Choice(TypedDict):
+    """The function that must be called."""
+
+    type: Required[Literal["function"]]
+    function: _Named
 
 
-def _calls(message: dict[str, Any]) -> list[str]:
-    functions = [call.get("function") or {} for call in message.get("tool_calls") or ()]
-    return [f"{f.get('name', '')} {f.get('arguments', '')}" for f in functions]
+@strictly
+class JsonSchema(TypedDict):
+    """The schema an answer must follow."""
+
+    name: Name
+    description: NotRequired[str | None]
+    schema: NotRequired[dict[str, Any] | None]
+    strict: NotRequired[bool | None]
+
+
+@strictly
+class ResponseFormat(TypedDict):
+    """What an answer must look like."""
+
+    type: Literal["json_object", "json_schema", "text"]
+    json_schema: NotRequired[JsonSchema | None]
+
+
+@strictly
+class StreamOptions(TypedDict):
+    """What a stream holds besides the answer."""
+
+    include_usage: NotRequired[bool | None]
+    include_obfuscation: NotRequired[bool | None]
+
+
+@strictly
+class CacheOptions(TypedDict):
+    """Where cache entries end."""
+
+    mode: NotRequired[Literal["implicit", "explicit"]]
+    ttl: NotRequired[Literal["30m"]]
+
+
+Metadata = Annotated[
+    dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
+    Field(max_length=16),
+]
+Stop = Text | Annotated[list[Text], Field(max_length=4, fail_fast=True)]
+Mode = Literal["none", "auto", "required"]
+
+
+@strictly
+class ChatBody(TypedDict):
+    """A chat request; fields in the order in which the service finds fault with them."""
+
+    model: str
+    messages: Annotated[list[ChatMessage], FailFast, Field(min_length=1, max_length=2048)]
+    functions: NotRequired[Annotated[list[Function], FailFast, Field(max_length=128)] | None]
+    function_call: NotRequired[Literal["none", "auto"] | _Named | None]
+    tools: NotRequired[Annotated[list[FunctionTool], FailFast, Field(max_length=128)] | None]
+    tool_choice: NotRequired[Mode | Choice | None]
+    parallel_tool_calls: NotRequired[bool | None]
+    max_completion_tokens: NotRequired[Count | None]
+    n: NotRequired[Annotated[int, Field(ge=1, le=8)] | None]
+    temperature: NotRequired[Annotated[float, Field(ge=0, le=2)] | None]
+    top_p: NotRequired[Share | None]
+    presence_penalty: NotRequired[Penalty | None]
+    frequency_penalty: NotRequired[Penalty | None]
+    logprobs: NotRequired[bool | None]
+    top_logprobs: NotRequired[Annotated[int, Field(ge=0, le=20)] | None]
+    user: NotRequired[str | None]
+    seed: NotRequired[Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] | None]
+    moderation: NotRequired[dict[str, Any] | None]
+    safety_identifier: NotRequired[Annotated[str, Field(max_length=64)] | None]
+    prompt_cache_options: NotRequired[CacheOptions | None]
+    prompt_cache_key: NotRequired[str | None]
+    prompt_cache_retention: NotRequired[Literal["in_memory", "in-memory", "24h"] | None]
+    response_format: NotRequired[ResponseFormat | None]
+    service_tier: NotRequired[
+        Literal["auto", "default", "fast", "flex", "priority", "scale"] | None
+    ]
+    max_tokens: NotRequired[Count | None]
+    reasoning_effort: NotRequired[
+        Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None
+    ]
+    logit_bias: NotRequired[dict[str, Annotated[float, Field(ge=-100, le=100)]] | None]
+    stop: NotRequired[Stop | None]
+    stream: NotRequired[bool | None]
+    stream_options: NotRequired[StreamOptions | None]
+    store: NotRequired[bool | None]
+    metadata: NotRequired[Metadata | None]
+    prediction: NotRequired[dict[str, Any] | None]
+    verbosity: NotRequired[Literal["low", "medium", "high"] | None]
+    modalities: NotRequired[list[Literal["text", "audio"]] | None]
+    audio: NotRequired[dict[str, Any] | None]
+    web_search_options: NotRequired[dict[str, Any] | None]
+
+
+Tokens = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], FailFast, Field(min_length=1)]
+NotEmpty = Annotated[Text, Field(min_length=1)]
+
+
+@strictly
+class EmbeddingsBody(TypedDict):
+    """An embeddings request: texts, or texts as token numbers."""
+
+    model: str
+    input: (
+        NotEmpty
+        | Annotated[list[NotEmpty], FailFast, Field(min_length=1)]
+        | Tokens
+        | Annotated[list[Tokens], FailFast, Field(min_length=1)]
+    )
+    dimensions: NotRequired[Count | None]
+    encoding_format: NotRequired[Literal["float", "base64"] | None]
+    user: NotRequired[str | None]
+
+
+CHAT: TypeAdapter[ChatBody] = TypeAdapter(ChatBody)
+EMBEDDINGS: TypeAdapter[EmbeddingsBody] = TypeAdapter(EmbeddingsBody)

@@ -20,6 +20,18 @@ def _call_head(index: int, name: str, call_id: str) -> dict[str, Any]:
     }
 
 
+def _likelihoods(pieces: Sequence[str], n_top: int | None) -> dict[str, Any] | None:
+    """Log probabilities, which a script does not have: it is sure of what it says."""
+    if n_top is None:
+        return None
+
+    def one(piece: str) -> dict[str, Any]:
+        return {"token": piece, "logprob": 0.0, "bytes": list(piece.encode())}
+
+    content = [{**one(p), "top_logprobs": [one(p)] if n_top else []} for p in pieces]
+    return {"content": content, "refusal": None}
+
+
 def streamed(
     generation: Generation,
     head: dict[str, Any],
@@ -27,6 +39,7 @@ def streamed(
     finish_reason: str,
     usage: dict[str, Any],
     with_usage: bool,
+    n_top: int | None = None,
 ) -> Wire:
     """The answer as server-sent events, about one token each.
 
@@ -37,13 +50,15 @@ def streamed(
         finish_reason: Why the answer ends.
         usage: The token account.
         with_usage: Whether the client asked for it in a chunk of its own.
+        n_top: How many likeliest tokens are wanted at each place; ``None`` for no likelihoods.
     """
     start = "data: " + _dump(head)[:-1] + ',"choices":['
     tail = ',"usage":null}\n\n' if with_usage else "}\n\n"
 
-    def event(delta: str, finish: str = "null") -> bytes:
-        choice = f'{{"index":0,"delta":{delta},"logprobs":null,"finish_reason":{finish}}}]'
-        return (start + choice + tail).encode()
+    def event(delta: str, finish: str = "null", logprobs: str = "null") -> bytes:
+        rest = f'"delta":{delta},"logprobs":{logprobs},"finish_reason":{finish}}}]{tail}'
+        each = [f'{start}{{"index":{i},{rest}' for i in range(generation.choices)]
+        return "".join(each).encode()
 
     role: dict[str, Any] = {"role": "assistant", "content": "", "refusal": None}
     calls = generation.answer.tool_calls
@@ -60,7 +75,12 @@ def streamed(
                 pieces.append(opening + shown)
                 opening = b""
     else:
-        pieces = [event(f'{{"content":{json.dumps(piece)}}}') for piece in generation.pieces[0]]
+        pieces = [
+            event(
+                f'{{"content":{json.dumps(piece)}}}', logprobs=_dump(_likelihoods([piece], n_top))
+            )
+            for piece in generation.pieces[0]
+        ]
     end = event("{}", json.dumps(finish_reason))
     if with_usage:
         end += (start + f'],"usage":{_dump(usage)}}}\n\n').encode()
@@ -73,8 +93,9 @@ def whole(
     call_ids: Sequence[str],
     finish_reason: str,
     usage: dict[str, Any],
+    n_top: int | None = None,
 ) -> dict[str, Any]:
-    """The answer in one piece, as JSON."""
+    """The answer in one piece, as JSON; the arguments are those of :func:`streamed`."""
     calls = (
         [
             {
@@ -97,13 +118,15 @@ def whole(
     }
     if calls:
         message["tool_calls"] = calls
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason}
-    return {**head, "choices": [choice], "usage": usage}
+    logprobs = None if calls else _likelihoods(generation.pieces[0], n_top)
+    choice = {"message": message, "logprobs": logprobs, "finish_reason": finish_reason}
+    choices = [{"index": i, **choice} for i in range(generation.choices)]
+    return {**head, "choices": choices, "usage": usage}
 
 
 def usage_of(generation: Generation) -> dict[str, Any]:
     """The token account."""
-    thought = generation.thought_tokens
+    thought = generation.thought_tokens * generation.choices
     output = generation.output_tokens() + thought
     return {
         "prompt_tokens": generation.prompt_tokens,

@@ -13,14 +13,31 @@ from typing import Any
 
 from aiohttp import web
 
+from labkit.providers import tokens
+from labkit.providers.allowance import Bucket, admitted
 from labkit.providers.block_cache import BreakpointCache, BreakpointRules
-from labkit.providers.embeddings import Embedder, encoded
-from labkit.providers.generation import Generation
-from labkit.providers.llm import ChatEmulator, read_object
-from labkit.providers.openai.requests import KEEPS_S, Prompt, check, parse
+from labkit.providers.bodies import NotJson, checked, decoded, read_body
+from labkit.providers.embeddings import Embedder
+from labkit.providers.generation import Generation, Wishes
+from labkit.providers.llm import ChatEmulator
+from labkit.providers.openai.checks import check, check_length
+from labkit.providers.openai.embeddings import encoded
+from labkit.providers.openai.prompt import KEEPS_S, Prompt, parse, texts_of
+from labkit.providers.openai.refusals import (
+    failure_of,
+    no_model,
+    refusal_of,
+    refused,
+    span_text,
+    wrong_type,
+)
+from labkit.providers.openai.requests import CHAT, EMBEDDINGS, ChatBody, Choice, ResponseFormat
 from labkit.providers.openai.responses import streamed, usage_of, whole
 from labkit.providers.prompt_cache import Lookup, PrefixCache, PrefixRules
 from labkit.providers.server import RequestError
+
+_MOST_BYTES = 32 << 20  # assumption: as Anthropic documents; OpenAI publishes no limit
+_LARGE_BYTES = 200_000
 
 
 class OpenAIEmulator(ChatEmulator):
@@ -29,9 +46,12 @@ class OpenAIEmulator(ChatEmulator):
     name = "openai"
     host = "api.openai.com"
     base_path = "/v1"
+    client = 'openai.OpenAI(base_url="http://{at}/v1", api_key="any")'
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        for schema in (CHAT, EMBEDDINGS):
+            schema.rebuild()  # once in a process, so that no request waits for it
 
         def figures(rules: str) -> dict[str, Any]:
             names = self.profile.names("cache", rules)
@@ -46,17 +66,12 @@ class OpenAIEmulator(ChatEmulator):
         return [
             web.post("/v1/chat/completions", self._chat),
             web.post("/v1/embeddings", self._embeddings),
-            web.get("/v1/models", self._list_models),
-            web.get("/v1/models/{model}", self._one_model),
-            web.get("/v1/", self._root),
-            web.get("/v1", self._root),
+            *self.model_routes(),
         ]
 
-    def reset(self) -> None:
-        """Forgets all state between two calls, the prompt caches included."""
-        super().reset()
-        self.prefixes.reset()
-        self.breakpoints.reset()
+    def caches(self) -> tuple[PrefixCache, BreakpointCache]:
+        """The prompt caches of the older and of the newer models."""
+        return self.prefixes, self.breakpoints
 
     def finish_reason(self, generation: Generation) -> str:
         """``length``, ``tool_calls`` or ``stop``."""
@@ -72,12 +87,8 @@ class OpenAIEmulator(ChatEmulator):
         body = {"error": {"message": error.message, **fields}}
         return web.json_response(body, status=error.status, headers=headers)
 
-    def _key(self, request: web.Request) -> str:
-        """The caller's API key.
-
-        Raises:
-            RequestError: what the service answers before it reads the body, if it refuses.
-        """
+    def key(self, request: web.Request) -> str:
+        """The key of an ``Authorization: Bearer`` header."""
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
         if scheme != "Bearer" or not key:
             text = (
@@ -93,47 +104,71 @@ class OpenAIEmulator(ChatEmulator):
             )
             raise RequestError(401, text, "invalid_api_key")
         if self.failures:
-            raise _failure(self.failures.popleft())
+            raise failure_of(self.failures.popleft())
         return key
 
     # -- models ---------------------------------------------------------------------------------
 
-    async def _root(self, request: web.Request) -> web.Response:
-        raise RequestError(404, f"Invalid URL (GET {request.path})")
+    def no_model(self, name: str) -> RequestError:
+        """404 ``model_not_found``."""
+        return no_model(name)
 
-    async def _list_models(self, request: web.Request) -> web.Response:
-        self._key(request)
-        self.nth_on_connection(request)
-        models = [self._model(name) for name in self.profile.names("models")]
-        return web.json_response({"object": "list", "data": models})
-
-    async def _one_model(self, request: web.Request) -> web.Response:
-        name = request.match_info["model"]
-        if self.known_model(name) is None:
-            raise _no_model(name)
-        return web.json_response(self._model(name))
-
-    @staticmethod
-    def _model(name: str) -> dict[str, Any]:
+    def model_body(self, name: str) -> dict[str, Any]:
+        """A model object."""
         return {"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "system"}
+
+    def models_body(self, models: list[dict[str, Any]], request: web.Request) -> dict[str, Any]:
+        """A list object."""
+        return {"object": "list", "data": models}
+
+    async def _read(self, request: web.Request) -> tuple[str, dict[str, Any], str, bool]:
+        """Key, body and model of a request, and whether the body is large.
+
+        Raises:
+            RequestError: the key, the JSON or the model is refused.
+        """
+        key = self.key(request)
+        too_large = RequestError(413, "Request body is too large.", type="invalid_request_error")
+        raw = await read_body(request, _MOST_BYTES, too_large)
+        try:
+            body = decoded(raw)
+        except NotJson:
+            body = None
+        if not isinstance(body, dict):
+            raise RequestError(400, "We could not parse the JSON body of your request.")
+        asked = body.get("model")
+        if asked is None or asked == "":
+            raise RequestError(400, "you must provide a model parameter")
+        if not isinstance(asked, str):
+            raise wrong_type("model", "a string", asked)
+        return key, body, asked, len(raw) > _LARGE_BYTES
 
     # -- chat -----------------------------------------------------------------------------------
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
-        key = self._key(request)
-        body = await read_object(request, "We could not parse the JSON body of your request.")
-        if not body.get("model"):
-            raise RequestError(400, "you must provide a model parameter")
-        model = self.known_model(str(body["model"]))
+        key, raw, asked, large = await self._read(request)
+        if raw.get("messages") is None:
+            text = "Missing required parameter: 'messages'."
+            raise refused(text, "messages", "missing_required_parameter")
+        body = checked(CHAT, raw, refusal_of)
+        model = self.known_model(asked)
         if model is None or "first_token" not in self.profile.table["models"][model]:
-            raise _no_model(str(body["model"]))
+            raise self.no_model(asked)
+        figure = partial(self.figure, model)
+        if large:
+            most = int(figure("context_tokens"))
+            check_length(body, await tokens.weighed(texts_of(body), most), 0, figure)
         prompt = parse(body)
-        check(body, prompt, model, partial(self.figure, model))
+        check(body, prompt, model, figure)
         limit = body.get("max_completion_tokens") or body.get("max_tokens")
-        headers = self._admit(key, model, prompt.token_count + (limit or 0))
+        choices = body.get("n") or 1
+        headers = self._admit(key, model, prompt.token_count + (limit or 0) * choices)
         cache = self._cached(key, model, body, prompt)
         tier = self._tier(model, body)
         fast = tier in ("priority", "fast")
+        form = body.get("response_format") or {"type": "text"}
+        stop = body.get("stop") or ()
+        parallel = body.get("parallel_tool_calls")
         generation = self.generation(
             model=model,
             messages=prompt.messages,
@@ -141,11 +176,17 @@ class OpenAIEmulator(ChatEmulator):
             prompt_tokens=prompt.token_count,
             cache=cache,
             id_prefix="chatcmpl-",
-            max_tokens=limit,
-            tool_choice=_tool_choice(body.get("tool_choice", "auto")),
-            json_wanted=(body.get("response_format") or {}).get("type", "text") != "text",
+            wishes=Wishes(
+                max_tokens=limit,
+                tool_choice=_tool_choice(body.get("tool_choice")),
+                parallel=parallel is not False,
+                json_wanted=form["type"] != "text",
+                schema=_schema(form),
+                stops=[stop] if isinstance(stop, str) else stop,
+                choices=choices,
+                think=body.get("reasoning_effort", "medium") not in ("none", "minimal"),
+            ),
             min_tokens_per_s=float(self.figure(model, "priority_tokens_per_s", 0)) if fast else 0,
-            think=body.get("reasoning_effort", "medium") not in ("none", "minimal"),
         )
         stream = bool(body.get("stream"))
         self.log_request(
@@ -162,21 +203,22 @@ class OpenAIEmulator(ChatEmulator):
             "id": generation.id,
             "object": "chat.completion.chunk" if stream else "chat.completion",
             "created": int(time.time()),
-            "model": self.figure(model, "snapshot", body["model"]),
+            "model": self.figure(model, "snapshot", asked),
             "service_tier": tier,
             "system_fingerprint": "fp_emulated",
         }
         calls = [self.new_id("call_", "call") for _ in generation.answer.tool_calls]
         usage, reason = usage_of(generation), self.finish_reason(generation)
+        likely = (body.get("top_logprobs") or 0) if body.get("logprobs") else None
         if stream:
             with_usage = bool((body.get("stream_options") or {}).get("include_usage"))
-            wire = streamed(generation, chunk, calls, reason, usage, with_usage)
+            wire = streamed(generation, chunk, calls, reason, usage, with_usage, likely)
             return await self.stream(request, generation, wire, headers)
         await self.play(generation)
-        whole_body = whole(generation, chunk, calls, reason, usage)
+        whole_body = whole(generation, chunk, calls, reason, usage, likely)
         return web.json_response(whole_body, headers=headers)
 
-    def _tier(self, model: str, body: dict[str, Any]) -> str:
+    def _tier(self, model: str, body: ChatBody) -> str:
         """The service tier really used."""
         asked = body.get("service_tier") or "default"
         if asked in ("priority", "fast") and not self.figure(model, "priority_tokens_per_s"):
@@ -190,30 +232,39 @@ class OpenAIEmulator(ChatEmulator):
             RequestError: the allowance is short.
         """
         now_s = asyncio.get_running_loop().time()
-        headers, short = {"openai-version": "2020-10-01"}, None
-        for kind, name, amount in (("rpm", "requests", 1), ("tpm", "tokens", weight)):
-            bucket = self.bucket(kind, key, model)
-            wait_s = 0.0 if short else bucket.take(amount, now_s)
+        charges: dict[str, tuple[Bucket, float]] = {
+            "requests": (self.bucket("rpm", key, model), 1),
+            "tokens": (self.bucket("tpm", key, model), weight),
+        }
+        short = admitted(charges, now_s)
+        headers = {"openai-version": "2020-10-01"}
+        for name, (bucket, _) in charges.items():
             headers[f"x-ratelimit-limit-{name}"] = str(int(bucket.per_minute))
             headers[f"x-ratelimit-remaining-{name}"] = str(bucket.remaining())
-            headers[f"x-ratelimit-reset-{name}"] = _span(bucket.full_in_s())
-            if wait_s > 0:
-                short = (name, kind.upper(), bucket, amount, wait_s)
+            headers[f"x-ratelimit-reset-{name}"] = span_text(bucket.full_in_s())
         if short is None:
             return headers
-        name, unit, bucket, amount, wait_s = short
-        used = int(bucket.per_minute) - bucket.remaining()
+        name, wait_s = short
+        bucket, amount = charges[name]
+        limit, unit = int(bucket.per_minute), "RPM" if name == "requests" else "TPM"
+        if wait_s == float("inf"):
+            text = (
+                f"Request too large for {model} on {name} per min ({unit}): Limit {limit}, "
+                f"Requested {amount:.0f}. The input or output tokens must be reduced in order to "
+                "run successfully."
+            )
+            raise RequestError(429, text, "rate_limit_exceeded", headers=headers, type=name)
         text = (
-            f"Rate limit reached for {model} on {name} per min ({unit}): Limit "
-            f"{int(bucket.per_minute)}, Used {used}, Requested {amount}. "
-            f"Please try again in {_span(wait_s)}. "
-            "Visit https://platform.openai.com/account/rate-limits to learn more."
+            f"Rate limit reached for {model} on {name} per min ({unit}): Limit {limit}, "
+            f"Used {limit - bucket.remaining()}, Requested {amount:.0f}. "
+            f"Please try again in {span_text(wait_s)}. "
         )
+        text += "Visit https://platform.openai.com/account/rate-limits to learn more."
         headers["retry-after"] = str(max(1, round(wait_s)))
         headers["retry-after-ms"] = str(max(1, round(wait_s * 1000)))
         raise RequestError(429, text, "rate_limit_exceeded", headers=headers, type=name)
 
-    def _cached(self, key: str, model: str, body: dict[str, Any], prompt: Prompt) -> Lookup:
+    def _cached(self, key: str, model: str, body: ChatBody, prompt: Prompt) -> Lookup:
         now_s = asyncio.get_running_loop().time()
         scope, cache_key = f"{key}\0{model}", str(body.get("prompt_cache_key") or "")
         if self.figure(model, "cache") == "breakpoint":
@@ -227,37 +278,19 @@ class OpenAIEmulator(ChatEmulator):
     # -- embeddings -----------------------------------------------------------------------------
 
     async def _embeddings(self, request: web.Request) -> web.StreamResponse:
-        self._key(request)
-        return await encoded(self, self._embedder, request)
+        _, raw, asked, _ = await self._read(request)
+        body = checked(EMBEDDINGS, raw, refusal_of)
+        model = self.known_model(asked)
+        if model is None or "dimensions" not in self.profile.table["models"][model]:
+            raise self.no_model(asked)
+        return await encoded(self, self._embedder, model, body)
 
 
-def _no_model(name: str) -> RequestError:
-    text = f"The model `{name}` does not exist or you do not have access to it."
-    return RequestError(404, text, "model_not_found")
+def _tool_choice(choice: str | Choice | None) -> str:
+    return choice["function"]["name"] if isinstance(choice, dict) else choice or "auto"
 
 
-def _failure(status: int) -> RequestError:
-    """An ordered failure, in the words of the service."""
-    if status == 429:
-        text = "You exceeded your current quota, please check your plan and billing details."
-        return RequestError(429, text, "insufficient_quota", type="insufficient_quota")
-    text = "The server had an error while processing your request. Sorry about that!"
-    if status == 503:
-        text = "The engine is currently overloaded, please try again later"
-    kind = "server_error" if status >= 500 else "invalid_request_error"
-    return RequestError(status, text, type=kind)
-
-
-def _tool_choice(choice: Any) -> str:
-    if isinstance(choice, dict):
-        return str((choice.get("function") or {}).get("name", "required"))
-    return str(choice or "auto")
-
-
-def _span(seconds: float) -> str:
-    """A time span as OpenAI's headers write it: ``120ms``, ``1.5s``, ``6m0s``."""
-    if seconds < 1:
-        return f"{max(round(seconds * 1000), 0)}ms"
-    if seconds < 60:
-        return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
-    return f"{int(seconds // 60)}m{int(seconds % 60)}s"
+def _schema(form: ResponseFormat) -> dict[str, Any] | None:
+    """The schema that the answer must follow, if one is given."""
+    named = form.get("json_schema") if form["type"] == "json_schema" else None
+    return (named.get("schema") or {}) if named else None
