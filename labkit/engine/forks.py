@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _HOSTS = 24
 """Hosts that are kept, each with what its agent imported."""
+_IMPORT_S = 60
 _PR_SET_PDEATHSIG = 1
 _START_THREADS = ("onnxruntime", "torch", "grpc")
 """Packages that start threads as they are imported, so that each call has to do it."""
@@ -162,8 +163,11 @@ class _Server(_Parent):
         self._held: list[int] = []  # of the request that is being passed on
 
     def take(self, fds: list[int]) -> None:
-        with Connection(os.dup(fds[0])) as reply:
-            order: Order = pickle.loads(reply.recv_bytes())
+        try:
+            with Connection(os.dup(fds[0])) as reply:
+                order: Order = pickle.loads(reply.recv_bytes())
+        except (EOFError, OSError):  # whoever asked has thought better of it
+            return
         key, self._held = (order.agent, order.bare), fds
         for _ in range(2):
             if key not in self._hosts:
@@ -218,6 +222,7 @@ def _import_for(order: Order) -> None:
     _take_environment(order.environment)
     if not Path("/proc/self/task").is_dir():
         return
+    signal.alarm(_IMPORT_S)  # ends this process; each call imports for itself then, and is seen
     for name in installed_imports(Path(order.agent)):
         if name.partition(".")[0] in _START_THREADS:
             continue
@@ -226,6 +231,7 @@ def _import_for(order: Order) -> None:
             importlib.import_module(name)
     if len(os.listdir("/proc/self/task")) > 1:
         os._exit(1)  # threads would be missing in a call: each imports for itself
+    signal.alarm(0)
     gc.freeze()
 
 

@@ -305,7 +305,7 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-_servers: dict[tuple[str, bool], ForkServer] = {}
+_servers: dict[tuple[int, str, bool], ForkServer] = {}
 _lock = threading.Lock()
 
 
@@ -317,13 +317,14 @@ def server(stamp: str, isolated: bool = True) -> ForkServer:
         isolated: As of :class:`ForkServer`.
     """
     with _lock:
-        for (other, kind), old in tuple(_servers.items()):
-            if other != stamp or not old.alive:
-                del _servers[other, kind]
+        pid = os.getpid()  # a fork of this process has no use for its server
+        for (owner, other, kind), old in tuple(_servers.items()):
+            if owner == pid and (other != stamp or not old.alive):
+                del _servers[owner, other, kind]
                 old.close()
-        if (stamp, isolated) not in _servers:
-            _servers[stamp, isolated] = ForkServer(isolated)
-        return _servers[stamp, isolated]
+        if (pid, stamp, isolated) not in _servers:
+            _servers[pid, stamp, isolated] = ForkServer(isolated)
+        return _servers[pid, stamp, isolated]
 
 
 def stop_calls() -> None:
