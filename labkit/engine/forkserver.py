@@ -87,6 +87,7 @@ class ForkServer:
         self._control, theirs = socket.socketpair()
         self._folder = tempfile.TemporaryDirectory(prefix="labkit-")  # of all that it starts
         self._log: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115
+        self._read = 0
         self._send = threading.Lock()
         self._pids: set[int] = set()
         root = str(Path(__file__).resolve().parents[2])
@@ -147,10 +148,17 @@ class ForkServer:
         except OSError:
             raise Died(f"the fork server has gone: {self.last_words()}", killed=True) from None
 
+    def notices(self) -> list[str]:
+        """Lines for people that the server itself wrote since it was asked last."""
+        with self._send:
+            text = _written(self._log)[self._read :]
+            *lines, rest = text.split(b"\n")
+            self._read += len(text) - len(rest)
+        return [t.decode(errors="replace") for t in lines if t.startswith(b"labkit: ")]
+
     def last_words(self) -> str:
         """The end of what the server itself wrote."""
-        self._log.seek(0)
-        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        lines = _written(self._log).decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else "it left no message"
 
     def stop(self) -> None:
@@ -265,10 +273,12 @@ class _Asked:
 
     def _stack(self) -> str:
         """What faulthandler wrote, without the addresses that differ from run to run."""
-        self._trace.seek(0)
-        return re.sub(r"thread 0x[0-9a-f]+", "thread", self._trace.read().decode(errors="replace"))
+        text = _written(self._trace).decode(errors="replace")
+        return re.sub(r"thread 0x[0-9a-f]+", "thread", text)
 
     def _outcome(self, order: Order, status: bytes) -> Any:
+        for line in self._server.notices():
+            self._said(line)
         if self._answer is not None:
             good, value = pickle.loads(self._answer)
             if good:
@@ -283,6 +293,11 @@ class _Asked:
             name = signal.Signals(-code).name
             raise Died(f"its process was ended by {name}{_at(self._stack(), order.agent)}", True)
         raise Died(f"its process was ended with exit code {code} from inside", False)
+
+
+def _written(file: BinaryIO) -> bytes:
+    """What is in a file that another process writes at a position that is this one's as well."""
+    return os.pread(file.fileno(), 1 << 20, 0)
 
 
 def _at(stack: str, agent: str) -> str:
