@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from labkit.engine import store
+from labkit.engine.child import Overtime
 from labkit.engine.encoding import Rows, decode, encode
 from labkit.engine.forks import born
-from labkit.engine.forkserver import Overtime
 from labkit.engine.progress import Progress, reported
 from labkit.engine.workers import Cluster, Local, n_workers
 from labkit.engine.workload import Job, Workload

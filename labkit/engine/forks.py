@@ -27,7 +27,7 @@ from labkit.tunnel import worker
 from labkit.tunnel.spec import ENVIRONMENT
 
 if TYPE_CHECKING:
-    from labkit.engine.forkserver import Order
+    from labkit.engine.child import Order
 
 _HOSTS = 24
 """Hosts that are kept, each with what its agent imported."""

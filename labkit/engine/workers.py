@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from labkit.cachefile import tell
 from labkit.engine import forkserver, store
-from labkit.engine.forkserver import Died
+from labkit.engine.child import Died
 from labkit.errors import UsageError
 from labkit.settings import Settings
 from labkit.tunnel.agentfile import find_agent

@@ -102,20 +102,12 @@ class Call:
         self.agent = load_agent(spec.agent)
         self.line = Line.of(plan.settings, spec.seed, spec.call)
         self.ear = Ear()
-        clips = [turn.clip for turn in plan.turns]
-        tone = background(plan.settings, clips, spec.seed, spec.call)
+        tone = background(plan.settings, [t.clip for t in plan.turns], spec.seed, spec.call)
         echo_db = settings["caller.echo_db"]
-        self.mouth = (
-            Mouth(self.scene, tone)
-            if echo_db is None
-            else EchoingMouth(
-                self.scene,
-                tone,
-                self.ear,
-                float(echo_db),
-                settings.number("caller.echo_learned_s"),
-            )
-        )
+        self.mouth = Mouth(self.scene, tone)
+        if echo_db is not None:
+            learned_s = settings.number("caller.echo_learned_s")
+            self.mouth = EchoingMouth(self.scene, tone, self.ear, float(echo_db), learned_s)
         self.tenant = supplies.dialogues[plan.turns[0].dialogue].tenant
         self.caller = Caller(plan, self.scene, self.mouth, self.ear, self.now, self._button)
         supplies.eot_memo.tell = lambda value: self.log.add("eot", probability=value)
@@ -152,8 +144,8 @@ class Call:
             name="job",
         )
         status, error = "ok", ""
-        limit_s = _CALL_LIMIT_S + self.settings.number("caller.start_after_s")
-        limit_s += _TURN_LIMIT_S * self.spec.n_turns
+        limit_s = _CALL_LIMIT_S + _TURN_LIMIT_S * self.spec.n_turns
+        limit_s += self.settings.number("caller.start_after_s")
         try:
             async with asyncio.timeout(limit_s):
                 await self._talk(job)
@@ -191,7 +183,7 @@ class Call:
         return self._record(status, error, ended_s)
 
     def broken_off(self, e: BaseException) -> CallRecord:
-        """What is left of a call that the agent broke off with an exception that stops the loop."""
+        """What is left of a call after an exception that stops the loop."""
         return self._record("failed", self.faults.sentence(e), self.now())
 
     def _fault(self, where: str, error: str) -> None:

@@ -23,9 +23,9 @@ import tqdm.auto
 
 from labkit.engine import calls, store, sweep, tables, workers
 from labkit.engine.calls import Answer
+from labkit.engine.child import Died
 from labkit.engine.encoding import decode, encode
 from labkit.engine.experiment import Experiment
-from labkit.engine.forkserver import Died
 from labkit.engine.progress import reported
 from labkit.engine.run import run
 from labkit.engine.workload import Job
