@@ -96,18 +96,18 @@ def ran(results: Results) -> pd.DataFrame:
 
     Returns:
         One row per arm: ``calls``, ``calls that failed``, ``turns spoken``, ``turns answered``, and
-        the ``error`` of the first call that failed.
+        the first ``error``, in a call that failed or in the agent's code.
     """
     rows = {}
     for name, arm in results.arms.items():
-        failed = arm.failed
+        troubles = arm.troubles
         heard = arm.turns["response_latency_s"].notna() if len(arm.turns) else pd.Series(dtype=bool)
         rows[name] = {
             "calls": len(arm.calls),
-            "calls that failed": len(failed),
+            "calls that failed": len(arm.failed),
             "turns spoken": len(arm.turns),
             "turns answered": int(heard.sum()),
-            "error": str(failed["error"].iloc[0]).partition("\n")[0] if len(failed) else "",
+            "error": troubles["error"].iloc[0].partition("\n")[0] if len(troubles) else "",
         }
     return pd.DataFrame(rows).T.rename_axis("arm", axis="columns")
 

@@ -252,7 +252,12 @@ def test_the_world_is_the_same_for_both_and_a_baseline_can_be_pinned(explorer: E
     assert explorer.chosen == {}
 
 
+def refiners() -> int:
+    return sum(t.name == "labkit refine" for t in threading.enumerate())
+
+
 def test_what_cannot_be_turned_is_refused() -> None:
+    before = refiners()
     for given, error, words in (
         ({"knobs": ["endpointing.min_dealy_s"]}, SettingError, "endpointing.min_delay_s"),
         ({"knobs": ["links.caller.loss"]}, UsageError, "list its values"),
@@ -263,7 +268,7 @@ def test_what_cannot_be_turned_is_refused() -> None:
     ):
         with pytest.raises(error, match=words):
             explore(**given)  # type: ignore[arg-type]
-    assert not [t for t in threading.enumerate() if t.name == "labkit refine"]
+    assert refiners() == before
 
 
 @pytest.mark.slow

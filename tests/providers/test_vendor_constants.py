@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import pytest
 
-from labkit.providers.anthropic import requests as anthropic
+from labkit.providers.anthropic import prompt as anthropic
 from labkit.providers.block_cache import Block, BlockCache, BreakpointRules
 from labkit.providers.deepgram import requests as deepgram
-from labkit.providers.openai import requests as openai
+from labkit.providers.openai import prompt as openai
 from labkit.providers.profile import load_profiles
 from labkit.providers.prompt_cache import PrefixCache, PrefixRules
 from labkit.providers.registry import PROVIDERS, emulators

@@ -31,7 +31,9 @@ def test_no_technique_is_the_defaults(results: lab.Results) -> None:
 
 def test_the_published_stack_answers_nothing(results: lab.Results) -> None:
     published = results.arms["published"].turns
-    assert set(published["outcome"]) == {"missed"}
+    assert set(published["outcome"]) == {"failed"}
+    (trouble,) = results.part(arm="published").troubles.to_dict("records")
+    assert "property 'llm' of 'AsPublished' object has no setter" in trouble["error"]
     assert published["llm_calls"].sum() > 0  # and the model is paid for it
 
 
