@@ -81,13 +81,13 @@ class Child:
         server: Who is asked.
         job: What the process is to do, pickled.
         limit_s: Real time it may take.
-        said: Told each line that it prints.
+        show: Given each line that it prints.
     """
 
     def __init__(
-        self, server: Server, job: bytes, limit_s: float, said: Callable[[str], object]
+        self, server: Server, job: bytes, limit_s: float, show: Callable[[str], object]
     ) -> None:
-        self._server, self._job, self._limit_s, self._said = server, job, limit_s, said
+        self._server, self._job, self._limit_s, self._show = server, job, limit_s, show
 
     def run(self, order: Order) -> Any:
         """What the process answered.
@@ -159,7 +159,7 @@ class Child:
             if self._printed > _OUTPUT_BYTES:
                 lines.append("… the rest of what this call prints is not shown".encode())
             for line in filter(None, lines):
-                self._said(line.decode(errors="replace"))
+                self._show(line.decode(errors="replace"))
         return bool(text)
 
     def _end_it(self, agent: str) -> str:
@@ -184,7 +184,7 @@ class Child:
 
     def _outcome(self, order: Order, status: bytes) -> Any:
         for line in self._server.notices():
-            self._said(line)
+            self._show(line)
         if self._answer is not None:
             good, value = pickle.loads(self._answer)
             if good:

@@ -60,6 +60,7 @@ def main() -> NoReturn:
     _born, before = store.installed(), dict(os.environ)
     importlib.import_module("labkit.engine.calls")
     worker.run_call(CallSpec("vanilla", n_turns=1))
+    store.key(CallSpec("vanilla"), _born)  # reads the list of distributions, which calls need too
     _own.update(ENVIRONMENT, **dict(os.environ.items() - before.items()))
     worker.guard().closed = True  # between calls, too
     gc.freeze()  # what it would take to look for garbage here is more than there is to gain
@@ -69,16 +70,18 @@ def main() -> NoReturn:
 class _Parent:
     """Forks when asked over its control socket, and sees to it that no child is left behind."""
 
+    ends_children_by = signal.SIGKILL
+
     def __init__(self, control: socket.socket) -> None:
         self.control = control
-        self.children: dict[int, int] = {}  # and where to tell how each ended; -1 for nowhere
+        self.children: dict[int, int | None] = {}  # and where its end is to be written
         self._woken, wake = os.pipe()
         for fd in (self._woken, wake):
             os.set_blocking(fd, False)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGTERM, lambda *_: self.end())
-        self._own = (self._woken, wake)
+        self._pipe = (self._woken, wake)
 
     def run(self) -> NoReturn:
         """Goes on until nobody asks any more; what is to be done at exit is the server's alone."""
@@ -114,18 +117,18 @@ class _Parent:
     def asker_has_gone(self) -> None:
         raise NotImplementedError
 
-    def fork(self, tell: int = -1) -> bool:
+    def fork(self, end_fd: int | None = None) -> bool:
         """Forks; True in the child, which has nothing of this object's open."""
         with worker.guard().let():
             pid = os.fork()
         if pid:
-            self.children[pid] = tell
+            self.children[pid] = end_fd
             return False
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self.control.close()
-        for fd in (*self._own, *(t for t in self.children.values() if t >= 0)):
+        for fd in (*self._pipe, *(fd for fd in self.children.values() if fd is not None)):
             os.close(fd)
         return True
 
@@ -133,29 +136,27 @@ class _Parent:
         """Ends every child and this process."""
         for pid in self.children:
             with suppress(ProcessLookupError):
-                os.kill(pid, self.how)
+                os.kill(pid, self.ends_children_by)
         os._exit(0)
-
-    how = signal.SIGKILL
 
     def _reap(self) -> None:
         while self.children:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if not pid:
                 return
-            tell = self.children.pop(pid)
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(pid, signal.SIGKILL)  # what a call started ends with it
-            if tell >= 0:
+            end_fd = self.children.pop(pid)
+            if end_fd is not None:  # a call's own
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(pid, signal.SIGKILL)  # what it started ends with it
                 with suppress(BrokenPipeError):  # nobody waits for it any more
-                    os.write(tell, b"%d" % status)
-                os.close(tell)
+                    os.write(end_fd, b"%d" % status)
+                os.close(end_fd)
 
 
 class _Server(_Parent):
     """Passes requests on to the host of their agent."""
 
-    how = signal.SIGTERM  # a host ends its calls then
+    ends_children_by = signal.SIGTERM  # a host ends its calls then
 
     def __init__(self, control: socket.socket) -> None:
         super().__init__(control)
@@ -191,7 +192,7 @@ class _Server(_Parent):
                 other.close()
             for fd in self._held:
                 os.close(fd)
-            end_with_parent(signal.SIGTERM)
+            _end_with_parent(signal.SIGTERM)
             if not order.bare:
                 _import_for(order)
             _Host(theirs).run()
@@ -204,11 +205,11 @@ class _Host(_Parent):
 
     def take(self, fds: list[int]) -> None:
         reply, output, ended, trace = fds
-        tell = os.dup(ended)
-        if self.fork(tell):
-            os.close(tell)
+        own = os.dup(ended)
+        if self.fork(own):
+            os.close(own)
             os.close(ended)
-            end_with_parent(signal.SIGKILL)
+            _end_with_parent(signal.SIGKILL)
             _run_call(reply, output, trace)
 
     def asker_has_gone(self) -> None:
@@ -288,7 +289,7 @@ def _raised(e: BaseException) -> bytes:
     return answer
 
 
-def end_with_parent(how: int) -> None:
+def _end_with_parent(how: int) -> None:
     """Has the kernel end this process when its parent ends, where the kernel can."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, how)

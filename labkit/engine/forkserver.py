@@ -75,7 +75,7 @@ class ForkServer:
         func: Callable[..., Any],
         *args: Any,
         limit_s: float,
-        said: Callable[[str], object] = lambda line: None,
+        show: Callable[[str], object] = lambda line: None,
     ) -> Any:
         """Runs a function in a new process.
 
@@ -83,7 +83,7 @@ class ForkServer:
             agent: The agent file that it is about; its process descends from no other's host.
             func: A function that can be pickled, and ``args`` as well.
             limit_s: Real time it may take.
-            said: Told each line that is printed there, as it comes.
+            show: Given each line that is printed there, as it comes.
 
         Raises:
             Died: the process ended before it answered.
@@ -92,7 +92,7 @@ class ForkServer:
         """
         environment = dict(os.environ)
         job = pickle.dumps((os.getcwd(), environment, func, args))
-        child = Child(self, job, limit_s, said)
+        child = Child(self, job, limit_s, show)
         try:
             return child.run(Order(agent, False, environment))
         except HostLost:  # such as by a package that ends the process that imports it

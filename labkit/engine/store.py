@@ -29,7 +29,7 @@ from labkit.paths import cache_dir, data_dir
 from labkit.providers.profile import load_profiles
 from labkit.settings import Settings
 from labkit.tunnel.agentfile import find_agent
-from labkit.tunnel.sources import source_files
+from labkit.tunnel.sources import imported, source_files
 from labkit.tunnel.spec import ENVIRONMENT, CallSpec
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -93,11 +93,8 @@ def _agent(path: Path) -> list[object]:
     imports, texts = set(), set()
     for file in (f for f in files if f.suffix == ".py"):
         for node in ast.walk(ast.parse(file.read_bytes())):
-            if isinstance(node, ast.Import):
-                imports |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                imports.add(node.module)
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            imports.update(imported(node))
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 texts.add(node.value)
     # what is imported, or named in a text: ``find_spec("package")``
     tops = {name.partition(".")[0] for name in imports | texts}

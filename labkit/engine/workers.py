@@ -20,13 +20,11 @@ from labkit.engine.child import Died
 from labkit.errors import UsageError
 from labkit.settings import Settings
 from labkit.tunnel.agentfile import find_agent
-from labkit.tunnel.spec import CallSpec
+from labkit.tunnel.spec import CallSpec, longest_s
 
 _T = TypeVar("_T")
 _CONNECT_S = 10
 _ADDRESS = re.compile(r"(tcp|tls|ws|wss)://[^/\s]+:\d+")
-_WALL_CALL_S, _WALL_TURN_S = 120.0, 60.0
-"""What a call on the wall clock may take before its real time is counted, and each of its turns."""
 
 
 def n_workers(asked: int) -> int:
@@ -54,11 +52,11 @@ class Local:
         self.crowd = workers
         self._threads = ThreadPoolExecutor(workers, "labkit call")
         self._stamp = store.installed()
-        self._said = _Said()
+        self._show = _Output()
 
     def submit(self, func: Callable[..., _T], spec: CallSpec, *args: Any) -> Future[_T]:
         return self._threads.submit(
-            in_process, func, spec, *args, stamp=self._stamp, said=self._said
+            in_process, func, spec, *args, stamp=self._stamp, show=self._show
         )
 
     def close(self, at_once: bool = False) -> None:
@@ -74,7 +72,7 @@ def in_process(
     spec: CallSpec,
     *args: Any,
     stamp: str = "",
-    said: Callable[[str], object] = tell,
+    show: Callable[[str], object] = tell,
 ) -> _T:
     """Runs ``func(spec, *args)`` in a process of its own.
 
@@ -85,16 +83,15 @@ def in_process(
     settings = Settings(spec.settings)
     limit_s = settings.number("limit.real_s")
     if not spec.virtual:
-        limit_s += _WALL_CALL_S + settings.number("caller.start_after_s")
-        limit_s += _WALL_TURN_S * spec.n_turns
+        limit_s += longest_s(spec, settings)
     isolated = not re.search(r":\d", settings.text("allow"))
     server = forkserver.server(stamp or store.installed(), isolated)
     agent = str(find_agent(spec.agent)[0])
-    result: _T = server.call(agent, func, spec, *args, limit_s=limit_s, said=said)
+    result: _T = server.call(agent, func, spec, *args, limit_s=limit_s, show=show)
     return result
 
 
-class _Said:
+class _Output:
     """Passes on what calls print, apart from what a command prints; labkit's own lines once."""
 
     def __init__(self) -> None:

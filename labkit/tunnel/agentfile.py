@@ -6,7 +6,6 @@ takes note of the ``AgentServer`` or ``WorkerOptions`` it is given.
 
 from __future__ import annotations
 
-import difflib
 import sys
 import types
 from collections.abc import Awaitable, Callable
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from labkit.errors import UsageError
+from labkit.errors import UsageError, hint
 from labkit.paths import agents_dir
 from labkit.tunnel.declaration import Declaration, declaration
 
@@ -46,11 +45,9 @@ def find_agent(name: str) -> tuple[Path, str]:
     path = agents_dir() / f"{text.replace('-', '_')}.py"
     if text.startswith("_") or not path.is_file():
         known = builtin_agents()
-        match = difflib.get_close_matches(text, known, n=1)
-        hint = f"; did you mean {match[0]}?" if match else ""
         raise AgentFileError(
-            f"unknown agent {name!r}: built-in are {', '.join(known)}; your own is a path ending "
-            f"in .py, or path.py:object{hint}"
+            f"unknown agent {name!r}{hint(text, known)}: built-in are {', '.join(known)}; your own "
+            "is a path ending in .py, or path.py:object"
         )
     return path, wanted
 

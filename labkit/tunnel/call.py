@@ -34,7 +34,7 @@ from labkit.tunnel.network import Network
 from labkit.tunnel.preconnect import EarlyMicrophone
 from labkit.tunnel.record import Backchannel, CallerTurn, CallRecord, ReplySegment
 from labkit.tunnel.sources import line_that_names
-from labkit.tunnel.spec import CallSpec
+from labkit.tunnel.spec import CallSpec, longest_s
 from labkit.tunnel.tls import Authority, listen
 from labkit.world.dialogue import Dialogue
 from labkit.world.scene import SAMPLE_RATE_HZ, Scene
@@ -43,9 +43,6 @@ from labkit.world.speech import SpeechCorpus
 if TYPE_CHECKING:
     from labkit.providers.server import Emulator
     from labkit.tunnel.network_loop import NetworkLoop, WallNetworkLoop
-
-_TURN_LIMIT_S = 60.0
-_CALL_LIMIT_S = 60.0
 
 
 @dataclass
@@ -144,8 +141,7 @@ class Call:
             name="job",
         )
         status, error = "ok", ""
-        limit_s = _CALL_LIMIT_S + _TURN_LIMIT_S * self.spec.n_turns
-        limit_s += self.settings.number("caller.start_after_s")
+        limit_s = longest_s(self.spec, self.settings)
         try:
             async with asyncio.timeout(limit_s):
                 await self._talk(job)

@@ -128,6 +128,11 @@ class Guard:
         self.allowed: frozenset[str] = frozenset()
         self.tell: Callable[[Refused], None] = lambda refusal: None
         self._inside = False
+        self._doors: dict[str, Callable[[str, tuple[Any, ...]], None]] = {
+            **dict.fromkeys(_LOOK_UPS, lambda _, args: self._look_up(args[0])),
+            **dict.fromkeys(_SENDS, lambda _, args: self._connect(args[0], args[1])),
+            **dict.fromkeys(_PROGRAMS, self.program),
+        }
         sys.addaudithook(self._watch)
         _guard_fork_exec(self)
 
@@ -141,14 +146,9 @@ class Guard:
             self._inside = before
 
     def _watch(self, event: str, args: tuple[Any, ...]) -> None:
-        if not self.closed or self._inside:
-            return
-        if event in _LOOK_UPS:
-            self._look_up(args[0])
-        elif event in _SENDS:
-            self._connect(args[0], args[1])
-        elif event in _PROGRAMS:
-            self.program(event, args)
+        door = self._doors.get(event)
+        if door is not None and self.closed and not self._inside:
+            door(event, args)
 
     def _look_up(self, asked: Any) -> None:
         name = asked.decode(errors="replace") if isinstance(asked, bytes) else str(asked or "")

@@ -31,22 +31,26 @@ def source_files(path: Path) -> list[Path]:
             tree = ast.parse(file.read_text(encoding="utf-8"))
         except SyntaxError as e:
             raise AgentFileError(f"{file}:{e.lineno}: {e.msg}") from e
+        named = []
         for node in ast.walk(tree):
-            names = []
-            if isinstance(node, ast.Import):
-                names = [a.name for a in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                names = [node.module, *(f"{node.module}.{a.name}" for a in node.names)]
             if isinstance(node, ast.Constant) and _FILE_NAME.fullmatch(str(node.value)):
-                data = path.parent / str(node.value)
-                if data.is_file() and data not in found:
-                    found.append(data)
-            for name in names:
+                named.append(path.parent / str(node.value))
+            for name in imported(node):
                 beside = path.parent.joinpath(*name.split("."))
-                for candidate in (beside.with_suffix(".py"), beside / "__init__.py"):
-                    if candidate.is_file() and candidate not in found:
-                        found.append(candidate)
+                named += [beside.with_suffix(".py"), beside / "__init__.py"]
+        for candidate in named:
+            if candidate.is_file() and candidate not in found:
+                found.append(candidate)
     return found
+
+
+def imported(node: ast.AST) -> list[str]:
+    """What an import statement may import, by absolute name; of other nodes nothing."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        return [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return []
 
 
 def installed_imports(path: Path) -> list[str]:
@@ -54,12 +58,7 @@ def installed_imports(path: Path) -> list[str]:
     found: dict[str, None] = {}
     for file in (f for f in source_files(path) if f.suffix == ".py"):
         for node in ast.walk(ast.parse(file.read_bytes())):
-            if isinstance(node, ast.Import):
-                found |= dict.fromkeys(alias.name for alias in node.names)
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                found |= dict.fromkeys(
-                    [node.module, *(f"{node.module}.{a.name}" for a in node.names)]
-                )
+            found |= dict.fromkeys(imported(node))
     return [name for name in found if not _beside(path, name) and _is_module(name)]
 
 

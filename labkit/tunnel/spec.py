@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from labkit.providers.registry import PROVIDERS, key_variable
-from labkit.settings import Value
+from labkit.settings import Settings, Value
 
 N_TURNS = 5
 """Default number of caller turns in a call."""
@@ -25,6 +25,10 @@ ENVIRONMENT = {
     **KEYS,
 }
 """What a worker's environment must hold before its interpreter starts."""
+
+
+_CALL_S = _TURN_S = 60.0
+"""How long a call may last without its turns, and each of them."""
 
 
 @dataclass(frozen=True)
@@ -48,3 +52,8 @@ class CallSpec:
     n_turns: int = N_TURNS
     virtual: bool = True
     tracks: bool = False
+
+
+def longest_s(spec: CallSpec, settings: Settings) -> float:
+    """What a call may take on its own clock before it is ended, seconds."""
+    return _CALL_S + _TURN_S * spec.n_turns + settings.number("caller.start_after_s")

@@ -134,11 +134,11 @@ def test_a_host_that_is_not_there_ends_the_run_and_says_how_to_add_it(
 ) -> None:
     monkeypatch.setenv("STRANGER_HOST", "api.openaii.com")
     with pytest.raises(UsageError, match=r"--set hosts\.api\.openaii\.com=PROVIDER") as refused:
-        run_with_environment(AGENTS / "stranger.py", {}, "STRANGER_HOST")
+        run(str(AGENTS / "stranger.py"), calls=1, turns=2, seed=7)
     assert "'api.openaii.com' (did you mean api.openai.com?)" in str(refused.value)
 
     added = {"hosts.api.openaii.com": "openai"}
-    results = run_with_environment(AGENTS / "stranger.py", added, "STRANGER_HOST")
+    results = run(str(AGENTS / "stranger.py"), calls=1, turns=2, seed=7, settings=added)
     assert set(results.calls["status"]) == {"ok"}, results.calls["error"].tolist()
     assert set(results.turns["outcome"]) == {"answered"}
 
@@ -146,7 +146,7 @@ def test_a_host_that_is_not_there_ends_the_run_and_says_how_to_add_it(
 def test_an_address_outside_is_refused_like_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STRANGER_HOST", "192.0.2.7")  # RFC 5737: belongs to nobody
     with pytest.raises(UsageError, match=r"no host '192\.0\.2\.7'"):
-        run_with_environment(AGENTS / "stranger.py", {}, "STRANGER_HOST")
+        run(str(AGENTS / "stranger.py"), calls=1, turns=2, seed=7)
 
 
 def test_the_line_that_names_the_host_is_told(tmp_path: Path) -> None:
@@ -158,11 +158,6 @@ def test_the_line_that_names_the_host_is_told(tmp_path: Path) -> None:
     place = re.escape(f"{tmp_path / 'mine.py'}:{line}: ")
     with pytest.raises(UsageError, match=f"^{place}.*no host"):
         run(str(tmp_path / "mine.py"), calls=1, turns=1, seed=7)
-
-
-def run_with_environment(agent: Path, settings: dict[str, Any], *names: str) -> Results:
-    """One call whose process has these variables."""
-    return run(str(agent), calls=1, turns=2, seed=7, settings=settings)
 
 
 # ------------------------------------------------------------------------- the ear, again

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from typing import Any
 
 from labkit.providers.bodies import Flaw
@@ -82,6 +82,37 @@ def _wanted(flaw: Flaw) -> str:
     return wanted
 
 
+_BEYOND = {  # what is beyond its bounds -> what the service says of it, and its code
+    "string_too_long": (
+        "string too long. Expected a string with maximum length {max_length}, but got a string "
+        "with length {size} instead.",
+        "string_above_max_length",
+    ),
+    "string_too_short": (
+        "empty string. Expected a string with minimum length 1, but got an empty string instead.",
+        "empty_string",
+    ),
+    "string_pattern_mismatch": (
+        "string does not match pattern. Expected a string that matches the pattern '{pattern}'.",
+        "invalid_value",
+    ),
+    "too_short": (
+        "empty array. Expected an array with minimum length 1, but got an empty array instead.",
+        "empty_array",
+    ),
+    "too_many_properties": (
+        "too many properties. Expected an object with at most {max_length} properties, but got an "
+        "object with {size} properties instead.",
+        "object_above_max_properties",
+    ),
+    "too_long": (
+        "array too long. Expected an array with maximum length {max_length}, but got an array "
+        "with length {size} instead.",
+        "array_above_max_length",
+    ),
+}
+
+
 def _out_of_bounds(flaw: Flaw, param: str) -> RequestError:
     kind, given, bounds = flaw.kind, flaw.given, flaw.bounds
     what = "integer" if isinstance(given, int) else "decimal"
@@ -94,43 +125,12 @@ def _out_of_bounds(flaw: Flaw, param: str) -> RequestError:
             f"but got {shown(given)} instead."
         )
         return refused(text, param, f"{what}_{'below_min' if below else 'above_max'}_value")
-    if kind == "string_too_long":
-        text = (
-            f"Invalid '{param}': string too long. Expected a string with maximum length "
-            f"{bounds['max_length']}, but got a string with length {len(given)} instead."
-        )
-        return refused(text, param, "string_above_max_length")
-    if kind == "string_too_short":
-        text = (
-            f"Invalid '{param}': empty string. Expected a string with minimum length 1, but got "
-            "an empty string instead."
-        )
-        return refused(text, param, "empty_string")
-    if kind == "string_pattern_mismatch":
-        text = (
-            f"Invalid '{param}': string does not match pattern. Expected a string that matches "
-            f"the pattern '{bounds['pattern']}'."
-        )
-        return refused(text, param, "invalid_value")
-    if kind == "too_short":
-        text = (
-            f"Invalid '{param}': empty array. Expected an array with minimum length 1, but got an "
-            "empty array instead."
-        )
-        return refused(text, param, "empty_array")
     if kind == "too_long" and isinstance(given, dict):
-        text = (
-            f"Invalid '{param}': too many properties. Expected an object with at most "
-            f"{bounds['max_length']} properties, but got an object with {len(given)} properties "
-            "instead."
-        )
-        return refused(text, param, "object_above_max_properties")
-    if kind == "too_long":
-        text = (
-            f"Invalid '{param}': array too long. Expected an array with maximum length "
-            f"{bounds['max_length']}, but got an array with length {len(given)} instead."
-        )
-        return refused(text, param, "array_above_max_length")
+        kind = "too_many_properties"
+    if kind in _BEYOND:
+        text, code = _BEYOND[kind]
+        size = len(given) if isinstance(given, Sized) else 0
+        return refused(f"Invalid '{param}': {text.format(size=size, **bounds)}", param, code)
     return refused(f"Invalid '{param}': {flaw.text}.", param, "invalid_value")
 
 
