@@ -25,7 +25,7 @@ from labkit.engine.workload import Job, Workload
 from labkit.errors import UsageError
 from labkit.measure.timeline import call_row, turn_rows
 from labkit.settings import Settings
-from labkit.tunnel.isolation import limit_memory
+from labkit.tunnel.isolation import limited_memory
 from labkit.tunnel.record import CallRecord
 from labkit.tunnel.spec import CallSpec
 
@@ -191,8 +191,8 @@ def run_checked(spec: CallSpec, key: str) -> Answer:
     """
     from labkit.tunnel.worker import run_call
 
-    limit_memory(round(Settings(spec.settings).number("limit.memory_mb") * 1e6))
-    record = run_call(spec)
+    with limited_memory(round(Settings(spec.settings).number("limit.memory_mb") * 1e6)):
+        record = run_call(spec)
     answer = Answer(_rows(record), record.refused, record.tracks)
     if spec.virtual and store.key(spec, born()) != key:
         raise Changed(

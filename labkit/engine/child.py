@@ -7,6 +7,7 @@ import pickle
 import re
 import signal
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -118,7 +119,10 @@ class Child:
             return self._outcome(order, status)
 
     def _wait(self, agent: str) -> bytes:
-        """How the process ended, as its parent says; nothing if that has gone as well."""
+        """How the process ended, and the most memory it had, as its parent says.
+
+        Nothing if that has gone as well.
+        """
         sources: list[Any] = [self._reply, self._output, self._ended]
         deadline_s = time.monotonic() + START_S
         while True:
@@ -143,7 +147,7 @@ class Child:
                 os.set_blocking(self._output.fileno(), False)
                 while self._pass_on():
                     pass
-                return os.read(self._ended.fileno(), 16)
+                return os.read(self._ended.fileno(), 64)
 
     def _pass_on(self) -> bool:
         """Passes on what was printed; False when no more is to come."""
@@ -194,11 +198,18 @@ class Child:
             raise HostLost
         if not self._server.alive:
             raise Died(f"the fork server has gone: {self._server.last_words()}", killed=True)
-        code = os.waitstatus_to_exitcode(int(status)) if status else -signal.SIGKILL
+        code, had = -int(signal.SIGKILL), ""
+        if status:
+            ended, most = map(int, status.split())
+            code = os.waitstatus_to_exitcode(ended)
+            # kilobytes, but for macOS; where memory ran out, libraries end a process without a word
+            most_mb = most / (1e6 if sys.platform == "darwin" else 1e3)
+            had = f"\nit had up to {most_mb:.0f} MB of memory"
         if code < 0:
             name = signal.Signals(-code).name
-            raise Died(f"its process was ended by {name}{_at(self._stack(), order.agent)}", True)
-        raise Died(f"its process was ended with exit code {code} from inside", False)
+            at = _at(self._stack(), order.agent)
+            raise Died(f"its process was ended by {name}{at}{had}", True)
+        raise Died(f"its process was ended with exit code {code} from inside{had}", False)
 
 
 def written(file: BinaryIO) -> bytes:

@@ -141,7 +141,7 @@ class _Parent:
 
     def _reap(self) -> None:
         while self.children:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+            pid, status, used = os.wait4(-1, os.WNOHANG)
             if not pid:
                 return
             end_fd = self.children.pop(pid)
@@ -149,7 +149,7 @@ class _Parent:
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(pid, signal.SIGKILL)  # what it started ends with it
                 with suppress(BrokenPipeError):  # nobody waits for it any more
-                    os.write(end_fd, b"%d" % status)
+                    os.write(end_fd, b"%d %d" % (status, used.ru_maxrss))
                 os.close(end_fd)
 
 

@@ -102,10 +102,18 @@ def without_secrets(environment: Mapping[str, str], allowed: frozenset[str]) -> 
     }
 
 
-def limit_memory(most_bytes: int) -> None:
-    """Lets this process have so much memory; what asks for more gets a ``MemoryError``."""
-    with_room = (most_bytes, resource.getrlimit(resource.RLIMIT_DATA)[1])
-    resource.setrlimit(resource.RLIMIT_DATA, with_room)
+@contextmanager
+def limited_memory(most_bytes: int) -> Iterator[None]:
+    """Lets this process have so much memory; what asks for more gets a ``MemoryError``.
+
+    Afterwards there is room again, to tell what happened.
+    """
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (most_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
 class Refused(PermissionError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -101,6 +102,11 @@ WRONG: dict[str, tuple[dict[str, str], str]] = {
 }  # fmt: skip
 
 
+LIMITS: dict[str, object] = {"limit.real_s": 6, "limit.memory_mb": 1500}
+OWN_LIMITS: dict[str, dict[str, object]] = {"floods": {"limit.memory_mb": 1e6}}
+"""Which of the two a flood of audio meets first is up to the machine, unless it is set."""
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("agents")
@@ -113,8 +119,7 @@ def together(folder: Path) -> tuple[Results, Results]:
     arms = {"before": Arm(good)}
     for name, (parts, _) in WRONG.items():
         if name != "looks_up":  # a wrong host is a usage error: nothing else would be run
-            limits = {"limit.real_s": 6, "limit.memory_mb": 1500}
-            arms[name] = Arm(str(write(folder, name, **parts)), limits)
+            arms[name] = Arm(str(write(folder, name, **parts)), LIMITS | OWN_LIMITS.get(name, {}))
     arms["patches"] = Arm(str(write(folder, "patches", top=PATCH)))
     arms["after"] = Arm(good)
     alone = run(good, calls=1, turns=2, fresh=True)
@@ -127,6 +132,15 @@ def test_it_is_told_of_as_what_it_is(together: tuple[Results, Results], name: st
     assert len(troubles) == 1, troubles["error"].tolist()
     assert WRONG[name][1] in troubles["error"].iloc[0]
     assert f"{name}.py" in troubles["replay"].iloc[0]
+
+
+def test_a_flood_is_bounded_in_memory(folder: Path) -> None:
+    """Python meets a MemoryError; a library may end the process, whose size is told then."""
+    limits = {"limit.real_s": 60, "limit.memory_mb": 900}
+    results = run(str(write(folder, "fills", method=FLOOD)), calls=1, turns=1, settings=limits)
+    error = results.troubles["error"].iloc[0]
+    had = re.search(r"it had up to (\d+) MB of memory", error)
+    assert "MemoryError" in error or (had and int(had[1]) < 1500), error
 
 
 def test_a_blocking_look_up_of_an_unknown_host_is_a_usage_error(folder: Path) -> None:
