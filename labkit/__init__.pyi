@@ -8,6 +8,7 @@ from .evidence import claims as claims
 from .evidence.checks import check as check
 from .evidence.compare import compare as compare
 from .evidence.paired import savings as savings
+from .evidence.sequential import decide as decide
 from .evidence.verdict import Rules as Rules
 from .explorer.explore import explore as explore
 from .report import figures as figures

@@ -135,6 +135,35 @@ class Results:
         )
 
 
+def joined(one: Results, other: Results) -> Results:
+    """The results of two runs of the same arms that made other calls."""
+    axes = [c for c in one.calls if c == "arm" or "." in str(c)]
+    turns, calls = (
+        pd.concat([a, b], ignore_index=True)
+        for a, b in ((one.turns, other.turns), (one.calls, other.calls))
+    )
+    places = list(dict.fromkeys(calls[axes].astype(str).itertuples(index=False, name=None)))
+
+    def ordered(table: pd.DataFrame) -> pd.DataFrame:
+        there = table[axes].astype(str).itertuples(index=False, name=None)
+        order = table.assign(_place=[places.index(p) for p in there])
+        keys = ["_place", *(k for k in ("call", "turn") if k in table)]
+        return order.sort_values(keys, kind="stable", ignore_index=True).drop(columns="_place")
+
+    counts = {
+        name: one.provenance[name] + other.provenance[name]
+        for name in ("n_calls", "n_calls_finished")
+    }
+    return Results(
+        ordered(turns) if len(turns) else turns,
+        ordered(calls),
+        {**one.provenance, **counts},
+        wall_s=one.wall_s + other.wall_s,
+        interrupted=other.interrupted,
+        n_known=one.n_known + other.n_known,
+    )
+
+
 @contextmanager
 def _whole(path: Path) -> Iterator[Path]:
     """A name to write to; the file gets its own when it is complete."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from labkit.errors import UsageError, unknown
 from labkit.evidence.statistics import Estimate
+from labkit.evidence.verdict import UNDECIDED
 from labkit.paths import data_dir
 
 
@@ -24,7 +25,6 @@ REPRODUCED = "reproduced"
 SAVES_LESS, SAVES_MORE = "saves less than claimed", "saves more than claimed"
 NO_EFFECT, DIFFERS = "no effect", "mechanism differs"
 AS_CLAIMED, FASTER, SLOWER = "as claimed", "faster than claimed", "slower than claimed"
-UNDECIDED = "not enough evidence"
 _EFFECT_S = 0.02
 
 
@@ -53,28 +53,25 @@ class Claim:
 
 
 def saving_outcome(saving: Estimate, claim: Claim) -> str:
-    """Whether a claimed saving was found; one whose whole CI lies below 20 ms is no effect.
+    """Whether a claimed saving was found, by the whole CI.
 
     Returns:
-        ``reproduced`` when the saving lies in the band, ``saves less than claimed`` or ``saves more
-        than claimed`` when its whole CI lies beside it, ``no effect``, or ``not enough evidence``
-        when it lies outside and its CI reaches in.
+        ``reproduced`` when it lies in the claimed band, ``saves less than claimed`` or ``saves more
+        than claimed`` when it lies beside it, ``no effect`` when it lies within 20 ms of zero, else
+        ``undecided``.
     """
-    if math.isnan(saving.value) or saving.high < _EFFECT_S:
+    if saving.low > -_EFFECT_S and saving.high < _EFFECT_S:
         return NO_EFFECT
     return _beside(saving, claim, SAVES_LESS, REPRODUCED, SAVES_MORE)
 
 
 def level_outcome(level: Estimate, claim: Claim) -> str:
-    """Whether a measured latency lies in a claimed band.
+    """Whether a measured latency lies in a claimed band, by the whole CI.
 
     Returns:
-        ``as claimed`` when the estimate lies in the band, ``faster than claimed`` or ``slower than
-        claimed`` when its whole CI lies beside it, ``not enough evidence`` when the estimate lies
-        outside and its CI reaches in, or there is no estimate.
+        ``as claimed`` when it lies in the band, ``faster than claimed`` or ``slower than claimed``
+        when it lies beside it, else ``undecided``.
     """
-    if math.isnan(level.value):
-        return UNDECIDED
     return _beside(level, claim, FASTER, AS_CLAIMED, SLOWER)
 
 
@@ -83,7 +80,7 @@ def _beside(measured: Estimate, claim: Claim, below: str, inside: str, above: st
         return below
     if measured.low > claim.high_s:
         return above
-    return inside if claim.low_s <= measured.value <= claim.high_s else UNDECIDED
+    return inside if claim.low_s <= measured.low <= measured.high <= claim.high_s else UNDECIDED
 
 
 @functools.cache

@@ -1,9 +1,9 @@
-"""Estimates with confidence intervals (CI), by a bootstrap over calls.
+"""Estimates with confidence intervals (CI), from tables of turns.
 
-Turns of one call are not independent, so every function takes the turns table (or a part of it) and
-resamples whole calls. A
-comparison draws the same calls on both sides, because all arms hear the same callers and see the
-same random draws (common random numbers): most of the noise cancels.
+Turns of one call are not independent, so every interval counts whole calls (or whole speakers), by
+the methods of :mod:`labkit.evidence.intervals`. Arms are compared turn by turn: all arms hear the
+same callers and see the same random draws (common random numbers), so most of what makes turns
+differ is on both sides and falls out.
 """
 
 from __future__ import annotations
@@ -11,26 +11,34 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
 
-N_BOOT, LEVEL = 2000, 0.95
-"""Resamples of the bootstrap, and coverage of its intervals."""
-_SEED = 0
+from labkit.evidence import intervals
+from labkit.evidence.intervals import LEVEL, Array
+
+CALL, SPEAKER = "call", "voice"
+"""What intervals may count: columns of the turns."""
+LATENCY = "response_latency_s"
+HEARD = ("answered", "interrupted")
+"""Outcomes with a response latency; the others are outcomes and nothing else."""
+_TURN = ["call", "turn"]
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """An estimate and its confidence interval (CI); NaN where nothing could be estimated."""
+    """An estimate and its confidence interval (CI).
+
+    NaN where nothing could be estimated; only the ends are NaN with fewer than two calls, which say
+    nothing of how calls differ.
+    """
 
     value: float
     low: float
     high: float
     n: int  # turns it rests on
-    n_calls: int  # calls they come from
+    n_calls: int  # calls (or speakers) they come from
 
     def columns(self, name: str, suffix: str = "") -> dict[str, float]:
         """For a table with several estimates: ``NAME``, ``NAME_low``, ``NAME_high`` + suffix."""
@@ -41,84 +49,64 @@ class Estimate:
         """For a table with one estimate: ``NAME``, and ``low`` and ``high`` + suffix."""
         return {name: self.value, f"low{suffix}": self.low, f"high{suffix}": self.high}
 
+    def __neg__(self) -> Estimate:
+        return Estimate(-self.value, -self.high, -self.low, self.n, self.n_calls)
+
 
 NOTHING = Estimate(math.nan, math.nan, math.nan, 0, 0)
 
 
-def _resamples(n_calls: int) -> np.ndarray:
-    """How often each call is drawn in each resample: int array (N_BOOT, n_calls)."""
-    rng = np.random.default_rng(_SEED)
-    return rng.multinomial(n_calls, np.full(n_calls, 1 / n_calls), size=N_BOOT)
+def heard(turns: pd.DataFrame) -> pd.DataFrame:
+    """The turns that have a response latency: those that were answered, even if interrupted."""
+    return turns[turns["outcome"].isin(HEARD)] if "outcome" in turns else turns
 
 
-def _interval(draws: np.ndarray) -> tuple[float, float]:
-    draws = draws[~np.isnan(draws)]
-    if not len(draws):
-        return math.nan, math.nan
-    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+def _known(turns: pd.DataFrame, column: str) -> pd.DataFrame:
+    own = heard(turns) if column == LATENCY else turns
+    return own[own[column].notna()] if len(own) else own
 
 
-def _weighted_quantile(
-    values: np.ndarray, owner: np.ndarray, counts: np.ndarray, q: float
-) -> np.ndarray:
-    """The q quantile of each resample (inverse of the empirical distribution)."""
-    order = np.argsort(values, kind="stable")
-    weights = counts[:, owner[order]].cumsum(axis=1)
-    total = weights[:, -1:]
-    at = (weights >= np.maximum(np.ceil(q * total), 1)).argmax(axis=1)
-    found = values[order][at]
-    return np.where(total[:, 0] > 0, found, math.nan)
+def _owners(turns: pd.DataFrame, by: str) -> tuple[Array, int]:
+    """Each turn's cluster, from 0, and how many there are."""
+    codes, names = pd.factorize(turns[by])
+    return np.asarray(codes), len(names)
 
 
-def _columns(turns: pd.DataFrame, column: str, calls: pd.Index) -> tuple[np.ndarray, np.ndarray]:
-    known = turns[turns[column].notna()]
-    return known[column].to_numpy(dtype=float), calls.get_indexer(pd.Index(known["call"]))
-
-
-def quantile(turns: pd.DataFrame, q: float, column: str = "response_latency_s") -> Estimate:
-    """A quantile (0 to 1) of a numeric column over turns, NaN left out."""
-    return _bootstrap(turns, column, partial(_weighted_quantile, q=q))
-
-
-def mean(turns: pd.DataFrame, column: str) -> Estimate:
-    """The mean of a numeric or boolean column over turns, NaN left out."""
-    return _bootstrap(turns, column, _weighted_mean)
-
-
-def _bootstrap(turns: pd.DataFrame, column: str, statistic: Callable[..., np.ndarray]) -> Estimate:
-    """A statistic of a column, of the turns as they are and with calls resampled."""
-    # sorted: which of them a resample draws must not depend on the order of rows
-    calls = pd.Index(sorted(set(turns["call"])) if len(turns) else ())
-    values, owner = _columns(turns, column, calls) if len(calls) else ((), ())
-    if not len(values):
+def quantile(
+    turns: pd.DataFrame, q: float, column: str = LATENCY, *, level: float = LEVEL
+) -> Estimate:
+    """A quantile (above 0 and below 1) of a numeric column over turns, NaN left out."""
+    own = _known(turns, column)
+    if not len(own):
         return NOTHING
-    counts = np.vstack([np.ones((1, len(calls)), int), _resamples(len(calls))])
-    found = statistic(values, owner, counts)
-    return Estimate(float(found[0]), *_interval(found[1:]), len(values), len(calls))
+    values, (owner, n) = own[column].to_numpy(dtype=float), _owners(own, CALL)
+    ends = intervals.of_quantile(values, owner, n, q, level)
+    return Estimate(intervals.quantile(np.sort(values), q), *ends, len(values), n)
 
 
-def _weighted_mean(values: np.ndarray, owner: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    n_calls = counts.shape[1]
-    sums = np.bincount(owner, weights=values, minlength=n_calls)
-    sizes = np.bincount(owner, minlength=n_calls)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        means: np.ndarray = (counts @ sums) / (counts @ sizes)
-    return means
+def mean(turns: pd.DataFrame, column: str, *, by: str = CALL, level: float = LEVEL) -> Estimate:
+    """The mean of a numeric or boolean column over turns, NaN left out.
 
-
-def rate(turns: pd.DataFrame, happened: pd.Series) -> Estimate:
-    """The proportion of turns in which something happened.
-
-    A bootstrap of a rate that is 0 or 1 in the sample has no width, which would claim certainty.
-    The interval is therefore never narrower than Wilson's for as many independent *turns*.
+    Args:
+        by: What the interval counts, :data:`CALL` or :data:`SPEAKER`.
     """
-    table = pd.DataFrame({"call": turns["call"], "x": happened.astype(float)})
-    boot = mean(table, "x")
-    if not boot.n:
-        return boot
-    low, high = wilson(boot.value, boot.n)
-    return Estimate(boot.value, min(boot.low, low), max(boot.high, high), boot.n, boot.n_calls)
+    own = _known(turns, column)
+    if not len(own):
+        return NOTHING
+    values, (owner, n) = own[column].to_numpy(dtype=float), _owners(own, by)
+    ends = intervals.of_mean(values, owner, n, level)
+    return Estimate(float(values.mean()), *ends, len(values), n)
+
+
+def rate(turns: pd.DataFrame, happened: pd.Series, *, level: float = LEVEL) -> Estimate:
+    """The proportion of turns in which something happened; NaN is left out."""
+    known = happened.notna()
+    own = turns[known]
+    if not len(own):
+        return NOTHING
+    values, (owner, n) = happened[known].to_numpy(dtype=float), _owners(own, CALL)
+    ends = intervals.of_rate(values, owner, n, level)
+    return Estimate(float(values.mean()), *ends, len(values), n)
 
 
 def by_group(
@@ -139,70 +127,96 @@ def by_group(
     return pd.DataFrame(rows, columns=[*by, name, "low", "high", "n_turns"])
 
 
-def wilson(proportion: float, n: int) -> tuple[float, float]:
-    """Wilson's score interval of a proportion among ``n`` independent trials."""
-    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
-    centre = (proportion + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(proportion * (1 - proportion) / n + z * z / (4 * n * n))
-    return max(centre - half, 0.0), min(centre + half, 1.0)
+def pairs(baseline: pd.DataFrame, variant: pd.DataFrame, column: str = LATENCY) -> pd.DataFrame:
+    """The turns that have a value on both sides, in the order of the baseline.
+
+    A response latency counts only where both sides answered.
+
+    Returns:
+        ``call``, ``turn``, ``voice`` (where known), ``before``, ``after`` and ``change``, after
+        less before. Tables of several places of a grid are paired place by place.
+
+    Raises:
+        ValueError: no call is on both sides, or a turn is there twice at one place.
+    """
+    if not len(baseline) or not len(variant):
+        return pd.DataFrame(columns=[*_TURN, SPEAKER, "before", "after", "change"], dtype=float)
+    if not set(baseline["call"]) & set(variant["call"]):
+        raise ValueError("the arms have no call in common; run both with the same seed and calls")
+    key = _key(baseline, variant)
+    more = [SPEAKER] if SPEAKER in baseline else []
+    before = _known(baseline, column)[[*key, *more, column]].rename(columns={column: "before"})
+    after = _known(variant, column)[[*key, column]].rename(columns={column: "after"})
+    both = before.merge(after, on=key)
+    both[["before", "after"]] = both[["before", "after"]].astype(float)
+    return both.assign(change=both["after"] - both["before"])
+
+
+def _key(baseline: pd.DataFrame, variant: pd.DataFrame) -> list[str]:
+    """The columns that tell turns apart: the turn of the call, and where needed the place."""
+    swept = [str(c) for c in baseline if "." in str(c) and c in variant]
+    for key in (_TURN, [*_TURN, *swept]):
+        if not any(side.duplicated(key).any() for side in (baseline, variant)):
+            return key
+    raise ValueError("a call's turn is there twice; compare one arm with one other")
 
 
 def difference(
     baseline: pd.DataFrame,
     variant: pd.DataFrame,
-    column: str = "response_latency_s",
+    column: str = LATENCY,
     *,
-    q: float | None = 0.5,
+    q: float | None = None,
+    by: str = CALL,
+    level: float = LEVEL,
 ) -> Estimate:
-    """Variant minus baseline, paired by call: the same calls are drawn on both sides.
+    """Variant minus baseline over :func:`pairs` of turns: the mean, or the change of a quantile.
 
-    NaN if one side has no turns or no values.
+    NaN if no turn has a value on both sides.
 
     Args:
-        q: Quantile that is compared; None compares means.
+        q: Quantile of either side that is compared; None for the mean per turn.
+        by: What the interval of a mean counts, :data:`CALL` or :data:`SPEAKER`.
 
     Raises:
-        ValueError: the arms have no call in common.
+        ValueError: as of :func:`pairs`.
     """
-    if not len(baseline) or not len(variant):
+    return changed(pairs(baseline, variant, column), q=q, by=by, level=level)
+
+
+def changed(
+    both: pd.DataFrame, *, q: float | None = None, by: str = CALL, level: float = LEVEL
+) -> Estimate:
+    """What :func:`difference` estimates, of :func:`pairs`."""
+    if not len(both):
         return NOTHING
-    shared = pd.Index(sorted(set(baseline["call"]) & set(variant["call"])))
-    if not len(shared):
-        raise ValueError("the arms have no call in common; run both with the same seed and calls")
-    sides = []
-    counts = np.vstack([np.ones((1, len(shared)), int), _resamples(len(shared))])
-    n = 0
-    for turns in (baseline, variant):
-        values, owner = _columns(turns[turns["call"].isin(shared)], column, shared)
-        if not len(values):
-            return NOTHING
-        n = len(values)
-        sides.append(
-            _weighted_mean(values, owner, counts)
-            if q is None
-            else _weighted_quantile(values, owner, counts, q)
-        )
-    change = sides[1] - sides[0]
-    return Estimate(float(change[0]), *_interval(change[1:]), n, len(shared))
+    if q is None:
+        return mean(both, "change", by=by, level=level)
+    before, after = (both[side].to_numpy() for side in ("before", "after"))
+    owner, n = _owners(both, CALL)
+    value = intervals.quantile(np.sort(after), q) - intervals.quantile(np.sort(before), q)
+    ends = intervals.of_quantile_change((before, owner), (after, owner), n, q, level)
+    return Estimate(value, *ends, len(both), n)
 
 
-def rate_difference(baseline: pd.DataFrame, variant: pd.DataFrame, column: str) -> Estimate:
+def rate_difference(
+    baseline: pd.DataFrame, variant: pd.DataFrame, column: str, *, level: float = LEVEL
+) -> Estimate:
     """Variant minus baseline of the proportion of turns in which something happened.
 
-    A bootstrap of something that never differed in the sample has no width. The interval is
-    therefore never narrower than what Wilson's interval allows for the turns in which it happened
-    on one side only. The column holds 0 or 1; NaN is left out.
+    Args:
+        column: Holds 0 or 1; NaN is left out.
+
+    Raises:
+        ValueError: as of :func:`pairs`.
     """
-    boot = difference(baseline, variant, column, q=None)
-    key = ["call", "turn"]
-    both = baseline.set_index(key)[[column]].join(
-        variant.set_index(key)[column].rename("other"), how="inner"
-    ).dropna()  # fmt: skip
-    n = len(both)
-    if not n or math.isnan(boot.value):
-        return boot
-    more = float((both["other"] > both[column]).sum()) / n
-    fewer = float((both["other"] < both[column]).sum()) / n
-    high = wilson(more, n)[1] - fewer
-    low = more - wilson(fewer, n)[1]
-    return Estimate(boot.value, min(boot.low, low), max(boot.high, high), boot.n, boot.n_calls)
+    return rate_changed(pairs(baseline, variant, column), level=level)
+
+
+def rate_changed(both: pd.DataFrame, *, level: float = LEVEL) -> Estimate:
+    """What :func:`rate_difference` estimates, of :func:`pairs`."""
+    if not len(both):
+        return NOTHING
+    change, (owner, n) = both["change"].to_numpy(), _owners(both, CALL)
+    ends = intervals.of_rate_change(change, owner, n, level)
+    return Estimate(float(change.mean()), *ends, len(both), n)

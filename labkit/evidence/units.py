@@ -54,7 +54,7 @@ class Unit:
             return "–"
         value, low, high = (v * self.factor for v in (value, low, high))
         unit = f" {self.symbol}" if symbol and self.symbol else ""
-        size = max(abs(low), abs(high))
+        size = abs(value) if math.isnan(low) else max(abs(low), abs(high))
         return f"{number(value, sign, like=size)}{unit} {interval(low, high)}"
 
 
@@ -100,7 +100,9 @@ def number(value: float, sign: bool = False, like: float | None = None) -> str:
 
 
 def interval(low: float, high: float) -> str:
-    """An interval in brackets, in shown units."""
+    """An interval in brackets, in shown units; ``[?]`` where it is unknown."""
+    if math.isnan(low) or math.isnan(high):
+        return "[?]"
     size = max(abs(low), abs(high))
     return _between(number(low, like=size), number(high, like=size))
 
@@ -135,4 +137,6 @@ def percent_ci(e: Estimate, decimals: int = 1) -> str:
 
 
 def _between(low: str, high: str) -> str:
+    if low in ("–", "nan", "nan%"):
+        return "[?]"
     return f"[{low}{' to ' if low.startswith(('-', '−')) else '–'}{high}]"

@@ -12,13 +12,15 @@ from matplotlib.figure import Figure
 
 from labkit.evidence import statistics
 from labkit.evidence.compare import compare
-from labkit.evidence.units import ms, percent
+from labkit.evidence.units import SHARE, Unit, change_unit, ms, percent
 from labkit.evidence.verdict import Rules
 from labkit.measure.stages import STAGES
 from labkit.report.arms import frontier, frontier_points
 from labkit.report.palette import NAMES, owner_of
+from labkit.report.saving import ends
 from labkit.report.waterfall import turn_waterfall
 
+_MS = Unit("", 1000.0, "ms")
 _SHOWN_S = 0.0005
 _DPI = 96
 
@@ -50,9 +52,8 @@ def stage_table(baseline: pd.DataFrame, chosen: pd.DataFrame) -> str:
         if max(means) <= _SHOWN_S or not set(sides[0]["call"]) & set(sides[1]["call"]):
             continue
         what = (NAMES[name], owner_of(name)) if name in STAGES else ("response latency", "")
-        e = statistics.difference(sides[0], sides[1], name, q=None)
-        change, low, high = (f"{1000 * v:+,.0f}" for v in (e.value, e.low, e.high))
-        rows.append((*what, *map(ms, means), f"{change} [{low} – {high}]"))
+        e = statistics.difference(sides[0], sides[1], name)
+        rows.append((*what, *map(ms, means), _MS.estimate(e.value, e.low, e.high, sign=True)))
     columns = ["stage", "owner", "baseline", "chosen", "change (ms)"]
     return str(pd.DataFrame(rows, columns=columns).to_html(index=False, border=0))
 
@@ -60,14 +61,14 @@ def stage_table(baseline: pd.DataFrame, chosen: pd.DataFrame) -> str:
 def headline(baseline: pd.DataFrame, chosen: pd.DataFrame, rules: Rules) -> str:
     """What the chosen settings save and cost so far, in one line, with 95% CIs."""
     (row,) = compare(baseline, {"chosen": chosen}, rules=rules).to_dict("records")
+    shown = (("", "saves", "per turn"), ("_p50", "p50:", ""), ("_p95", "p95:", ""))
     saved = [
-        f"{p} {ms(row[f'{p}_s'])} ms, saves {ms(row[f'saving_{p}_s'])} "
-        f"[{ms(row[f'saving_{p}_low_s'])} – {ms(row[f'saving_{p}_high_s'])}]"
-        for p in ("p50", "p95")
+        f"{name} {_MS.estimate(*ends(row, f'saving{p}', '_s'), symbol=True)} {of}".strip()
+        for p, name, of in shown
     ]
-    harm = f"harm {percent(row['harm_rate'])}, change {percent(row['harm'])} "
-    harm += f"[{percent(row['harm_low'])} – {percent(row['harm_high'])}]"
-    return "; ".join([*saved, harm, f"so far: {row['verdict']}"])
+    change = change_unit(SHARE, "").estimate(*ends(row, "harm"), sign=True, symbol=True)
+    harm = f"harm {percent(row['harm_rate'])}, change {change}"
+    return "; ".join([*saved, harm, f"so far: {row['advice']} ({row['reason']})"])
 
 
 def _png(draw: Callable[[Axes], object]) -> bytes:

@@ -14,6 +14,7 @@ from labkit.evidence import statistics
 from labkit.evidence.claims import Claim
 from labkit.evidence.compare import HARMED, Turns, turns_of
 from labkit.evidence.units import SHARE, Unit, interval, number, unit_of
+from labkit.evidence.verdict import TRADE_OFF, UNDECIDED
 from labkit.report.harms import What, harm_level
 from labkit.report.labels import Label, Line, draw_cross, place
 from labkit.report.palette import (
@@ -166,9 +167,10 @@ def forest(
     claim: Claim | Mapping[str, Claim] | None = None,
     worth_s: float | None = None,
 ) -> Chart:
-    """Draws what each arm saves compared with the baseline: p50 and p95, paired, with 95% CI.
+    """Draws what each arm saves compared with the baseline, with 95% CI: per turn, at p50 and p95.
 
-    Right of zero is faster. An arm without a saving to measure says so in its row.
+    Right of zero is faster. The mean per turn is what the verdict rests on. An arm without a saving
+    to measure says so in its row.
 
     Args:
         comparison: What ``lab.compare`` returned.
@@ -179,8 +181,8 @@ def forest(
     rows = records(comparison)
     arms = [str(row["arm"]) for row in rows]
     claims = claim if isinstance(claim, Mapping) else dict.fromkeys(arms, claim)
-    ax = new_axes(8.8, 0.62 * len(rows) + 1.5)
-    shown = [k for k in comparison if str(k).startswith("saving_p")]
+    ax = new_axes(8.8, 0.78 * len(rows) + 1.5)
+    shown = [f"saving{p}{end}_s" for p in ("", "_p50", "_p95") for end in ("", "_low", "_high")]
     values = 1000 * comparison[shown].to_numpy(dtype=float)
     bands = [c for c in claims.values() if c is not None and not math.isnan(c.high_s)]
     edges = np.array([0.0, *values[~np.isnan(values)], *(1000 * c.high_s for c in bands),
@@ -189,20 +191,22 @@ def forest(
     ax.set_xlim(edges.min() - 0.06 * room, edges.max() + 0.45 * room)
     for y, row in enumerate(rows):
         _claimed(ax, y, claims.get(arms[y]))
-        for p, shift, marker, face in (("p50", -0.17, "o", MAIN), ("p95", 0.17, "D", "white")):
-            value, low, high = (1000 * end for end in ends(row, f"saving_{p}", "_s"))
+        for p, name, shift, marker, face in _SAVINGS:
+            value, low, high = (1000 * end for end in ends(row, f"saving{p}", "_s"))
             if math.isnan(value):
                 continue
-            ax.plot([low, high], [y + shift] * 2, color=MAIN, linewidth=1.6, zorder=3)
-            ax.plot([value], [y + shift], marker, color=MAIN, markerfacecolor=face, markersize=6,
-                    zorder=4)  # fmt: skip
-            text = f"{p} {number(round(value), sign=True)} {interval(round(low), round(high))}"
-            note(ax, text, (max(high, value), y + shift), (5, 0), 8, va="center", zorder=5)
-        if math.isnan(row["saving_p50_s"]):
-            note(ax, "no answered turn to compare", (0, y - 0.17), (5, 0), va="center",
-                 color=ACCENT)  # fmt: skip
-        ax.annotate(str(row["verdict"]), (1.01, y), xycoords=BESIDE, va="center", fontsize=8.5,
-                    fontweight="bold")  # fmt: skip
+            main = not p
+            ax.plot([low, high], [y + shift] * 2, color=MAIN if main else SOFT,
+                    linewidth=2.4 if main else 1.2, zorder=3)  # fmt: skip
+            ax.plot([value], [y + shift], marker, color=MAIN if main else SOFT, zorder=4,
+                    markerfacecolor=face, markersize=7 if main else 5)  # fmt: skip
+            text = f"{name} {number(_whole(value), sign=True)} {_between(low, high)}"
+            note(ax, text, (max(x for x in (high, value) if x == x), y + shift), (5, 0), 8,
+                 va="center", zorder=5, fontweight="bold" if main else "normal",
+                 color=INK if main else SOFT)  # fmt: skip
+        if math.isnan(row["saving_s"]):
+            note(ax, "no answered turn to compare", (0, y), (5, 0), va="center", color=ACCENT)
+        ax.annotate(_advice(row), (1.01, y), xycoords=BESIDE, va="center", fontsize=8)
     ax.axvline(0, color=INK, linewidth=1.0, zorder=1)
     if worth_s is not None:
         ax.axvline(1000 * worth_s, color=SOFT, linewidth=1.0, linestyle=":", zorder=1)
@@ -210,16 +214,41 @@ def forest(
              xycoords=ABOVE, color=SOFT)  # fmt: skip
     name_rows(ax, arms)
     ax.set_ylim(len(rows) - (0.1 if worth_s is not None else 0.45), -0.55)
-    ms_axis(ax, "response latency saved compared with the baseline, paired by call; 95% CI")
+    ms_axis(ax, "response latency saved, turn by turn on the same calls; 95% CI")
     return Chart(ax, comparison)
+
+
+_SAVINGS = (
+    ("", "mean", -0.24, "o", MAIN),
+    ("_p50", "p50", 0.06, "s", "white"),
+    ("_p95", "p95", 0.29, "D", "white"),
+)
+"""Suffix of the column, name, place in the row, marker, and its face."""
+
+
+def _whole(value: float) -> float:
+    return float(round(value))
+
+
+def _between(low: float, high: float) -> str:
+    return interval(low, high) if math.isnan(low) else interval(_whole(low), _whole(high))
+
+
+def _advice(row: Mapping[str, Any]) -> str:
+    """The advice, and below it gain and harm where they say more."""
+    advice = str(row["advice"])
+    if advice == UNDECIDED:
+        open_ = [n for n in ("gain", "harm") if row[n if n == "gain" else "harm_verdict"] == advice]
+        return f"{advice}\n({' and '.join(open_)})"
+    return f"{advice}\n(harm {row['harm_verdict']})" if advice == TRADE_OFF else advice
 
 
 def _claimed(ax: Axes, y: int, claim: Claim | None) -> None:
     if claim is None or math.isnan(claim.low_s):
         return
-    shift = 0.17 if claim.quantile > 0.5 else -0.17
+    shift = 0.29 if claim.quantile > 0.5 else 0.06
     left, right = 1000 * claim.low_s, 1000 * claim.high_s
-    ax.barh(y + shift, max(right - left, 1e-9), left=left, height=0.3, color=ACCENT, alpha=0.22,
+    ax.barh(y + shift, max(right - left, 1e-9), left=left, height=0.22, color=ACCENT, alpha=0.22,
             edgecolor=ACCENT, linewidth=0.8, zorder=1)  # fmt: skip
-    note(ax, "claimed", ((left + right) / 2, y + shift + 0.15), (0, -1), 7.5, va="top", ha="center",
+    note(ax, "claimed", ((left + right) / 2, y + shift + 0.11), (0, -1), 7.5, va="top", ha="center",
          color=ACCENT)  # fmt: skip

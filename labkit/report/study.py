@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,8 @@ from labkit.engine.tables import Results
 from labkit.errors import UsageError
 from labkit.evidence import claims
 from labkit.evidence.checks import check
+from labkit.evidence.sequential import Judge, run_until
+from labkit.evidence.verdict import Rules
 from labkit.report import verdicts
 from labkit.report.palette import Chart, use_style
 from labkit.report.saving import save
@@ -33,6 +35,7 @@ class Study:
     turns: int = 5  # of the caller in each call
     seed: int = 7  # everything random follows from it
     clock: str = "virtual"  # or "wall" for real time
+    until: str = "decided"  # when :meth:`decide` ends; or "calls" for all calls and one look
     workers: int = 0  # processes; 0 for one per core; results do not depend on it
     min_turns: int = 20  # answered turns below which nothing is concluded
     max_missed: float = 0.0  # turns that may go without a reply, as a proportion of all
@@ -87,20 +90,83 @@ class Study:
             UsageError: nothing was run.
             CheckFailed: a call failed, stages do not add up, or too few turns were answered.
         """
-        experiment = Experiment(
+        experiment = self._experiment(arms, grid, points, settings, calls, turns, clock)
+        results = sweep(experiment, workers=self.workers)
+        if checked:
+            self._check(results, min_turns, max_missed, max_missed_turns)
+        return results
+
+    def decide(
+        self,
+        arms: Mapping[str, str | Arm],
+        judge: Judge,
+        rules: Rules,
+        *,
+        headline: str | Sequence[str] = (),
+        grid: Mapping[str, Sequence[object]] | None = None,
+        settings: Mapping[str, object] | None = None,
+        calls: int | None = None,
+        first: int = 0,
+        max_missed: float | None = None,
+        max_missed_turns: int | None = None,
+        checked: bool = True,
+    ) -> tuple[Results, pd.DataFrame]:
+        """Runs arms until their gain and harm are decided, and checks the results.
+
+        Args:
+            judge: Compares the arms by the rules it is given, as ``lab.compare`` does.
+            rules: What is worth having, and what is accepted.
+            headline: Arms that are to be decided; all by default.
+            calls: The most calls of each arm at each place.
+            first: Index of the first call.
+
+        The others are those of :meth:`run`.
+
+        Returns:
+            The results, and the comparison that the judge made of them.
+
+        Raises:
+            UsageError, CheckFailed: as of :meth:`run`.
+        """
+        experiment = self._experiment(arms, grid, (), settings, calls, None, None)
+        results, table = run_until(
+            replace(experiment, first=first), judge, rules=rules, until=self.until,
+            headline=[headline] if isinstance(headline, str) else headline,
+            run=lambda part: sweep(part, workers=self.workers),
+        )  # fmt: skip
+        if checked:
+            self._check(results, None, max_missed, max_missed_turns)
+        return results, table
+
+    def _experiment(
+        self,
+        arms: Mapping[str, str | Arm],
+        grid: Mapping[str, Sequence[object]] | None,
+        points: Sequence[Mapping[str, object]],
+        settings: Mapping[str, object] | None,
+        calls: int | None,
+        turns: int | None,
+        clock: str | None,
+    ) -> Experiment:
+        return Experiment(
             arms, grid or {}, points, settings=settings or {}, seed=self.seed,
             calls=self.calls if calls is None else calls,
             turns=self.turns if turns is None else turns,
             clock=self.clock if clock is None else clock,
         )  # fmt: skip
-        results = sweep(experiment, workers=self.workers)
+
+    def _check(
+        self,
+        results: Results,
+        min_turns: int | None,
+        max_missed: float | None,
+        max_missed_turns: int | None,
+    ) -> None:
         min_turns = self.min_turns if min_turns is None else min_turns
         max_missed = self.max_missed if max_missed is None else max_missed
         if max_missed_turns is None:
             max_missed_turns = round(max_missed * len(results.turns))
-        if checked:
-            check(results, min_turns=min_turns, max_missed=max_missed_turns)
-        return results
+        check(results, min_turns=min_turns, max_missed=max_missed_turns)
 
     def keep(self, name: str, chart: Chart, results: Results, title: str | None = None) -> None:
         """Saves a chart, its numbers and where they come from; the notebook shows it by itself.

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from labkit.evidence.claims import REPRODUCED
-from labkit.evidence.units import Unit, change_unit, number
+from labkit.evidence.units import Unit, change_unit, interval, number
 from labkit.report.saving import ends, records
 from labkit.report.tables import titled
 
@@ -17,9 +17,14 @@ _MS = Unit("", 1000.0, "ms")
 
 
 def cells(row: Mapping[str, Any]) -> dict[str, str]:
-    """A row in words, piece by piece: ``claimed``, ``p50``, ``p95``, ``harm``; empty where none."""
+    """A row in words, piece by piece; empty where there is none.
+
+    Returns:
+        ``claimed``, ``mean`` (of the saving), ``p50``, ``p95``, ``harm``.
+    """
     level = "" if row["measures"] == "saving" else "latency "
     found = {p: level + _estimate(row, p, _MS) for p in ("p50", "p95")}
+    found["mean"] = "" if level else _estimate(row, "saving", _MS)
     found["claimed"] = "" if is_none(row["claimed_low_s"]) else f"{_band(row)} at {_p(row)}"
     found["harm"] = ""
     if not is_none(row["harm_name"]):
@@ -30,8 +35,8 @@ def cells(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def badges(row: Mapping[str, Any]) -> list[str]:
-    """The badges of a card: the decision, and how the claim fared."""
-    found = [] if is_none(row["decision"]) else [str(row["decision"])]
+    """The badges of a card: the advice, and how the claim fared."""
+    found = [] if is_none(row["advice"]) else [str(row["advice"])]
     if not is_none(row["claim_outcome"]):
         outcome = str(row["claim_outcome"])
         if outcome == REPRODUCED:
@@ -47,6 +52,9 @@ def table(verdicts: pd.DataFrame) -> pd.DataFrame:
     for row in records(verdicts):
         saved = "saved" if row["measures"] == "saving" else "latency"
         line = {"arm": row["arm"]}
+        if not is_none(row["saving_s"]):
+            line["saved per turn (ms)"] = _estimate(row, "saving", _MS)
+            line["by speaker"] = _speakers(row)
         for p in ("p50", "p95"):
             line[f"{saved} {p} (ms)"] = _estimate(row, p, _MS)
         if not is_none(row["harm_name"]):
@@ -56,8 +64,9 @@ def table(verdicts: pd.DataFrame) -> pd.DataFrame:
             line["claimed (ms)"] = f"{_band(row)} at {_p(row)}"
         if not is_none(row["claim_outcome"]):
             line["claim"] = row["claim_outcome"]
-        if not is_none(row["decision"]):
-            line |= {"verdict": row["decision"], "because": row["reason"]}
+        if not is_none(row["advice"]):
+            line |= {"gain": row["gain"], "harm": row["harm_verdict"], "advice": row["advice"],
+                     "because": row["reason"]}  # fmt: skip
         shown.append(line)
     return titled(pd.DataFrame(shown).fillna("").set_index("arm"))
 
@@ -65,8 +74,12 @@ def table(verdicts: pd.DataFrame) -> pd.DataFrame:
 def sentence(row: Mapping[str, Any]) -> str:
     """A row of a table of verdicts as a sentence."""
     p50, p95 = (_estimate(row, p, _MS, symbol=True) for p in ("p50", "p95"))
-    text = f"{row['decision']}. Saving" if row.get("decision") else row["measures"]
-    text = f"{row['arm']}: {text} at p50 {p50}, at p95 {p95}"
+    if row.get("advice"):
+        saved = _estimate(row, "saving", _MS, symbol=True)
+        text = f"{row['arm']}: {row['advice']}. It saves {saved} per turn in the mean"
+        text += f" (by speaker {_speakers(row)}), {p50} at p50 and {p95} at p95"
+    else:
+        text = f"{row['arm']}: {row['measures']} at p50 {p50}, at p95 {p95}"
     if row.get("harm_name"):
         unit = change_unit(row["harm_kind"], row["harm_name"])
         text += f"; {row['harm_name']}: {_estimate(row, 'harm', unit, sign=True, symbol=True)}"
@@ -75,6 +88,11 @@ def sentence(row: Mapping[str, Any]) -> str:
         band = "" if is_none(row["claimed_low_s"]) else f" claims {_band(row)} ms at {_p(row)}"
         text += f" {row['claim']}{band}: {row['claim_outcome']}."
     return text
+
+
+def _speakers(row: Mapping[str, Any]) -> str:
+    low, high = row["saving_speaker_low_s"], row["saving_speaker_high_s"]
+    return "unknown" if is_none(low) else interval(1000 * low, 1000 * high)
 
 
 def _estimate(

@@ -4,7 +4,7 @@
 
     {"notebook": "08_tts_warmup",
      "headline": "prewarm",            the arm whose row speaks for the study
-     "verdict": "adopt",               its decision; the claim's outcome where nothing is decided
+     "verdict": "adopt",               its advice; the claim's outcome where none is given
      "statement": "prewarm: adopt. …", its sentence
      "rows": [ … ],                    one object per arm, with the keys of ``COLUMNS``
      "harms": [ … ]}                   other harms, as ``figures.harm_changes`` gives them
@@ -48,6 +48,14 @@ COLUMNS = {
     "arm": "what was tried",
     "measures": "saving (against the baseline; positive is good) or latency (the level itself)",
     "n_turns": "turns of the arm",
+    "saving_s": "mean saving per turn, seconds; the verdict rests on it; null for a level",
+    "saving_low_s": "lower end of its CI, over calls",
+    "saving_high_s": "upper end",
+    "saving_speaker_low_s": "lower end of its CI over speakers",
+    "saving_speaker_high_s": "upper end",
+    "n_speakers": "how many there are",
+    "n_pairs": "turns answered in both arms",
+    "n_calls": "calls that they come from",
     "p50_s": "at the median, seconds",
     "p50_low_s": "lower end of its 95% CI",
     "p50_high_s": "upper end",
@@ -64,8 +72,11 @@ COLUMNS = {
     "claimed_low_s": "lower end of the claimed band, seconds",
     "claimed_high_s": "upper end",
     "claim_outcome": "how the claim fared, in the words of labkit.evidence.claims",
-    "decision": "adopt, reject, no practical difference, not enough evidence; null for a level",
+    "gain": "faster, no practical difference, slower or undecided; null for a level",
+    "harm_verdict": "less, within the limit, more or undecided",
+    "advice": "adopt, trade-off, no practical difference, reject or undecided",
     "reason": "why, one sentence",
+    "more_calls": "about how many more would decide; 0 if it is decided, or on a limit",
     "statement": "the row as a sentence",
 }
 """Columns of a table of verdicts and keys of a row in ``verdict.json``."""
@@ -103,12 +114,10 @@ def rows(
     found = []
     for row in records(comparison):
         arm = str(row["arm"])
-        parts: dict[str, Any] = {"arm": arm, "measures": "saving", "n_turns": row["n_turns"]}
+        parts: dict[str, Any] = {"measures": "saving", "harm_name": harm, "harm_kind": harm_kind}
+        parts |= {k: row[k] for k in COLUMNS if k in row and k[:3] not in ("p50", "p95")}
         for p in ("p50", "p95"):
             parts |= {f"{p}{end}_s": row[f"saving_{p}{end}_s"] for end in ("", "_low", "_high")}
-        parts |= {"harm_name": harm, "harm_kind": harm_kind}
-        parts |= {k: row[k] for k in ("harm", "harm_low", "harm_high")}
-        parts |= {"decision": row["verdict"], "reason": row["reason"]}
         parts |= _compared(parts, claims.get(arm), (differs or {}).get(arm))
         found.append({**parts, "statement": sentence(parts)})
     return pd.DataFrame(found, columns=list(COLUMNS))
@@ -164,7 +173,7 @@ def save_verdict(
     content = {
         "notebook": notebook,
         "headline": first["arm"],
-        "verdict": first["claim_outcome"] if is_none(first["decision"]) else first["decision"],
+        "verdict": first["claim_outcome"] if is_none(first["advice"]) else first["advice"],
         "statement": first["statement"],
         "rows": records(verdicts[list(COLUMNS)]),
         "harms": [] if harms is None else records(harms),

@@ -34,7 +34,8 @@ def verdict_table(notebooks: Sequence[Notebook]) -> str:
         claim = claims.load().get(notebook.name)
         technique = claim.technique if claim else notebook.question
         link = f"[{notebook.name[:2]} {technique}](notebooks/{notebook.path.name})"
-        measured = f"{row['arm']}: p50 {words['p50']}; p95 {words['p95']}"
+        mean = f"mean {words['mean']}; " if words["mean"] else ""
+        measured = f"{row['arm']}: {mean}p50 {words['p50']}; p95 {words['p95']}"
         found = (link, words["claimed"], measured, words["harm"], "; ".join(badges(row)))
         lines.append("| " + " | ".join(text.replace("|", "/") or "–" for text in found) + " |")
     return "\n".join(lines)

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from labkit.evidence import statistics
+from labkit.evidence import intervals, statistics
 
 
 def table(values, calls):
-    return pd.DataFrame({"call": calls, "response_latency_s": values})
+    turn = pd.Series(calls).groupby(calls).cumcount()
+    return pd.DataFrame({"call": calls, "turn": turn, "response_latency_s": values})
 
 
 def clustered(rng, n_calls=40, n_turns=5, spread_s=0.3):
@@ -25,7 +26,7 @@ def clustered(rng, n_calls=40, n_turns=5, spread_s=0.3):
 def test_a_quantile_of_known_values():
     found = statistics.quantile(table([1.0, 2.0, 3.0, 4.0, math.nan], [0, 0, 1, 1, 1]), 0.5)
     assert (found.value, found.n, found.n_calls) == (2.0, 4, 2)
-    assert found.low >= 1.0 and found.high <= 4.0
+    assert found.low < 1.0 and found.high > 4.0, "two calls say little of how calls differ"
 
 
 def test_nothing_known_is_nan():
@@ -39,7 +40,7 @@ def test_intervals_of_the_median_cover_the_truth_when_turns_are_clustered():
     for _ in range(120):
         found = statistics.quantile(clustered(rng), 0.5)
         covered += found.low <= 1.0 <= found.high
-    assert 0.88 <= covered / 120 <= 1.0
+    assert 0.9 <= covered / 120 <= 1.0
 
 
 def test_taking_turns_for_independent_would_cover_too_little():
@@ -74,11 +75,11 @@ def test_a_rate_of_zero_is_not_certain():
     turns = table([1.0] * 50, np.repeat(np.arange(10), 5))
     found = statistics.rate(turns, pd.Series([False] * 50))
     assert found.value == 0 and found.low == 0
-    assert found.high == pytest.approx(0.0713, abs=1e-3), "Wilson's bound for 0 of 50"
+    assert found.high == pytest.approx(0.093, abs=1e-3), "Wilson's for 0 of 50, in ten calls"
 
 
 def test_wilson_against_a_published_value():
-    low, high = statistics.wilson(0.1, 100)
+    low, high = intervals.wilson(0.1, 100)
     assert (low, high) == (pytest.approx(0.0552, abs=1e-4), pytest.approx(0.1744, abs=1e-4))
 
 
@@ -91,7 +92,7 @@ def test_what_never_happened_is_not_certain_never_to_happen():
     none = _flags([0] * 200)
     found = statistics.rate_difference(none, none, "x")
     assert found.value == 0
-    assert found.high == pytest.approx(-found.low) == pytest.approx(0.0188, abs=1e-4)
+    assert found.high == pytest.approx(-found.low) == pytest.approx(0.0200, abs=1e-4)
     few = statistics.rate_difference(_flags([0] * 20), _flags([0] * 20), "x")
     assert few.high > 0.1
 
@@ -100,4 +101,4 @@ def test_a_clear_fall_of_a_rate_is_seen():
     before, after = _flags([1, 0, 0, 0, 0] * 40), _flags([0] * 200)
     found = statistics.rate_difference(before, after, "x")
     assert found.value == pytest.approx(-0.2)
-    assert found.high < -0.15
+    assert found.high < -0.14

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 from handmade import make_turns
@@ -24,95 +25,10 @@ from labkit.evidence.prompt_cache import with_cache
 from labkit.evidence.statistics import Estimate
 from labkit.evidence.summary import metrics
 from labkit.evidence.totals import per_turn
-from labkit.evidence.verdict import Rules, decide
+from labkit.evidence.verdict import Rules
 
 NAN = float("nan")
 EPS = 1e-6
-NO_HARM = Estimate(0.0, -0.01, 0.01, 200, 40)
-ADOPT, REJECT = "adopt", "reject"
-NO_DIFFERENCE, OPEN = "no practical difference", "not enough evidence"
-
-
-def between(low: float, high: float, n_calls: int = 40) -> Estimate:
-    return Estimate((low + high) / 2, low, high, 5 * n_calls, n_calls)
-
-
-# ------------------------------------------------------------------- verdicts
-
-
-def test_what_is_worth_having_by_default() -> None:
-    assert Rules() == Rules(worth_saving_s=0.05, max_harm=0.02)
-
-
-@pytest.mark.parametrize(
-    ("saving", "decision"),
-    [
-        (between(0.05 - EPS, 0.2), OPEN), (between(0.05, 0.2), ADOPT),
-        (between(0.05 + EPS, 0.2), ADOPT),
-        (between(-0.05 + EPS, 0.05 - EPS), NO_DIFFERENCE),
-        (between(-0.05, 0.05 - EPS), OPEN), (between(-0.05 + EPS, 0.05), OPEN),
-        (between(-0.2, -EPS), REJECT), (between(-0.2, 0.0), REJECT), (between(-0.2, EPS), OPEN),
-        (between(-0.04, -0.01), NO_DIFFERENCE),  # slower, but not so that it matters
-        (between(-0.06, -0.01), REJECT),
-    ],
-)  # fmt: skip
-def test_a_saving_is_judged_by_where_its_interval_ends(saving: Estimate, decision: str) -> None:
-    assert decide(saving, NO_HARM, Rules()).decision == decision
-
-
-@pytest.mark.parametrize(
-    ("harm", "decision"),
-    [
-        (between(-0.01, 0.02 - EPS), ADOPT), (between(-0.01, 0.02), ADOPT),
-        (between(-0.01, 0.02 + EPS), OPEN),
-        (between(0.02, 0.05), OPEN), (between(0.02 + EPS, 0.05), REJECT),
-    ],
-)  # fmt: skip
-def test_harm_is_judged_by_where_its_interval_ends(harm: Estimate, decision: str) -> None:
-    assert decide(between(0.1, 0.2), harm, Rules()).decision == decision
-
-
-def test_harm_over_the_limit_rejects_whatever_is_saved() -> None:
-    for saving in (between(-0.01, 0.01), between(0.1, 0.2), between(-0.2, -0.1)):
-        found = decide(saving, between(0.03, 0.05), Rules())
-        assert found.decision == REJECT and "3.0%" in found.reason and "2.0%" in found.reason
-
-
-def test_a_harm_that_is_not_known_adopts_nothing() -> None:
-    unknown = Estimate(NAN, NAN, NAN, 0, 0)
-    assert decide(between(0.1, 0.2), unknown, Rules()).decision == OPEN
-
-
-def test_reasons_give_the_end_that_decided() -> None:
-    assert "at least 80 ms" in decide(between(0.08, 0.2), NO_HARM, Rules()).reason
-    assert "harm rises 1.0% at most" in decide(between(0.08, 0.2), NO_HARM, Rules()).reason
-    assert "slower, by at least 70 ms" in decide(between(-0.2, -0.07), NO_HARM, Rules()).reason
-    assert "within ±50 ms" in decide(between(-0.01, 0.02), NO_HARM, Rules()).reason
-    reason = decide(between(0.01, 0.2), NO_HARM, Rules()).reason
-    assert "10 to 200 ms" in reason and "50 ms set" in reason
-    reason = decide(between(0.1, 0.2), between(-0.01, 0.04), Rules()).reason
-    assert "4.0%" in reason and "2.0%" in reason
-
-
-@pytest.mark.parametrize(
-    ("saving", "harm", "more"),
-    [
-        # half the width against the distance to the edge, squared: (0.1 / 0.05)² × 40 − 40
-        (Estimate(0.1, 0.0, 0.2, 200, 40), Estimate(0.0, -0.01, 0.01, 200, 40), 120),
-        (Estimate(0.0, -0.1, 0.1, 200, 40), Estimate(0.0, -0.01, 0.01, 200, 40), 120),
-        # the harm is what is open: (0.03 / 0.01)² × 40 − 40
-        (Estimate(0.3, 0.1, 0.5, 200, 40), Estimate(0.01, -0.02, 0.04, 200, 40), 320),
-        # a value on the edge cannot be settled: the distance counts as a tenth of the width
-        (Estimate(0.05, 0.0, 0.1, 200, 40), Estimate(0.0, -0.01, 0.01, 200, 40), 3960),
-        # never none
-        (Estimate(0.2, 0.04, 0.24, 200, 40), Estimate(0.0, -0.01, 0.01, 200, 40), 1),
-    ],
-)
-def test_calls_that_would_settle_it(saving: Estimate, harm: Estimate, more: int) -> None:
-    found = decide(saving, harm, Rules())
-    assert (found.decision, found.more_calls) == (OPEN, more)
-
-
 # ------------------------------------------------------------------- claims
 
 
@@ -120,40 +36,32 @@ BAND = Claim("x", 0.2, 0.4)
 
 
 @pytest.mark.parametrize(
-    ("saving", "outcome"),
+    ("low", "high", "outcome"),
     [
-        (Estimate(0.2, 0.1, 0.3, 9, 9), claims.REPRODUCED),
-        (Estimate(0.2 - EPS, 0.1, 0.3, 9, 9), claims.UNDECIDED),
-        (Estimate(0.4, 0.1, 0.5, 9, 9), claims.REPRODUCED),
-        (Estimate(0.4 + EPS, 0.1, 0.5, 9, 9), claims.UNDECIDED),
-        (Estimate(0.1, 0.05, 0.2 - EPS, 9, 9), claims.SAVES_LESS),
-        (Estimate(0.1, 0.05, 0.2, 9, 9), claims.UNDECIDED),
-        (Estimate(0.5, 0.4 + EPS, 0.6, 9, 9), claims.SAVES_MORE),
-        (Estimate(0.5, 0.4, 0.6, 9, 9), claims.UNDECIDED),
-        (Estimate(0.01, 0.0, 0.02 - EPS, 9, 9), claims.NO_EFFECT),
-        (Estimate(0.01, 0.0, 0.02, 9, 9), claims.SAVES_LESS),
-        (Estimate(-0.5, -0.6, -0.4, 9, 9), claims.NO_EFFECT),
-        (Estimate(NAN, NAN, NAN, 0, 0), claims.NO_EFFECT),
+        (0.2, 0.4, claims.REPRODUCED), (0.2 - EPS, 0.3, claims.UNDECIDED),
+        (0.3, 0.4 + EPS, claims.UNDECIDED), (0.05, 0.2 - EPS, claims.SAVES_LESS),
+        (0.05, 0.2, claims.UNDECIDED), (0.4 + EPS, 0.6, claims.SAVES_MORE),
+        (0.4, 0.6, claims.UNDECIDED), (-0.02 + EPS, 0.02 - EPS, claims.NO_EFFECT),
+        (-0.02, 0.01, claims.SAVES_LESS), (0.0, 0.02, claims.SAVES_LESS),
+        (-0.6, -0.4, claims.SAVES_LESS), (0.1, 0.5, claims.UNDECIDED),
+        (NAN, NAN, claims.UNDECIDED),
     ],
-)
-def test_a_claimed_saving_of_200_to_400_ms(saving: Estimate, outcome: str) -> None:
-    assert saving_outcome(saving, BAND) == outcome
+)  # fmt: skip
+def test_a_claimed_saving_of_200_to_400_ms(low: float, high: float, outcome: str) -> None:
+    assert saving_outcome(Estimate(0.3, low, high, 9, 9), BAND) == outcome
 
 
 @pytest.mark.parametrize(
-    ("level", "outcome"),
+    ("low", "high", "outcome"),
     [
-        (Estimate(0.3, 0.1, 0.5, 9, 9), claims.AS_CLAIMED),
-        (Estimate(0.1, 0.05, 0.2 - EPS, 9, 9), claims.FASTER),
-        (Estimate(0.1, 0.05, 0.2, 9, 9), claims.UNDECIDED),
-        (Estimate(0.5, 0.4 + EPS, 0.6, 9, 9), claims.SLOWER),
-        (Estimate(0.5, 0.4, 0.6, 9, 9), claims.UNDECIDED),
-        (Estimate(0.01, 0.0, 0.01, 9, 9), claims.FASTER),
-        (Estimate(NAN, NAN, NAN, 0, 0), claims.UNDECIDED),
+        (0.2, 0.4, claims.AS_CLAIMED), (0.1, 0.5, claims.UNDECIDED),
+        (0.05, 0.2 - EPS, claims.FASTER), (0.05, 0.2, claims.UNDECIDED),
+        (0.4 + EPS, 0.6, claims.SLOWER), (0.4, 0.6, claims.UNDECIDED),
+        (0.0, 0.01, claims.FASTER), (NAN, NAN, claims.UNDECIDED),
     ],
-)
-def test_a_claimed_level_of_200_to_400_ms(level: Estimate, outcome: str) -> None:
-    assert level_outcome(level, BAND) == outcome
+)  # fmt: skip
+def test_a_claimed_level_of_200_to_400_ms(low: float, high: float, outcome: str) -> None:
+    assert level_outcome(Estimate(0.3, low, high, 9, 9), BAND) == outcome
 
 
 def test_a_band_may_be_a_point_but_not_upside_down() -> None:
@@ -262,7 +170,7 @@ def pair(*rows: tuple[str, int, int, str, float]) -> pd.DataFrame:
 def test_a_saving_is_the_baseline_less_the_arm_for_turns_that_both_answered() -> None:
     turns = pair(
         ("base", 0, 0, "answered", 2.0), ("base", 0, 1, "answered", 3.0),
-        ("base", 1, 0, "interrupted", 9.0), ("base", 2, 0, "answered", 4.0),
+        ("base", 1, 0, "missed", NAN), ("base", 2, 0, "answered", 4.0),
         ("a", 0, 1, "answered", 2.5), ("a", 0, 0, "answered", 2.25),
         ("a", 1, 0, "answered", 1.0), ("a", 2, 0, "premature", -1.0), ("a", 3, 0, "answered", 1.0),
     )  # fmt: skip
@@ -302,14 +210,20 @@ def arms(base: list[tuple], arm: list[tuple]) -> pd.DataFrame:
 
 
 def test_a_comparison_is_paired_by_call_and_a_saving_is_positive() -> None:
-    """Calls differ by seconds, the arms by 0.25 s in every call: the interval has no width."""
+    """Calls differ by seconds, the arms by 0.25 s in every call: the mean's CI has no width.
+
+    That of a quantile has: a rare change that 20 turns do not show could move it.
+    """
     base = [(c, 0, "answered", 1.0 + c) for c in range(20)]
     found = arms(base, [(c, 0, "answered", 0.75 + c) for c in range(20)])
     for p in ("p50", "p95"):
-        ends = [found[f"saving_{p}{end}_s"] for end in ("", "_low", "_high")]
-        assert ends == pytest.approx([0.25] * 3)
+        value, low, high = (found[f"saving_{p}{end}_s"] for end in ("", "_low", "_high"))
+        assert low < value == 0.25 < high
     assert (found["p50_s"], found["p95_s"]) == (9.75, 18.75)
-    assert found["harm"] == 0 and found["verdict"] == OPEN, "twenty turns say little about harm"
+    ends = [found[f"saving{end}_s"] for end in ("", "_low", "_high")]
+    assert ends == pytest.approx([0.25] * 3)
+    assert found["harm"] == 0 and (found["gain"], found["advice"]) == ("faster", "undecided")
+    assert "harm undecided" in found["reason"], "twenty turns say little about harm"
 
 
 def test_each_quantile_has_a_saving_of_its_own() -> None:
@@ -317,6 +231,7 @@ def test_each_quantile_has_a_saving_of_its_own() -> None:
     base = [(c, 0, "answered", 1.0 + c) for c in range(20)]
     found = arms(base, [(c, 0, "answered", 1.0 + c - 2.0 * (c >= 15)) for c in range(20)])
     assert (found["saving_p50_s"], found["saving_p95_s"]) == (0.0, 2.0)
+    assert found["saving_s"] == 0.5
 
 
 @pytest.mark.parametrize(
@@ -330,25 +245,65 @@ def test_the_harm_of_an_arm_is_premature_or_no_reply(outcome: str, harm: float) 
     assert (found["harm_rate"], found["baseline_harm_rate"]) == (pytest.approx(harm), 0.0)
 
 
-def test_harm_may_be_any_column_and_another_quantile_may_decide() -> None:
+def test_harm_may_be_any_column() -> None:
     base = make_turns(30, 4).assign(cost=2.0)
     arm = base.assign(cost=2.5, response_latency_s=base["response_latency_s"] - 0.3)
-    (found,) = compare(base, {"a": arm}, harm="cost", q=0.9).to_dict("records")
+    (found,) = compare(base, {"a": arm}, harm="cost").to_dict("records")
     assert (found["harm"], found["harm_low"], found["harm_high"]) == (0.5, 0.5, 0.5)
-    assert found["verdict"] == REJECT
-    assert found["saving_p90_s"] == pytest.approx(0.3)
-    lenient = compare(base, {"a": arm}, harm="cost", q=None, rules=Rules(max_harm=0.6))
-    assert lenient["verdict"].tolist() == [ADOPT]
+    assert (found["gain"], found["harm_verdict"], found["advice"]) == (
+        "faster",
+        "more",
+        "trade-off",
+    )
+    lenient = compare(base, {"a": arm}, harm="cost", rules=Rules(max_harm=0.6))
+    assert lenient["advice"].tolist() == ["adopt"]
     with pytest.raises(KeyError, match="no column 'price'"):
         compare(base, {"a": arm}, harm="price")
     assert not len(compare(base, {"base": base}))
+
+
+def test_a_rude_arm_gains_nothing_by_its_premature_replies() -> None:
+    """Half of its replies come too early; the others are as late as those of the polite one."""
+    polite = make_turns(30, 4)
+    rude = polite.copy()
+    early = rude["turn"] % 2 == 0
+    rude.loc[early, "outcome"] = "premature"
+    rude.loc[early, "response_latency_s"] = -1.5
+    (found,) = compare(polite, {"rude": rude}).to_dict("records")
+    assert (found["saving_s"], found["saving_p95_s"], found["n_pairs"]) == (0.0, 0.0, 60)
+    assert found["p50_s"] > 1 and found["advice"] == "reject"
+    (back,) = compare(rude, {"polite": polite}).to_dict("records")
+    assert (back["saving_s"], back["harm_verdict"], back["advice"]) == (0.0, "less", "adopt")
+
+
+def test_both_intervals_of_a_saving_are_given() -> None:
+    """Speakers differ more than calls do: 8 calls of each of two, 0.1 and 0.3 s faster."""
+    base = make_turns(16, 4).assign(voice=lambda t: np.where(t["call"] % 2, "x", "y"))
+    faster = np.where(base["voice"] == "x", 0.1, 0.3)
+    arm = base.assign(response_latency_s=base["response_latency_s"] - faster)
+    (found,) = compare(base, {"a": arm}).to_dict("records")
+    assert (found["saving_s"], found["n_speakers"]) == (pytest.approx(0.2), 2)
+    by_call = found["saving_high_s"] - found["saving_low_s"]
+    assert found["saving_speaker_high_s"] - found["saving_speaker_low_s"] > 10 * by_call > 0
+
+
+def test_more_arms_make_every_interval_wider() -> None:
+    rng, base = np.random.default_rng(1), make_turns(30, 4)
+    noisy = {
+        str(i): base.assign(response_latency_s=base["response_latency_s"] + rng.normal(0, 0.1, 120))
+        for i in range(6)
+    }
+    alone = compare(base, {"0": noisy["0"]}).iloc[0]
+    among = compare(base, noisy).iloc[0]
+    assert alone["level"] == 0.95 < 0.98 < among["level"] < 0.995
+    assert among["saving_low_s"] < alone["saving_low_s"] < alone["saving_s"] == among["saving_s"]
 
 
 def test_an_arm_that_never_spoke_is_rejected_with_its_error() -> None:
     base = make_turns(5, 4)
     broken = results(base.iloc[:0], status="failed", error="no such model")
     (found,) = compare(base, {"a": broken}).to_dict("records")
-    assert (found["verdict"], found["n_turns"]) == (REJECT, 0)
+    assert (found["advice"], found["n_turns"]) == ("reject", 0)
     assert found["reason"] == "it does not run: no such model"
 
 
@@ -486,7 +441,8 @@ def test_every_point_of_a_sweep_is_a_row() -> None:
     assert found["failed_calls"].tolist() == [0, 0, 0, 2]
     assert found["error"].tolist() == ["", "", "", "it broke"]
     assert found["n_turns"].tolist() == [8] * 4
-    assert found["p50_s"].tolist() == pytest.approx([1.15, 1.05, 0.95, 0.85])
+    # n of the eight turns are premature: they have no latency
+    assert found["p50_s"].tolist() == pytest.approx([1.15, 1.15, 1.05, 0.95])
     assert found["p95_s"].tolist() == pytest.approx([1.25, 1.15, 1.05, 0.95])
     assert found["harm"].tolist() == pytest.approx([0, 1 / 8, 2 / 8, 3 / 8])
 
