@@ -10,7 +10,7 @@ import pandas as pd
 from labkit.evidence import overlap, statistics
 from labkit.evidence.paired import savings
 
-ALL, SUM = "all adopted", "sum of single savings"
+ALL, SUM = "all together", "sum of single savings"
 _KEY = ["call", "turn"]
 
 

@@ -125,7 +125,12 @@ def run_until(
         if decided:
             break
     assert results is not None  # there is at least one look
-    results.provenance |= {"until": until, "looks": planned.index(look) + 1, "of_looks": len(planned), "decided": decided}
+    results.provenance |= {
+        "until": until,
+        "looks": planned.index(look) + 1,
+        "of_looks": len(planned),
+        "decided": decided,
+    }
     return results, table
 
 

@@ -17,7 +17,7 @@ from labkit.evidence.verdict import Rules
 from labkit.measure.stages import STAGES
 from labkit.report.arms import frontier, frontier_points
 from labkit.report.palette import NAMES, owner_of
-from labkit.report.saving import ends
+from labkit.report.saving import ends, records
 from labkit.report.waterfall import turn_waterfall
 
 _MS = Unit("", 1000.0, "ms")
@@ -60,7 +60,7 @@ def stage_table(baseline: pd.DataFrame, chosen: pd.DataFrame) -> str:
 
 def headline(baseline: pd.DataFrame, chosen: pd.DataFrame, rules: Rules) -> str:
     """What the chosen settings save and cost so far, in one line, with 95% CIs."""
-    (row,) = compare(baseline, {"chosen": chosen}, rules=rules).to_dict("records")
+    (row,) = records(compare(baseline, {"chosen": chosen}, rules=rules))
     shown = (("", "saves", "per turn"), ("_p50", "p50:", ""), ("_p95", "p95:", ""))
     saved = [
         f"{name} {_MS.estimate(*ends(row, f'saving{p}', '_s'), symbol=True)} {of}".strip()

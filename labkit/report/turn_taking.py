@@ -34,21 +34,6 @@ def quick_stack(
     }
 
 
-def let_finish(turns: pd.DataFrame) -> pd.DataFrame:
-    """The turns, with no response latency where the reply was premature.
-
-    A premature reply has a negative latency, so an agent that interrupts more callers would look
-    faster. What is left is how long callers waited who could finish.
-    """
-    finished = turns["outcome"] != "premature"
-    return turns.assign(response_latency_s=turns["response_latency_s"].where(finished))
-
-
-def let_finish_by_arm(results: Results) -> dict[str, pd.DataFrame]:
-    """What :func:`let_finish` returns of each arm."""
-    return {name: let_finish(arm.turns) for name, arm in results.arms.items()}
-
-
 def group_and_label(arm: str) -> tuple[str, str]:
     """``"silence alone, 0.3 s"`` is the point "0.3 s" of the group "silence alone"."""
     group, _, label = arm.rpartition(", ")
@@ -78,7 +63,6 @@ def table(results: Results) -> pd.DataFrame:
     """Gain and harms of every arm for every persona, with 95% CIs, ready to be shown."""
     rows = []
     for (persona, arm), turns in results.turns.groupby([PERSONA, "arm"], sort=False):
-        waited = let_finish(turns)
         harms = {
             "false endpoints": turns["n_false_endpoints"] > 0,
             "premature replies": turns["n_premature_replies"] > 0,
@@ -86,8 +70,8 @@ def table(results: Results) -> pd.DataFrame:
         }
         rows.append({
             "caller": persona, "arm": arm, "turns": len(turns),
-            "p50 (ms)": ms_ci(statistics.quantile(waited, 0.5)),
-            "p95 (ms)": ms_ci(statistics.quantile(waited, 0.95)),
+            "p50 (ms)": ms_ci(statistics.quantile(turns, 0.5)),
+            "p95 (ms)": ms_ci(statistics.quantile(turns, 0.95)),
             **{name: percent_ci(statistics.rate(turns, which)) for name, which in harms.items()},
             "overlap (s in all)": f"{turns['overlap_s'].sum():.1f}",
             "deletions": f"{turns['deletions'].sum() / turns['words_said'].sum():.1%}",
@@ -112,7 +96,7 @@ def frontiers(results: Results, *, q: float = 0.5, anchors: Sequence[Anchor] = (
         own = results.part(**{PERSONA: persona})
         names = {name: group_and_label(name) for name in own.arms}
         points = frontier_points(
-            let_finish_by_arm(own),
+            own.arms,
             harm="premature",
             q=q,
             groups={n: group for n, (group, _) in names.items()},

@@ -11,7 +11,10 @@ import pandas as pd
 from labkit.engine.tables import Results
 from labkit.evidence import statistics
 from labkit.evidence.anchors import Anchor
+from labkit.evidence.compare import compare
+from labkit.evidence.intervals import wilson
 from labkit.evidence.units import Unit
+from labkit.evidence.verdict import Rules
 from labkit.report.figures import Chart
 from labkit.report.labels import Label, Line, place
 from labkit.report.palette import SOFT, looks, ms_axis, new_axes, unit_axis
@@ -48,6 +51,12 @@ ARMS = {
 TWO = {name: ARMS[name] for name in (HASTY, DEFAULT)}
 
 
+def compared(results: Results, rules: Rules) -> pd.DataFrame:
+    """Each way against the SDK's default."""
+    arms = results.arms
+    return compare(arms[DEFAULT], arms, rules=rules)
+
+
 def pause_points(results: Results) -> pd.DataFrame:
     """Decisions at pauses, as end-of-turn benchmarks count them.
 
@@ -63,11 +72,12 @@ def pause_points(results: Results) -> pd.DataFrame:
         whole = turns[turns["n_false_endpoints"] == 0]
         false_endpoints = turns[["n_false_endpoints", "n_pauses"]].min(axis=1)
         share = statistics.mean(turns.assign(x=false_endpoints / turns["n_pauses"]), "x")
-        low, high = statistics.wilson(share.value, share.n)
+        low, high = wilson(share.value, share.n)
         rows.append({
             "arm": name, "group": group, "label": label,
             "delay_s": statistics.quantile(whole, 0.5, "end_of_turn_s").value,
-            "share": share.value, "low": min(share.low, low), "high": max(share.high, high),
+            "share": share.value, "low": np.nanmin([share.low, low]),
+            "high": np.nanmax([share.high, high]),
             "n_pauses": int(turns["n_pauses"].sum()),
         })  # fmt: skip
     return pd.DataFrame(rows)

@@ -75,18 +75,23 @@ def guards() -> dict[str, Arm]:
     return {"no guardrail": Arm("vanilla"), **guarded}
 
 
-def guards_compared(turns: pd.DataFrame, rules: Rules) -> pd.DataFrame:
+def guards_compared(results: Results, rules: Rules) -> pd.DataFrame:
     """What each guardrail saves against checking the whole reply; the harm is unguarded speech."""
-    arms = by_arm(turns)
+    arms = by_arm(counted(results.turns))
     others = {name: arms[name] for name in ("sentence", "early", "parallel")}
     return compare(arms["whole"], others, harm="unguarded", rules=rules)
 
 
-def compared(turns: pd.DataFrame, rules: Rules) -> pd.DataFrame:
-    """What is saved against a judge that is awaited in the turn."""
-    arms = by_arm(turns)
-    names = (BACKGROUND, "spans, batch", "no judge")
-    return compare(arms["inline judge"], {name: arms[name] for name in names}, rules=rules)
+def compared(results: Results, rules: Rules) -> pd.DataFrame:
+    """What is saved against the same thing in the turn: a judge, or spans sent one by one."""
+    arms = by_arm(results.turns)
+    judges = {name: arms[name] for name in (BACKGROUND, "no judge")}
+    spans = {"spans, batch": arms["spans, batch"]}
+    parts = [
+        compare(arms["inline judge"], judges, rules=rules),
+        compare(arms["spans, simple"], spans, rules=rules),
+    ]
+    return pd.concat(parts, ignore_index=True)
 
 
 def harms(turns: pd.DataFrame) -> Chart:

@@ -8,6 +8,7 @@ from itertools import pairwise
 import pandas as pd
 
 from labkit.engine.experiment import Arm
+from labkit.engine.tables import Results
 from labkit.evidence import statistics
 from labkit.evidence.claims import Claim
 from labkit.evidence.compare import by_arm, compare
@@ -153,14 +154,15 @@ def _difference(
     return statistics.difference(before, after, column, q=None)
 
 
-def compared(runs: Mapping[str, pd.DataFrame], q: float, rules: Rules) -> pd.DataFrame:
+def judge(results: Results, rules: Rules) -> pd.DataFrame:
     """The kept order compared with the renewed line; the other histories with the stable one."""
+    runs = by_arm(read(results.turns))
     pairs = (
         (NOTED, {KEPT: runs[STABLE]}),
         (NOTED + HAIKU, {KEPT_HAIKU: runs[STABLE + HAIKU]}),
         (STABLE, {name: runs[name] for name in RESTLESS}),
     )
-    parts = [compare(runs[b], arms, harm="lost_context", q=q, rules=rules) for b, arms in pairs]
+    parts = [compare(runs[b], arms, harm="lost_context", rules=rules) for b, arms in pairs]
     return pd.concat(parts, ignore_index=True)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from labkit.engine.experiment import Arm
+from labkit.engine.tables import Results
 from labkit.evidence import statistics
 from labkit.evidence.claims import Claim
 from labkit.evidence.compare import by_arm, compare
@@ -35,10 +36,15 @@ def arms(*wirings: str) -> dict[str, Arm]:
     return {how: Arm("tool_prefetch", {"agent.prefetch": how}) for how in wanted}
 
 
-def compared(turns: pd.DataFrame, rules: Rules) -> pd.DataFrame:
-    """Each wiring against none, on those of the :func:`counted` turns that need a look-up."""
-    arms = by_arm(look_ups(turns))
-    return compare(arms.pop("none"), arms, harm="wrong", rules=rules)
+BEYOND = "interim, beyond the hook"
+
+
+def judge(results: Results, rules: Rules) -> pd.DataFrame:
+    """Each wiring against none, on turns that need a look-up, and the interim against the hook."""
+    arms = by_arm(look_ups(counted(results.turns)))
+    beyond = compare(arms["hook"], {BEYOND: arms["interim"]}, harm="wrong", rules=rules)
+    against_none = compare(arms.pop("none"), arms, harm="wrong", rules=rules)
+    return pd.concat([against_none, beyond], ignore_index=True)
 
 
 def harms(turns: pd.DataFrame, limit: float) -> Chart:
@@ -169,4 +175,5 @@ def wrong_answers(turns: pd.DataFrame) -> pd.DataFrame:
 
 def verdict_rows(comparison: pd.DataFrame, claim: Claim) -> pd.DataFrame:
     """What the study says of each wiring."""
-    return verdicts.rows(comparison, claim=claim, harm="wrong answers")
+    claimed = {name: claim for name in comparison["arm"] if name != BEYOND}
+    return verdicts.rows(comparison, claim=claimed, harm="wrong answers")

@@ -13,6 +13,7 @@ from labkit.evidence import overlap, statistics
 from labkit.evidence.claims import Claim
 from labkit.evidence.compare import compare
 from labkit.evidence.prompt_cache import with_cache
+from labkit.evidence.sequential import Judge
 from labkit.evidence.units import percent, percent_ci
 from labkit.evidence.verdict import Rules
 from labkit.report import figures, verdicts
@@ -88,18 +89,22 @@ def lifetimes(values_s: Sequence[float]) -> list[dict[str, object]]:
     return [{LIFETIME: value_s, maximum: value_s} for value_s in values_s]
 
 
-def compared(
-    runs: Mapping[str, Results], short: int, long: int, q: float, rules: Rules
-) -> pd.DataFrame:
-    """Each arm against the one without a cache."""
+def judge(short: int, long: int) -> Judge:
+    """Compares arms as :func:`compared` does."""
+    return lambda results, rules: compared(results.arms, short, long, rules)
+
+
+def compared(runs: Mapping[str, Results], short: int, long: int, rules: Rules) -> pd.DataFrame:
+    """Each arm that was run against the one without a cache."""
     pairs = {
         "off, short": (on(short), "as published"),
         "off, long": (on(long), f"{on(long)}, warmed up"),
         _SLOW: (f"{on(long)}, {_FAST}",),
     }
     parts = [
-        compare(runs[baseline], {name: runs[name] for name in names}, q=q, rules=rules)
+        compare(runs[baseline], {n: runs[n] for n in names if n in runs}, rules=rules)
         for baseline, names in pairs.items()
+        if baseline in runs
     ]
     return pd.concat(parts, ignore_index=True)
 

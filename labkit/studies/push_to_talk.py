@@ -10,7 +10,7 @@ from labkit.evidence.claims import Claim
 from labkit.evidence.units import ms_ci, percent_ci
 from labkit.report import figures
 from labkit.report.figures import Chart, swept
-from labkit.report.turn_taking import let_finish, proportions
+from labkit.report.turn_taking import proportions
 from labkit.report.verdicts import latency_claim
 
 RELEASE = "caller.release_after_s"
@@ -53,12 +53,11 @@ def table(turns: pd.DataFrame) -> pd.DataFrame:
     """Results of each arm at each release time, with 95% CIs, ready to be shown."""
     rows = []
     for (arm, at), own in turns.groupby(["arm", RELEASE], sort=False):
-        waited = let_finish(own)
         rows.append({
             "arm": arm, "release (ms)": round(1000 * float(str(at))), "turns": len(own),
             "handover p50 (ms)": ms_ci(statistics.quantile(own, 0.5, "handover_s")),
-            "response p50 (ms)": ms_ci(statistics.quantile(waited, 0.5)),
-            "response p95 (ms)": ms_ci(statistics.quantile(waited, 0.95)),
+            "response p50 (ms)": ms_ci(statistics.quantile(own, 0.5)),
+            "response p95 (ms)": ms_ci(statistics.quantile(own, 0.95)),
             "last words lost": percent_ci(statistics.rate(own, own["trailing_deletions"] > 0)),
             "right replies": percent_ci(statistics.mean(own, "reply_right")),
             "unanswered": percent_ci(statistics.rate(own, own["unanswered"])),

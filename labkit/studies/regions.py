@@ -11,8 +11,11 @@ from collections.abc import Sequence
 import pandas as pd
 
 from labkit.engine.experiment import Arm
+from labkit.engine.tables import Results
 from labkit.evidence import statistics
 from labkit.evidence.claims import Claim
+from labkit.evidence.compare import compare
+from labkit.evidence.verdict import Rules
 from labkit.measure.stages import STAGES
 from labkit.report import figures, verdicts
 from labkit.report.figures import Chart
@@ -73,6 +76,12 @@ def arms(gateway_rtt_s: float, gateway_processing_s: float) -> dict[str, Arm]:
         "wrong region": Arm("regional", _AU),
         RELAYED: Arm("regional", {**_EU, **gateway}),
     }
+
+
+def compared(results: Results, rules: Rules) -> pd.DataFrame:
+    """Each choice of hosts against the default."""
+    runs = results.arms
+    return compare(runs[DEFAULT], runs, rules=rules)
 
 
 def published() -> dict[str, Arm]:

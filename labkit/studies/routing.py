@@ -16,6 +16,7 @@ from labkit.engine.experiment import Arm
 from labkit.evidence import statistics
 from labkit.evidence.claims import Claim
 from labkit.evidence.compare import by_arm, compare
+from labkit.evidence.sequential import Judge
 from labkit.evidence.turn_rules import Rule, classifier_errors, needs_heavy
 from labkit.evidence.units import percent_ci
 from labkit.evidence.verdict import Rules
@@ -70,8 +71,13 @@ def models(provider: str, large: str, small: str, threshold: float) -> dict[str,
     }
 
 
+def judge(small: str) -> Judge:
+    """Compares arms as :func:`compared` does; the easy turns are the small model's."""
+    return lambda results, rules: compared(judged(results.turns, small), rules)
+
+
 def compared(turns: pd.DataFrame, rules: Rules) -> pd.DataFrame:
-    """Each arm against the large model throughout: savings on easy turns, harm on all."""
+    """Each arm against the large model throughout, on easy turns."""
     arms = by_arm(easy(turns))
     return compare(arms.pop(LARGE), arms, harm="harmed", rules=rules)
 

@@ -13,11 +13,13 @@ from typing import Any
 import pandas as pd
 
 from labkit.engine.experiment import Arm
+from labkit.engine.tables import Results
 from labkit.evidence import statistics
 from labkit.evidence.agent_parts import load, vectors
 from labkit.evidence.claims import Claim
-from labkit.evidence.compare import by_arm
+from labkit.evidence.compare import by_arm, compare
 from labkit.evidence.units import ms_ci, percent_ci
+from labkit.evidence.verdict import Rules
 from labkit.paths import agents_dir
 from labkit.report import figures, verdicts
 from labkit.report.figures import Chart
@@ -116,6 +118,12 @@ def on_hits(turns: pd.DataFrame) -> dict[str, pd.DataFrame]:
     hit = pd.MultiIndex.from_frame(turns[_KEYS]).isin(hits)
     blanked = turns.assign(response_latency_s=turns["response_latency_s"].where(hit))
     return by_arm(blanked)
+
+
+def compared(results: Results, rules: Rules) -> pd.DataFrame:
+    """Each cache against none: what a hit saves, and whom it harms."""
+    hits = on_hits(judged(results.turns))
+    return compare(hits[NONE], hits, harm="harmed", rules=rules)
 
 
 def by_persona(turns: pd.DataFrame, name: str = "{}") -> pd.DataFrame:

@@ -8,11 +8,13 @@ from typing import Any
 import pandas as pd
 
 from labkit.engine.experiment import Arm
+from labkit.engine.tables import Results
 from labkit.evidence import statistics
 from labkit.evidence.claims import Claim
-from labkit.evidence.compare import by_arm
+from labkit.evidence.compare import by_arm, compare
 from labkit.evidence.phrasings import phrasings
 from labkit.evidence.turn_rules import acknowledges
+from labkit.evidence.verdict import Rules
 from labkit.report import verdicts
 from labkit.report.figures import Chart, harms
 from labkit.report.rules import rule_errors
@@ -78,6 +80,12 @@ def acknowledgements(turns: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """
     latency = turns["response_latency_s"].where(turns["acknowledged"])
     return by_arm(turns.assign(response_latency_s=latency))
+
+
+def judge(results: Results, rules: Rules) -> pd.DataFrame:
+    """Each way against the large model: what it saves on acknowledgements, and harms at all."""
+    short = acknowledgements(treated(results.turns))
+    return compare(short[LARGE], short, harm="harmed", rules=rules)
 
 
 def floor(turns: pd.DataFrame) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from labkit.evidence.claims import Claim
 from labkit.evidence.compare import compare, harmed
 from labkit.evidence.summary import OUTCOMES
 from labkit.evidence.units import Unit, ms, percent
-from labkit.evidence.verdict import Rules
+from labkit.evidence.verdict import MORE, Rules
 from labkit.report import verdicts
 from labkit.report.dots import Dot, dots
 from labkit.report.figures import Chart
@@ -29,6 +29,8 @@ from labkit.report.turn_taking import PERSONA
 from labkit.settings.roles import figure
 
 DEFAULTS = "defaults"
+CHOSEN = "chosen"
+LEVEL = "level: all together"
 NO_PREEMPTION = {"preemptive.enabled": False}
 
 _MS = Unit("", 1000.0, "ms")
@@ -50,20 +52,24 @@ def singles(techniques: Sequence[str], **settings: object) -> dict[str, str | Ar
     }
 
 
-def alone(techniques: Sequence[str]) -> dict[str, str | Arm]:
-    """The defaults, the guide's stack as its listing has it and repaired, and :func:`singles`."""
+def tried(techniques: Sequence[str]) -> dict[str, str | Arm]:
+    """All that is tried on the first calls.
+
+    The defaults, the guide's stack as its listing has it and repaired, each technique alone, all
+    together, and all but one.
+    """
     published = {
         "as published": Arm("stacked-as-published"),
         "as published, repaired": Arm("stacked-as-published", {"agent.repaired": True}),
     }
-    return {**singles([]), **published, **singles(techniques)}
-
-
-def combinations(techniques: Sequence[str]) -> dict[str, str | Arm]:
-    """The defaults, all techniques together (which may be none), and all but one of them."""
     rest = {f"{_WITHOUT}{n}": stack(t for t in techniques if t != n) for n in techniques}
-    together = {DEFAULTS: Arm("vanilla"), ALL: stack(techniques)}
-    return {**together, **(rest if len(techniques) > 1 else {})}
+    return {**singles(techniques), **published, ALL: stack(techniques),
+            **(rest if len(techniques) > 1 else {})}  # fmt: skip
+
+
+def fresh(techniques: Sequence[str], chosen: Sequence[str]) -> dict[str, str | Arm]:
+    """What is run on calls that chose nothing: the defaults, all together, and what was chosen."""
+    return {DEFAULTS: Arm("vanilla"), ALL: stack(techniques), CHOSEN: stack(chosen)}
 
 
 def pairs(techniques: Sequence[str]) -> dict[str, str | Arm]:
@@ -103,45 +109,46 @@ def _judged(turns: pd.DataFrame) -> pd.DataFrame:
     return turns.assign(wrong=wrong.astype(float), harmed=(harmed(turns) | wrong).astype(float))
 
 
-def compared(arms: Mapping[str, pd.DataFrame], rules: Rules) -> dict[float | None, pd.DataFrame]:
-    """Comparisons with the defaults that rest on the p95, the median and the mean (None)."""
-    return {
-        q: compare(arms[DEFAULTS], arms, harm="harmed", q=q, rules=rules) for q in (0.95, 0.5, None)
-    }
+def compared(results: Results, rules: Rules) -> pd.DataFrame:
+    """Each arm against the defaults; harm is a premature, missing or wrong reply."""
+    arms = judged(results)
+    return compare(arms[DEFAULTS], arms, harm="harmed", rules=rules)
 
 
-def adopted(techniques: Sequence[str], comparisons: Iterable[pd.DataFrame]) -> list[str]:
-    """The techniques that earned their place: once *adopt* at least, and never *reject*."""
-    verdicts = pd.DataFrame({i: c.set_index("arm")["verdict"] for i, c in enumerate(comparisons)})
-    good = (verdicts == "adopt").any(axis=1) & (verdicts != "reject").all(axis=1)
-    return [name for name in techniques if good[name]]
+def chosen(comparison: pd.DataFrame, techniques: Sequence[str]) -> list[str]:
+    """The techniques to recommend, by the first calls; fresh ones must confirm it.
 
-
-def kept(together: pd.DataFrame, techniques: Sequence[str]) -> tuple[str, list[str]]:
-    """The stack to recommend: all techniques, or all but one if together they harm more.
-
-    Returns:
-        The arm and its techniques: of those that do not significantly more harm than the defaults
-        all, or else the one that saves most at p95; :data:`DEFAULTS` if there is none.
+    Of the stacks that were run (all, all but one, each alone) the one that saves most per turn of
+    those whose harm does not rise over the limit; none if that is slower than the defaults.
     """
-    arms = together.set_index("arm")
-    harmless = arms[arms["harm_low"] <= 0]
-    if ALL in harmless.index:
-        return ALL, list(techniques)
-    others = harmless[harmless.index.str.startswith(_WITHOUT)]
-    if not len(others):
-        return DEFAULTS, []
-    name = str(others["saving_p95_s"].idxmax())
-    return name, [t for t in techniques if t != name.removeprefix(_WITHOUT)]
+    stacks = {
+        ALL: list(techniques),
+        **{f"{_WITHOUT}{n}": [t for t in techniques if t != n] for n in techniques},
+        **{n: [n] for n in techniques},
+    }
+    run = comparison[comparison["arm"].isin(stacks) & (comparison["harm_verdict"] != MORE)]
+    if not (run["saving_s"] > 0).any():
+        return []
+    return stacks[str(run.nlargest(1, "saving_s")["arm"].iloc[0])]
 
 
-def predicted(
-    first: Results, second: Results, parts: Results, techniques: Sequence[str]
-) -> pd.DataFrame:
+def strongest(comparison: pd.DataFrame, techniques: Sequence[str], n: int) -> list[str]:
+    """The ``n`` techniques that save most alone, in their own order."""
+    alone = comparison[comparison["arm"].isin(techniques)].nlargest(n, "saving_s")["arm"]
+    return [name for name in techniques if name in set(alone)]
+
+
+def stacks_only(comparison: pd.DataFrame) -> pd.DataFrame:
+    """The rows of all together and of all but one."""
+    names = comparison["arm"]
+    return comparison[(names == ALL) | names.str.startswith(_WITHOUT)]
+
+
+def predicted(first: Results, parts: Results, techniques: Sequence[str]) -> pd.DataFrame:
     """Savings by :func:`labkit.evidence.additivity.additivity`, from the study's runs."""
     of = {name: overlap.parts(arm.turns) for name, arm in parts.arms.items()}
     alone = {name: first.arms[name].turns for name in of}
-    return additivity(DEFAULTS, alone, second.arms[ALL].turns, of, techniques, _MODES)
+    return additivity(DEFAULTS, alone, first.arms[ALL].turns, of, techniques, _MODES)
 
 
 def sums(table: pd.DataFrame) -> Chart:
@@ -227,26 +234,24 @@ def outcomes(arms: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return titled(table.T)
 
 
-def read_adopted(techniques: Sequence[str], chosen: Sequence[str]) -> str:
-    """A sentence that names what earned its place and what did not."""
-    rest = [name for name in techniques if name not in chosen]
-    text = f"Adopted: **{', '.join(chosen) or 'none'}**."
-    return f"{text} Not adopted: {', '.join(rest)}." if rest else text
+def read_chosen(techniques: Sequence[str], found: Sequence[str]) -> str:
+    """A sentence that names what was chosen and what was not."""
+    rest = [name for name in techniques if name not in found]
+    text = f"Chosen on these calls: **{', '.join(found) or 'none'}**."
+    return f"{text} Left out: {', '.join(rest)}." if rest else text
 
 
-def read_promises(together: pd.DataFrame, best: str, techniques: Sequence[str]) -> str:
-    """Whether stacks are as fast as the defaults at p95, do no more harm, and what to recommend."""
+def read_confirmed(confirmed: pd.DataFrame) -> str:
+    """What the stacks save and harm on calls that chose nothing."""
     lines = []
-    for row in records(together[together["arm"].isin([ALL, best])]):
-        harm = f"{100 * row['harm_low']:+.1f} to {100 * row['harm_high']:+.1f}"
-        fast = "at least as fast as" if row["saving_p95_s"] >= 0 else "slower than"
-        worse = "significantly" if row["harm_low"] > 0 else "not significantly"
+    for row in records(confirmed):
         lines.append(
-            f"**{row['arm']}** is at p95 {fast} the plain defaults: it saves "
-            f"{_ms(row, 'saving_p95')}. It harms {worse} more turns "
-            f"than they do ({percent(row['baseline_harm_rate'])} there; a change of {harm} points)."
+            f"**{row['arm']}**: {row['advice']}. It saves {_ms(row, 'saving')} per turn, "
+            f"{_ms(row, 'saving_p95')} at p95; {row['reason']} "
+            f"({percent(row['baseline_harm_rate'])} of turns are harmed by the defaults, "
+            f"{percent(row['harm_rate'])} here)."
         )
-    return "\n\n".join([*lines, f"To recommend: **{', '.join(techniques) or 'none'}**."])
+    return "\n\n".join(lines)
 
 
 def read_sums(table: pd.DataFrame) -> str:
@@ -254,8 +259,8 @@ def read_sums(table: pd.DataFrame) -> str:
     rows = {row["arm"]: row for row in records(table)}
     total, stacked = (_ms(rows[name], "measured") for name in (SUM, ALL))
     return (
-        f"On {rows[ALL]['n_turns']} turns that all arms answered, the single savings of what was "
-        f"adopted add up to a mean of {total}; all of it together saves {stacked}. The overlap "
+        f"On {rows[ALL]['n_turns']} turns that all arms answered, the single savings "
+        f"add up to a mean of {total}; all of it together saves {stacked}. The overlap "
         f"model predicts {ms(rows[SUM]['predicted_s'])} and {ms(rows[ALL]['predicted_s'])} ms."
     )
 
@@ -286,10 +291,16 @@ def _ms(row: Mapping[str, Any], name: str) -> str:
 
 
 def verdict_rows(
-    together: pd.DataFrame, alone: pd.DataFrame, best: pd.DataFrame, claim: Claim, headline: str
+    confirmed: pd.DataFrame, alone: pd.DataFrame, stacked: Mapping[str, pd.DataFrame], claim: Claim
 ) -> pd.DataFrame:
-    """What the study says: the level of the stack to recommend, then all stacks and techniques."""
-    both = pd.concat([together, alone], ignore_index=True)
-    rows = verdicts.rows(both, harm="premature, no or wrong reply")
-    level = verdicts.latency_claim(best, claim, arm=headline)
+    """What the study says: the level of all together, as claimed, then stacks and techniques.
+
+    The stacks' rows are those of the fresh calls; those of the techniques and of what is lost
+    without one are of the calls that chose.
+    """
+    rest = alone[~alone["arm"].isin(confirmed["arm"])]
+    rows = verdicts.rows(
+        pd.concat([confirmed, rest], ignore_index=True), harm="premature, no or wrong reply"
+    )
+    level = verdicts.latency_claim(stacked[ALL], claim, arm=LEVEL)
     return pd.concat([level, rows], ignore_index=True)

@@ -9,6 +9,7 @@ import pandas as pd
 from labkit.evidence import overlap, paired, statistics
 from labkit.evidence.claims import Claim
 from labkit.evidence.compare import by_arm, compare
+from labkit.evidence.sequential import Judge
 from labkit.evidence.units import ms, ms_ci, percent_ci
 from labkit.evidence.verdict import Rules
 from labkit.report import figures, verdicts
@@ -60,21 +61,23 @@ def marked(turns: pd.DataFrame, long_s: float) -> pd.DataFrame:
     )
 
 
-def compared(turns: pd.DataFrame, rules: Rules) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The default against a buffered reply, and all others against the default."""
-    arms = by_arm(turns)
-    buffered, default = arms.pop("buffered"), arms.pop("default")
-    streamed = compare(buffered, {"default": default}, harm="long_gap", rules=rules)
-    return streamed, compare(default, arms, harm="long_gap", rules=rules)
+def judge(long_s: float) -> Judge:
+    """Compares the default with a buffered reply, and all others with the default."""
+
+    def compared(results: Results, rules: Rules) -> pd.DataFrame:
+        arms = by_arm(marked(results.turns, long_s))
+        buffered, default = arms.pop("buffered"), arms.pop("default")
+        streamed = compare(buffered, {"default": default}, harm="long_gap", rules=rules)
+        beyond = compare(default, arms, harm="long_gap", rules=rules)
+        return pd.concat([streamed, beyond], ignore_index=True)
+
+    return compared
 
 
-def verdict_rows(
-    streamed: pd.DataFrame, beyond: pd.DataFrame, claim: Claim, long_s: float
-) -> pd.DataFrame:
-    """Verdicts on what :func:`compared` returned; only streaming itself is claimed."""
+def verdict_rows(comparison: pd.DataFrame, claim: Claim, long_s: float) -> pd.DataFrame:
+    """Verdicts on what a :func:`judge` found; only streaming itself is claimed."""
     harm = f"replies with a silence over {ms(long_s)} ms"
-    rows = [verdicts.rows(streamed, claim=claim, harm=harm), verdicts.rows(beyond, harm=harm)]
-    return pd.concat(rows)
+    return verdicts.rows(comparison, claim={"default": claim}, harm=harm)
 
 
 def harms(turns: pd.DataFrame) -> Chart:

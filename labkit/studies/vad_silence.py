@@ -7,6 +7,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.colors import LinearSegmentedColormap
 
+from labkit.engine.tables import Results
+from labkit.evidence.compare import compare
+from labkit.evidence.verdict import Rules
 from labkit.report import figures
 from labkit.report.figures import Chart, swept
 from labkit.report.palette import ACCENT, MAIN, new_axes
@@ -34,6 +37,12 @@ ARMS = {
     "with the detector, 0.4 s": f"vanilla@{VAD}=0.4",
 }
 """The VAD's silence alone, short to long, and beside the SDK's turn detector."""
+
+
+def compared(results: Results, rules: Rules) -> pd.DataFrame:
+    """Each way against the plugin's default silence alone."""
+    arms = results.arms
+    return compare(arms[PLUGIN_DEFAULT], arms, rules=rules)
 
 
 def cells(turns: pd.DataFrame) -> pd.DataFrame:

@@ -11,8 +11,10 @@ from labkit.engine.experiment import Arm
 from labkit.engine.tables import Results
 from labkit.evidence import statistics
 from labkit.evidence.claims import Claim
+from labkit.evidence.compare import compare
 from labkit.evidence.paired import mean_savings, savings, waits
 from labkit.evidence.units import ms, ms_ci, percent, percent_ci
+from labkit.evidence.verdict import Rules
 from labkit.report import figures, verdicts
 from labkit.report.figures import Chart
 from labkit.report.tables import titled
@@ -64,6 +66,12 @@ def barging_in(after_s: float) -> dict[str, object]:
 def first(results: Results) -> dict[str, pd.DataFrame]:
     """The first turn of each call, by arm."""
     return {name: arm.turns[arm.turns["turn"] == 0] for name, arm in results.arms.items()}
+
+
+def compared(results: Results, rules: Rules) -> pd.DataFrame:
+    """What each arm saves on the first turn, compared with the default."""
+    turns = first(results)
+    return compare(turns[DEFAULT], turns, rules=rules)
 
 
 def after_interruption(turns: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -12,7 +12,6 @@ from labkit.engine.tables import Results
 from labkit.report.turn_taking import (
     frontiers,
     group_and_label,
-    let_finish,
     proportions,
     table,
 )
@@ -86,12 +85,6 @@ def test_commits_rise_to_all_turns_at_each_delay(turns: pd.DataFrame) -> None:
     steps = commits(delays).data
     assert steps["end_of_turn_s"].tolist() == [0.4, 0.5, 0.4, 0.6]
     assert steps["share"].tolist() == [0.5, 1.0, 0.5, 1.0]
-
-
-def test_latency_leaves_out_premature_replies() -> None:
-    turns = pd.DataFrame({"outcome": ["answered", "premature"], "response_latency_s": [1.2, -0.4]})
-    kept = let_finish(turns)["response_latency_s"].tolist()
-    assert kept[0] == 1.2 and math.isnan(kept[1])
 
 
 def test_the_heat_map_shows_medians_and_where_the_floor_has_nothing_left_to_do() -> None:
