@@ -31,6 +31,8 @@ KINDS = ("hook", "nodes", "tools")
 """Settings under ``instant``, each a flag."""
 MOST_SLEEPS = 1000
 """Sleeps of one span that take no time."""
+_BLINK_S = 1e-6
+"""What such a sleep takes after all: the SDK divides by how long an answer took."""
 
 SENDER = "labkit.instant"
 """Extra information of a transport: the span in which what arrived last was sent."""
@@ -99,9 +101,9 @@ def remote() -> Span | None:
 
 
 def shortened(delay_s: float, callback: Callable[..., Any]) -> float:
-    """How long a timer made here takes, seconds: nothing if it is the end of a sleep."""
+    """How long a timer made here takes, seconds: next to nothing if it ends a sleep."""
     if _kinds and callback is _WAKE and (span := current()) is not None and span.sleeps():
-        return 0.0
+        return min(_BLINK_S, delay_s)
     return delay_s
 
 

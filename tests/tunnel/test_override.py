@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from livekit.agents import AgentSession, llm
 
-from labkit.explorer.snippet import session_code
 from labkit.paths import agents_dir
 from labkit.settings import SETTINGS, Setting, SettingError, Settings
+from labkit.settings.snippet import session_code
 from labkit.tunnel.override import not_taken, override_session
 
 FIXED = {"stt.provider", "llm.provider", "tts.provider", "llm.model", "aec_warmup_s",
