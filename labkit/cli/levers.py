@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import labkit.cli.console as console
+from labkit.engine.experiment import N_CALLS_OF_MANY
 from labkit.errors import UsageError
 from labkit.tunnel.spec import N_TURNS, SEED
 
@@ -17,14 +18,14 @@ if TYPE_CHECKING:
 
     from labkit.evidence.levers import Levers
 
-_CALLS = 16
-
 
 def levers(
     agent: Annotated[
         str, typer.Argument(help="A built-in agent, `path.py` or `path.py:object`.")
     ] = "vanilla",
-    calls: Annotated[int, typer.Option(help="Calls for each lever, the same for all.")] = _CALLS,
+    calls: Annotated[
+        int, typer.Option(help="Calls for each lever, the same for all.")
+    ] = N_CALLS_OF_MANY,
     turns: console.Turns = N_TURNS,
     seed: console.Seed = SEED,
     set_: console.Set = None,
@@ -68,19 +69,20 @@ def _records(table: pd.DataFrame) -> Any:
 
 
 def _print(agent: str, found: Levers) -> None:
-    from labkit.report.levers import harm_text, price_text
+    from labkit.report.levers import in_100, price_text
 
-    columns = ("lever", "moved", "ms bought [95% CI]", "harm", "price")
+    columns = ("lever", "moved", "ms bought [95% CI]", "harm", "false endpoints", "price")
     shown = console.table(
         f"{agent}: what each lever buys per turn, all else equal", columns, left=("moved",)
     )
     rows = found.table.to_dict("records")
     for r in rows:
         bought = console.with_ci(r, "saved_s")
-        shown.add_row(r["lever"], r["moved"], bought, harm_text(r["harm"]), price_text(r["usd"]))
+        harm = map(in_100, (r["harm"], r["n_false_endpoints"]))
+        shown.add_row(r["lever"], r["moved"], bought, *harm, price_text(r["usd"]))
     console.out.print(shown)
-    console.tell("harm: change of turns with a premature or no reply, percentage points")
-    console.tell("price: US dollars more for 1,000 turns")
+    console.tell("harm: change of turns with a premature or no reply, in 100 turns")
+    console.tell("false endpoints: change in 100 turns; price: US dollars more for 1,000 turns")
     if len(found.interactions):
         pairs = console.table(
             "the best two at a time: what they save together less the sum of each alone",

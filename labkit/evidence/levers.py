@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from labkit.engine.experiment import Arm, Experiment
+from labkit.engine.experiment import N_CALLS_OF_MANY, Arm, Experiment
 from labkit.engine.progress import Progress
 from labkit.engine.sweep import sweep
 from labkit.engine.tables import Results
@@ -29,8 +29,6 @@ from labkit.tunnel.spec import N_TURNS, SEED
 
 AS_IS = "as it is"
 """The arm in which nothing is moved."""
-N_CALLS = 16
-"""Calls of each arm, unless something else is asked for."""
 TOP = 3
 """How many of the best levers are also moved in pairs."""
 _CHANGES = ("harm", "n_false_endpoints", "llm_wasted_tokens", "usd")
@@ -61,7 +59,7 @@ class Levers:
 def levers(
     agent: str = "vanilla",
     *,
-    calls: int = N_CALLS,
+    calls: int = N_CALLS_OF_MANY,
     turns: int = N_TURNS,
     seed: int = SEED,
     settings: Mapping[str, object] | None = None,

@@ -27,16 +27,21 @@ from labkit.report.palette import (
 )
 from labkit.report.saving import ends, records
 
-_COLUMNS = (("harm", 6.0), ("price", 62.0))
-"""Columns at the right: head, and points from the axes' edge to their middle."""
-_WIDE_PT = 30.0
+_COLUMNS = ("harm", "false\nendpoints", "price")
+"""Heads of the columns at the right."""
+_APART_PT = 50.0
+_FIRST_PT = 22.0
+_LEGEND = (
+    "harm: change of turns with a premature or no reply, of 100; false endpoints: change, in 100 "
+    "turns\nprice: US dollars more for 1,000 turns"
+)
 
 
 def ranked(table: pd.DataFrame, most: int | None = None) -> Chart:
     """Draws what each lever saves per turn with its 95% CI, what buys most on top.
 
-    Harm is the change of turns with a premature or no reply, in percentage points; price is what
-    1,000 turns cost more, in US dollars.
+    Harm and false endpoints are changes in 100 turns; price is what 1,000 turns cost more, in US
+    dollars.
 
     Args:
         table: ``Levers.table``.
@@ -44,12 +49,12 @@ def ranked(table: pd.DataFrame, most: int | None = None) -> Chart:
     """
     shown = table[table["saved_s"].notna()].head(most or len(table))
     rows = records(shown)
-    ax = new_axes(6.4, 0.27 * len(rows) + 1.5)
+    ax = new_axes(6.8, 0.27 * len(rows) + 1.9)
     for y, row in enumerate(rows):
         _row(ax, y, row)
     _limits(ax, shown)
-    for name, at in _COLUMNS:
-        note(ax, name, (1, 1), (at + _WIDE_PT / 2, 4), xycoords=("axes fraction", "axes fraction"),
+    for k, name in enumerate(_COLUMNS):
+        note(ax, name, (1, 1), (_FIRST_PT + k * _APART_PT, 4), xycoords="axes fraction",
              ha="center", va="bottom", fontweight="bold")  # fmt: skip
     note(ax, "← slower", (0, 1), (-4, 4), 8, xycoords=ABOVE, ha="right", va="bottom", color=SOFT)
     note(ax, "faster →", (0, 1), (4, 4), 8, xycoords=ABOVE, va="bottom", color=SOFT)
@@ -62,12 +67,8 @@ def ranked(table: pd.DataFrame, most: int | None = None) -> Chart:
         Patch(facecolor=OWNERS[o][0], hatch=OWNERS[o][1], edgecolor="white", label=o)
         for o in owners
     ]
-    figure = figure_of(ax)
-    figure.legend(handles=patches, loc="outside lower center", ncols=4)
-    figure.supxlabel(
-        "harm: change of turns with a premature or no reply, percentage points\n"
-        "price: US dollars more for 1,000 turns", fontsize=7.5, color=SOFT,
-    )  # fmt: skip
+    figure_of(ax).legend(handles=patches, loc="outside lower center", ncols=len(patches))
+    note(ax, _LEGEND, (0, 0), (0, -34), 7.5, xycoords="axes fraction", va="top", color=SOFT)
     return Chart(ax, shown.drop(columns=["code", "how"], errors="ignore"))
 
 
@@ -79,9 +80,10 @@ def _row(ax: Axes, y: int, row: Mapping[str, Any]) -> None:
     tip = min(value, low, 0.0) if side < 0 else max(value, high, 0.0)
     note(ax, number(round(value)), (tip, y), (4 * side, 0), 8, va="center",
          ha="left" if side > 0 else "right")  # fmt: skip
-    texts = (harm_text(row["harm"]), price_text(row["usd"]))
-    for (_, at), text in zip(_COLUMNS, texts, strict=True):
-        note(ax, text, (1, y), (at + _WIDE_PT / 2, 0), 8, xycoords=BESIDE, ha="center", va="center")
+    texts = (*map(in_100, (row["harm"], row["n_false_endpoints"])), price_text(row["usd"]))
+    for k, text in enumerate(texts):
+        note(ax, text, (1, y), (_FIRST_PT + k * _APART_PT, 0), 8, xycoords=BESIDE, ha="center",
+             va="center")  # fmt: skip
 
 
 def _limits(ax: Axes, shown: pd.DataFrame) -> None:
@@ -92,9 +94,9 @@ def _limits(ax: Axes, shown: pd.DataFrame) -> None:
     ax.set_xlim(low - (0.14 if low < -0.5 else 0.03) * room, high + 0.14 * room)
 
 
-def harm_text(rate: float) -> str:
-    """A change of a proportion of turns, in percentage points."""
-    return number(round(100 * rate, 1), sign=True)
+def in_100(per_turn: float) -> str:
+    """A change per turn, in 100 turns."""
+    return number(round(100 * per_turn, 1), sign=True)
 
 
 def price_text(usd: float) -> str:

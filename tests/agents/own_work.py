@@ -9,7 +9,7 @@ from typing import Any
 from livekit.agents import Agent, AgentSession, JobContext, WorkerOptions, cli, function_tool, llm
 from livekit.plugins import cartesia, deepgram, openai
 
-PARAMETERS = {"agent.does": "nothing"}
+PARAMETERS = {"agent.does": "nothing", "agent.sleep_s": 0.4}
 OPTIONS = ("session.turn_handling.preemptive_generation",)
 
 log = logging.getLogger("agent")
@@ -29,9 +29,9 @@ async def judged(session: AgentSession) -> None:
 
 
 class Busy(Agent):
-    def __init__(self, does: str) -> None:
+    def __init__(self, does: str, sleep_s: float) -> None:
         super().__init__(instructions="You are the phone assistant of a furniture shop.")
-        self.does = does
+        self.does, self.sleep_s = does, sleep_s
 
     @function_tool
     async def lookup_order(self, order_id: str) -> dict[str, Any]:
@@ -41,8 +41,8 @@ class Busy(Agent):
             order_id: The order number, four digits.
         """
         if self.does == "tool":
-            await asyncio.sleep(0.3)
-            time.sleep(0.2)
+            await asyncio.sleep(self.sleep_s)
+            time.sleep(0.2)  # noqa: ASYNC251
         return {"status": "on its way"}
 
     async def on_user_turn_completed(
@@ -50,9 +50,9 @@ class Busy(Agent):
     ) -> None:
         began = time.perf_counter()
         if self.does == "sleep":
-            await asyncio.sleep(0.4)
+            await asyncio.sleep(self.sleep_s)
         elif self.does == "block":
-            time.sleep(0.25)
+            time.sleep(0.25)  # noqa: ASYNC251
             await asyncio.gather(asyncio.to_thread(time.sleep, 0.15), asyncio.sleep(0.1))
         elif self.does == "judge":
             await judged(self.session)
@@ -61,7 +61,7 @@ class Busy(Agent):
         elif self.does == "say":
             await self.session.say("One moment, please.")
         elif self.does == "poll":
-            while time.perf_counter() - began < 0.2:
+            while time.perf_counter() - began < 0.2:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         elif self.does == "leave":
             self.left = asyncio.create_task(self._later())
@@ -88,7 +88,7 @@ async def entrypoint(ctx: JobContext) -> None:
         tts=cartesia.TTS(model="sonic-3"),
         **p.get("session", {}),
     )
-    await session.start(agent=Busy(p["agent.does"]), room=ctx.room)
+    await session.start(agent=Busy(p["agent.does"], p["agent.sleep_s"]), room=ctx.room)
 
 
 if __name__ == "__main__":

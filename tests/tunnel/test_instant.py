@@ -15,6 +15,7 @@ from labkit.engine.sweep import sweep
 from labkit.errors import UsageError
 from labkit.evidence.paired import savings
 from labkit.tunnel import instant
+from labkit.tunnel.executor import JobRule
 from labkit.tunnel.loop import TunnelLoop
 
 AGENT = str(Path(__file__).parents[1] / "agents" / "own_work.py")
@@ -54,7 +55,7 @@ def test_an_instant_tool_saves_its_own_time_where_it_is_called() -> None:
     turns = made_instant("tool", "tools")
     calls = turns[turns["arm"] == "as it is"]["tool_calls"]
     assert 0 < calls.sum() < 3
-    assert saved(turns) == pytest.approx([0.5 * n for n in calls], abs=TICK_S)
+    assert saved(turns) == pytest.approx([0.6 * n for n in calls], abs=TICK_S)
 
 
 def test_an_instant_node_saves_its_own_time_and_not_the_models() -> None:
@@ -77,7 +78,7 @@ def test_what_a_hook_has_the_session_say_takes_its_time() -> None:
     turns = made_instant("say", "hook")
     spoken = turns.groupby("arm")["agent_hook_s"].min()
     assert spoken.min() > 1
-    assert spoken["instant"] == pytest.approx(spoken["as it is"], abs=0.05)
+    assert spoken["instant"] == pytest.approx(spoken["as it is"], abs=1e-3)
 
 
 def test_a_hook_that_polls_ends() -> None:
@@ -114,8 +115,8 @@ def instant_hooks():
     instant.begin(frozenset(), lambda _: False, lambda _: False)
 
 
-def run(coro):
-    loop = TunnelLoop()
+def run(coro, cost_s=0.0):
+    loop = TunnelLoop(lambda _: JobRule(cost_s=cost_s))
     try:
         return loop.run_until_complete(coro), loop.time()
     finally:
@@ -133,6 +134,32 @@ def test_timeouts_do_not_end_early(instant_hooks) -> None:
     assert took_s == pytest.approx(2, abs=TICK_S)
 
 
+def test_a_job_takes_none_of_what_it_is_charged(instant_hooks) -> None:
+    async def hook():
+        return await asyncio.to_thread(lambda: 7)
+
+    assert run(instant.wrapped("hook", hook)(), cost_s=0.5) == (7, 0)
+    assert run(hook(), cost_s=0.5) == (7, 0.5)
+
+
+def test_polling_for_something_outside_takes_its_time_in_the_end(instant_hooks) -> None:
+    n = 0
+
+    async def hook(happened):
+        nonlocal n
+        while not happened.is_set():
+            await asyncio.sleep(0.1)
+            n += 1
+
+    async def both():
+        happened = asyncio.Event()
+        asyncio.get_running_loop().call_later(2, happened.set)
+        await instant.wrapped("hook", hook)(happened)
+
+    assert run(both())[1] == pytest.approx(2, abs=0.11)
+    assert n <= instant.MOST_SLEEPS + 21
+
+
 def test_a_node_may_have_any_of_its_forms(instant_hooks) -> None:
     async def stream() -> AsyncIterator[int]:
         for i in range(3):
@@ -144,7 +171,7 @@ def test_a_node_may_have_any_of_its_forms(instant_hooks) -> None:
         return stream()
 
     async def text():
-        time.sleep(1)
+        time.sleep(1)  # noqa: ASYNC251
         return "hello"
 
     async def read(node):
@@ -166,7 +193,7 @@ def test_code_outside_is_not_touched_while_a_hook_runs(instant_hooks) -> None:
     async def both():
         task = asyncio.create_task(instant.wrapped("hook", hook)())
         await asyncio.sleep(1.5)
-        time.sleep(0.5)
+        time.sleep(0.5)  # noqa: ASYNC251
         task.cancel()
 
     assert run(both())[1] == pytest.approx(2)
