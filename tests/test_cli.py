@@ -56,6 +56,7 @@ NEGATIVE += 'source = "a guess", date = "2026-01-01"}\n'
 
 BAD: dict[str, tuple[list[str], list[str]]] = {
     "agent": (["run", "vanila"], ["'vanila'", "did you mean vanilla?"]),
+    "chart of levers": (["levers", "--chart", "chart.pdf"], ["chart.pdf", ".png"]),
     "agent file": (["run", "no_such.py"], ["no_such.py"]),
     "setting": (
         ["run", "--set", "endpointing.min_delay=1"],

@@ -31,6 +31,7 @@ AS_IS = "as it is"
 """The arm in which nothing is moved."""
 TOP = 3
 """How many of the best levers are also moved in pairs."""
+_PAIR = ["first", "second", *(f"interaction{end}_s" for end in ("", "_low", "_high"))]
 _CHANGES = ("harm", "n_false_endpoints", "llm_wasted_tokens", "usd")
 
 
@@ -117,7 +118,8 @@ def summary(results: Results, known: Sequence[Move], best: Sequence[str] = ()) -
     errors = results.failed.drop_duplicates("arm").set_index("arm")["error"]
     lost = [m for m in known if not m.skipped and m.name not in set(table["lever"])]
     skipped += [(m.name, m.owner, str(errors.get(m.name, "not run"))) for m in lost]
-    there = [pair for pair in itertools.combinations(best, 2) if both(*pair) in results.arms]
+    run = set(results.calls["arm"])
+    there = [pair for pair in itertools.combinations(best, 2) if both(*pair) in run]
     return Levers(
         table,
         interactions(results.turns, there),
@@ -128,6 +130,8 @@ def summary(results: Results, known: Sequence[Move], best: Sequence[str] = ()) -
 
 def measured(turns: pd.DataFrame, known: Sequence[Move]) -> pd.DataFrame:
     """The table of :class:`Levers`: every lever that was run, what buys most first."""
+    if not len(turns):
+        return pd.DataFrame(columns=["lever", "saved_s"])
     marked = turns.assign(harm=harmed(turns).astype(float))
     by_arm = dict(iter(marked.groupby("arm", sort=False)))
     names = [m.name for m in known if not m.skipped and m.name in by_arm]
@@ -186,9 +190,7 @@ def pairs_of(
 def interactions(turns: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
     """What pairs save together less the sum of what each saves alone, seconds."""
     parts = [additivity.interactions(turns, AS_IS, pair) for pair in pairs]
-    return (
-        pd.concat(parts, ignore_index=True) if parts else additivity.interactions(turns, AS_IS, ())
-    )
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_PAIR)
 
 
 def _check(agent: str, found: Results) -> None:

@@ -32,8 +32,8 @@ _COLUMNS = ("harm", "false\nendpoints", "price")
 _APART_PT = 50.0
 _FIRST_PT = 22.0
 _LEGEND = (
-    "harm: change of turns with a premature or no reply, of 100; false endpoints: change, in 100 "
-    "turns\nprice: US dollars more for 1,000 turns"
+    "harm: change of turns with a premature or no reply, in 100 turns\n"
+    "false endpoints: change in 100 turns\nprice: US dollars more for 1,000 turns"
 )
 
 
@@ -49,7 +49,7 @@ def ranked(table: pd.DataFrame, most: int | None = None) -> Chart:
     """
     shown = table[table["saved_s"].notna()].head(most or len(table))
     rows = records(shown)
-    ax = new_axes(6.8, 0.27 * len(rows) + 1.9)
+    ax = new_axes(6.8, 0.27 * len(rows) + 2.0)
     for y, row in enumerate(rows):
         _row(ax, y, row)
     _limits(ax, shown)
