@@ -61,6 +61,8 @@ def levers(
         _print(agent, found)
     if chart is not None and len(found.table):
         _draw(found.table, chart)
+        if not json_:
+            console.tell(f"chart: {chart}")
     console.end(found.results, out_file, json_)
 
 
@@ -105,4 +107,3 @@ def _draw(table: pd.DataFrame, path: Path) -> None:
     use_style()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure_of(ranked(table).drawing).savefig(path, metadata={"Software": None})
-    console.tell(f"chart: {path}")
