@@ -197,6 +197,8 @@ def _code(baseline: Baseline) -> Iterator[Move]:
             skipped = "" if baseline.n_tool_calls else "no tool was called in these calls"
         else:
             skipped = "" if own else "the agent has none of its own"
+        if baseline.chosen[code.setting]:
+            skipped = "it takes no time already"
         moved = ", ".join(own) or "instant"
         change: dict[str, Value] = {} if skipped else {code.setting: True}
         yield Move(

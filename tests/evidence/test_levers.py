@@ -96,6 +96,8 @@ def test_hooks_nodes_and_tools_apply_where_there_are_any() -> None:
     assert own["on_user_turn_completed"].settings == {"instant.hook": True}
     assert own["tool calls"].settings == {"instant.tools": True}
     assert own["own stt, llm, tts nodes"].skipped
+    still = baseline({"instant.tools": True}, n_tool_calls=2)
+    assert by_name(moves(still))["tool calls"].skipped == "it takes no time already"
 
 
 def test_all_times_of_a_parameter_are_halved_for_every_model_that_served() -> None:
@@ -174,6 +176,15 @@ def test_levers_are_ranked_by_the_paired_mean_and_equal_arms_save_nothing() -> N
     same = table.iloc[1]
     assert same[["saved_s", "saved_low_s", "saved_high_s", "usd", "harm"]].tolist() == [0] * 5
     assert best_of(table) == ["quick"]
+
+
+def test_only_what_saves_for_certain_is_combined() -> None:
+    turns = arms(quick=0.02, slow=0.01)
+    turns.loc[(turns["arm"] == "quick") & (turns["call"] < 2), "response_latency_s"] -= 1.0
+    turns.loc[(turns["arm"] == "quick") & (turns["call"] > 7), "response_latency_s"] += 0.9
+    table = measured(turns, KNOWN)
+    assert table["lever"].tolist() == ["quick", "slow"]
+    assert best_of(table) == ["slow"]
 
 
 def test_a_rude_lever_gets_no_credit_for_its_premature_replies() -> None:
