@@ -56,6 +56,7 @@ NEGATIVE += 'source = "a guess", date = "2026-01-01"}\n'
 
 BAD: dict[str, tuple[list[str], list[str]]] = {
     "agent": (["run", "vanila"], ["'vanila'", "did you mean vanilla?"]),
+    "chart of levers": (["levers", "--chart", "chart.pdf"], ["chart.pdf", ".png"]),
     "agent file": (["run", "no_such.py"], ["no_such.py"]),
     "setting": (
         ["run", "--set", "endpointing.min_delay=1"],
@@ -241,11 +242,28 @@ def test_run_compare_and_sweep_spell_their_options_alike(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "compare", "sweep", "config", "serve", "doctor", "notebook", "report"]
+    "command",
+    ["run", "compare", "levers", "sweep", "config", "serve", "doctor", "notebook", "report"],
 )
 def test_every_command_explains_itself(command: str, tmp_path: Path) -> None:
     done = labkit(command, "--help", cwd=tmp_path)
     assert done.returncode == 0 and "Usage:" in done.stdout
+
+
+@pytest.mark.slow
+def test_levers_are_told_to_machines_and_drawn(tmp_path: Path) -> None:
+    agent = str(ROOT / "tests" / "agents" / "own_work.py")
+    words = ["--set", "agent.does=sleep", "--calls", "1", "--turns", "1", "--chart", "to/it.png"]
+    done = labkit("levers", agent, *words, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    names = [row["lever"] for row in found["levers"]]
+    assert "on_user_turn_completed" in names and "tool calls" not in names
+    saved = [row["saved_s"] for row in found["levers"]]
+    assert saved == sorted(saved, reverse=True)
+    assert {"lever": "tool calls", "owner": "user's code",
+            "reason": "no tool was called in these calls"} in found["skipped"]  # fmt: skip
+    assert (tmp_path / "to" / "it.png").stat().st_size > 10_000
 
 
 def test_doctor_never_shows_a_key(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from labkit.tunnel.spec import N_TURNS, SEED, CallSpec
 
 N_CALLS = 20
 """Calls at each point of each arm, unless something else is asked for."""
+N_CALLS_OF_MANY = 16
+"""The same where an agent is run with every lever moved, which makes some twenty arms."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,9 @@ def call_spec(
         raise UsageError(f"turns={turns}: must be at least 1")
     if clock not in ("virtual", "wall"):
         raise UsageError(f"clock={clock}: must be virtual or wall")
+    still = [name for name in settings.changes if name.startswith("instant.")]
+    if clock == "wall" and still:
+        raise UsageError(f"{still[0]}: real time does not stand still; use the virtual clock")
     check_parameters(find_agent(agent)[0], settings)
     load_profiles(settings.text("profile") or None, settings.figures)
     dialogue, known = settings.text("caller.dialogue"), load_dialogues()

@@ -18,9 +18,9 @@ from labkit.errors import UsageError, unknown
 from labkit.evidence.verdict import Rules
 from labkit.explorer.knobs import SDK, knob_values, knob_widget, of_agent, turn, value_text
 from labkit.explorer.refine import Refiner, Snapshot
-from labkit.explorer.snippet import session_code
 from labkit.explorer.view import View
 from labkit.settings import Settings, Value
+from labkit.settings.snippet import session_code
 from labkit.tunnel.spec import N_TURNS, SEED
 
 

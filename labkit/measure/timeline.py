@@ -19,7 +19,7 @@ from labkit.measure.stages import STAGES, stages
 from labkit.measure.turn_end import turn_ends
 from labkit.measure.turn_logs import NAN, TurnLogs, letters
 from labkit.tunnel.record import CallRecord
-from labkit.world.events import Spans
+from labkit.world.events import Connected, Request, Spans, Text
 
 SDK = {
     "e2e_latency": "sdk_e2e_latency_s",
@@ -44,8 +44,9 @@ def call_row(record: CallRecord) -> dict[str, Any]:
     """The call's own row.
 
     As JSON, empty for none: ``agent_errors``, what went wrong in the agent's code; ``overrides``,
-    what was set on the agent's session from outside (a list of ``name=value``); and ``spans``, what
-    a trace collector was sent.
+    what was set on the agent's session from outside (a list of ``name=value``); ``survey``, what
+    the session had (:func:`labkit.tunnel.override.survey`); ``models``, by role the providers and
+    models that served; and ``spans``, what a trace collector was sent.
     """
     sent = [span for e in record.providers if isinstance(e, Spans) for span in e.spans]
     return {
@@ -60,8 +61,19 @@ def call_row(record: CallRecord) -> dict[str, Any]:
         "simulated_s": record.simulated_s,
         "wall_s": record.wall_s,
         "overrides": json.dumps(record.overrides) if record.overrides else "",
+        "survey": json.dumps(record.survey) if record.survey else "",
+        "models": json.dumps(_models(record)),
         "spans": json.dumps(sent) if sent else "",
     }
+
+
+def _models(record: CallRecord) -> dict[str, list[tuple[str, str]]]:
+    """By role, every provider and model that served, in the order of their names."""
+    found: dict[str, set[tuple[str, str]]] = {}
+    for event in record.providers:
+        if isinstance(event, (Connected, Request, Text)) and event.role and event.model:
+            found.setdefault(event.role.value, set()).add((event.provider, event.model))
+    return {role: sorted(models) for role, models in sorted(found.items())}
 
 
 def _agent_errors(record: CallRecord) -> str:

@@ -66,6 +66,7 @@ class Emulator:
         base_path: What its clients put between the host and the paths of their own.
         client: How its official client is pointed here; ``{at}`` stands for host and port.
         stops_with_client: Whether a request is dropped when its client goes away.
+        around: What every request is answered in.
     """
 
     name: ClassVar[str]
@@ -74,6 +75,7 @@ class Emulator:
     base_path: ClassVar[str] = ""
     client: ClassVar[str] = ""
     stops_with_client: ClassVar[bool] = False
+    around: Callable[[web.Request], contextlib.AbstractContextManager[None]]
 
     def __init__(
         self,
@@ -92,6 +94,7 @@ class Emulator:
         self.profile = profile
         self.scene = scene
         self.api_keys = api_keys
+        self.around = lambda request: contextlib.nullcontext()
         self.slots = Slots()
         self._ordinals: Recent[tuple[int | str, ...], int] = Recent(_OCCASIONS)
 
@@ -112,7 +115,8 @@ class Emulator:
 
         async def answer(request: web.Request) -> web.StreamResponse:
             try:
-                response: web.StreamResponse = await handler(request)
+                with self.around(request):
+                    response: web.StreamResponse = await handler(request)
             except web.HTTPException as error:  # such as a handshake that is none
                 refused = RequestError(error.status, error.text or error.reason)
             except RequestError as error:

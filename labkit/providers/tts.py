@@ -165,7 +165,7 @@ class TTSEmulator(Emulator):
         """Takes down text that is to be spoken, and what it costs."""
         price = float(self.profile.value("models", model, "usd_per_1k_characters"))
         usd = len(text) * price / 1000
-        self.log(Text(context=context, text=text, characters=len(text), usd=usd))
+        self.log(Text(context=context, text=text, characters=len(text), model=model, usd=usd))
 
     def speech(self, options: Options, purpose: str) -> Speech:
         """A fresh utterance with its random draws."""

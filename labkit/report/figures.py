@@ -9,6 +9,7 @@ from __future__ import annotations
 from labkit.report.arms import forest, frontier_points, trade_off
 from labkit.report.distribution import distribution
 from labkit.report.harms import What, harm_changes, harms
+from labkit.report.levers import ranked
 from labkit.report.palette import Chart, use_style
 from labkit.report.panels import lines, swept
 from labkit.report.saving import save
@@ -25,6 +26,7 @@ __all__ = [
     "harm_changes",
     "harms",
     "lines",
+    "ranked",
     "save",
     "sdk_gap",
     "stages",

@@ -19,7 +19,7 @@ from labkit.callers.plan import plan_call
 from labkit.providers.collector import Collector
 from labkit.providers.profile import load_profiles
 from labkit.settings import SettingError, Settings
-from labkit.tunnel import blocking
+from labkit.tunnel import blocking, instant, sdk
 from labkit.tunnel.agentfile import find_agent, load_agent
 from labkit.tunnel.audio import Captions, Microphone, Speaker
 from labkit.tunnel.events import SessionLog
@@ -88,6 +88,9 @@ class Call:
         for emulator in emulators.values():
             emulator.reset()
             emulator.scene.scene = self.scene  # type: ignore[attr-defined]
+            emulator.around = instant.of_client
+        kinds = frozenset(kind for kind in instant.KINDS if settings[f"instant.{kind}"])
+        instant.begin(kinds, sdk.runs_tool, sdk.is_sessions_own)
         profiles = load_profiles(settings.text("profile") or None, settings.figures)
         supplies.collector = blocking.BlockingHost(
             Collector(profiles[Collector.name], lambda: self.scene, loop.time),
@@ -265,6 +268,7 @@ class Call:
             error=error,
             connects=dict(self.network.connects),
             overrides=self.console.overrides,
+            survey=self.console.survey,
             refused=bool(self.network.refused),
             backchannels=[
                 Backchannel(b.index, b.clip.text, b.started_s, b.stopped_s)

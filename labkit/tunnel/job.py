@@ -24,7 +24,8 @@ from labkit.tunnel.agentfile import LoadedAgent
 from labkit.tunnel.audio import Microphone, Speaker
 from labkit.tunnel.events import SessionLog
 from labkit.tunnel.methods import RemoteMethods
-from labkit.tunnel.override import not_taken, override_session
+from labkit.tunnel.override import not_taken, override_session, survey
+from labkit.tunnel.own_code import own_code, wrap_own_code
 
 
 class Console(sdk.ConsoleSeat):
@@ -50,6 +51,7 @@ class Console(sdk.ConsoleSeat):
         self.started = asyncio.Event()
         self.methods = RemoteMethods()
         self.overrides: list[str] = []
+        self.survey: dict[str, Any] = {}
 
     @property
     def io_acquired(self) -> bool:
@@ -65,6 +67,10 @@ class Console(sdk.ConsoleSeat):
                 f"{ignored} has no effect on the session of {name}: pass it on there, or leave it "
                 "out of what the file's OPTIONS say that it takes"
             )
+        self.survey = survey(session, self._settings, self._agent.declaration) | own_code()
+        wrap_own_code()
+        # agents that take over may be of classes that are made on the way
+        session.on("conversation_item_added", lambda _: wrap_own_code())
         self._log.attach(session)
         session.input.audio = self._microphone
         session.output.audio = self._speaker

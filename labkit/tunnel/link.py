@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from labkit.randomness import Delay, uniform
+from labkit.tunnel import instant
 
 SEGMENT_BYTES = 1448
 INITIAL_WINDOW_BYTES = 10 * SEGMENT_BYTES
@@ -122,32 +123,36 @@ class Pipe:
         idle_periods = int((now - self._last_send_s) / (MIN_RETRANSMIT_S + self._rtt_s))
         if idle_periods:
             self._window = max(INITIAL_WINDOW_BYTES, self._window >> min(idle_periods, 30))
-        while self._backlog and self._unacked < self._window:
+        at_once = instant.remote() is not None
+        while self._backlog and (at_once or self._unacked < self._window):
             data = self._backlog.popleft()
             room = self._window - self._unacked
-            if self._rtt_s and len(data) > room:
+            if self._rtt_s and len(data) > room and not at_once:
                 self._backlog.appendleft(data[room:])
                 data = data[:room]
             self._backlog_bytes -= len(data)
-            self._launch(now, data)
+            self._launch(now, data, at_once)
         if self._backlog:
             if self._waiting is None:
                 self._waiting = self._loop.call_at(self._acks[0][0], self._resume)
         elif self._end and not self._ended:
             self._ended = True
-            self._fly(max(now + self._one_way_s, self._last_arrival_s), None)
+            way_s = 0.0 if at_once else self._one_way_s
+            self._fly(max(now + way_s, self._last_arrival_s), None)
         self.flow(self._backlog_bytes)
 
     def _resume(self) -> None:
         self._waiting = None
         self._pump()
 
-    def _launch(self, now: float, data: bytes) -> None:
-        extra = 0.0 if self._quiet else self._extra(now)
-        arrival = max(now + self._one_way_s + extra, self._last_arrival_s)
+    def _launch(self, now: float, data: bytes, at_once: bool) -> None:
+        way_s = 0.0 if at_once else self._one_way_s
+        if not (at_once or self._quiet):
+            way_s += self._extra(now)
+        arrival = max(now + way_s, self._last_arrival_s)
         self._last_arrival_s = arrival
         self._last_send_s = now
-        if self._rtt_s:
+        if self._rtt_s and not at_once:
             self._unacked += len(data)
             self._acks.append((arrival + self._one_way_s, len(data)))
         self._fly(arrival, data)

@@ -28,7 +28,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from labkit.tunnel import clock
+from labkit.tunnel import clock, instant
 from labkit.tunnel.executor import JobRule, plain_call, remembered
 from labkit.tunnel.handles import Handle, Selector, Timer
 
@@ -130,7 +130,17 @@ class TunnelLoop(asyncio.SelectorEventLoop):
         *args: Any,
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
+        delay = instant.shortened(delay, callback)
         return self.call_at(self.clock.now_s + delay, callback, *args, context=context)
+
+    def create_task(self, coro: Any, **more: Any) -> asyncio.Task[Any]:
+        context, span = instant.task_context(coro)
+        if context is None:
+            return super().create_task(coro, **more)
+        task = super().create_task(coro, **{**more, "context": context})
+        if span is not None:
+            task.add_done_callback(lambda _: span.end())
+        return task
 
     def _run_once(self) -> None:
         """What asyncio's does, with a clock that jumps: news, due timers, then what is ready."""
@@ -210,7 +220,7 @@ class TunnelLoop(asyncio.SelectorEventLoop):
         except BaseException as e:
             future.set_exception(e)
             return future
-        delay_s = rule.cost_s + slept_ns / 1e9
+        delay_s = 0.0 if instant.current() else rule.cost_s + slept_ns / 1e9
         if delay_s > 0:
             self.call_later(delay_s, _set_result, future, result)
         else:

@@ -8,6 +8,11 @@ from typing import Any
 from livekit.agents import AgentSession
 
 from labkit.settings import SETTINGS, SettingError, Settings, Value
+from labkit.tunnel.declaration import Declaration
+
+_GROUPS = ("preemptive_generation", "interruption")
+"""Options of a session that hold until it starts."""
+_CHANGEABLE = ("endpointing", "turn_detection", *_GROUPS)
 
 
 def override_session(session: AgentSession[Any], settings: Settings, file: str) -> list[str]:
@@ -56,7 +61,7 @@ def _set_option(session: AgentSession[Any], path: str, value: Value) -> bool:
     if group == "endpointing":
         options: Any = {key: value}
         session.update_options(endpointing_opts=options)
-    elif group in ("preemptive_generation", "interruption"):
+    elif group in _GROUPS:
         getattr(session.options, group)[key] = value
     elif group == "turn_detection":
         return _set_detection(session, value)
@@ -78,13 +83,61 @@ def _set_detection(session: AgentSession[Any], value: Value) -> bool:
     return True
 
 
+def _takes(plugin: Any, option: str) -> bool:
+    """Whether a plugin's own ``update_options`` takes an option."""
+    update = getattr(plugin, "update_options", None)
+    return update is not None and option in inspect.signature(update).parameters
+
+
 def _update(plugin: Any, option: str, value: Value, **more: Any) -> bool:
     """Calls a plugin's own ``update_options``; False if it has none, or not with this option."""
-    update = getattr(plugin, "update_options", None)
-    if update is None or option not in inspect.signature(update).parameters:
+    if not _takes(plugin, option):
         return False
-    update(**{option: value}, **more)
+    plugin.update_options(**{option: value}, **more)
     return True
+
+
+def survey(
+    session: AgentSession[Any], settings: Settings, declared: Declaration | None
+) -> dict[str, Any]:
+    """What a session has, before it starts.
+
+    Returns:
+        ``values``: of the SDK's options by the names of their settings, where they can be known;
+        ``settable``: the names of settings that the agent file takes, or that can be set from
+        outside where it declares nothing.
+    """
+    options = {name: setting for name, setting in SETTINGS.items() if setting.sdk}
+    values = {name: _value(session, settings, name) for name in options}
+    return {
+        "values": {name: value for name, value in values.items() if value is not None},
+        "settable": [
+            name
+            for name, setting in options.items()
+            if (declared.takes(setting.sdk) if declared else _settable(session, setting.sdk))
+        ],
+    }
+
+
+def _settable(session: AgentSession[Any], sdk: str) -> bool:
+    """Whether :func:`override_session` can set an option."""
+    part, _, option = sdk.partition(".")
+    if part == "session":
+        group = option.removeprefix("turn_handling.").partition(".")[0]
+        return group in _CHANGEABLE
+    owner = session.turn_detection if part == "turn_detector" else getattr(session, part, None)
+    return _takes(owner, option)
+
+
+def _value(session: AgentSession[Any], settings: Settings, name: str) -> Value:
+    """The value that a session has of a setting; the chosen one if it does not say."""
+    part, _, option = SETTINGS[name].sdk.partition(".")
+    found = settings[name]
+    if part == "session":
+        found = _option(session, option)
+    elif part == "vad" or option == "model":
+        found = getattr(getattr(session, part, None), option, found)
+    return found if isinstance(found, (str, float, int, bool)) else None
 
 
 def not_taken(session: AgentSession[Any], settings: Settings) -> str:
@@ -97,7 +150,7 @@ def not_taken(session: AgentSession[Any], settings: Settings) -> str:
         if option == "model":
             actual = getattr(getattr(session, part, None), "model", value)
         elif part == "session":
-            actual = _option(session, option, value)
+            actual = _option(session, option)
         else:
             continue
         if actual != value:
@@ -105,7 +158,7 @@ def not_taken(session: AgentSession[Any], settings: Settings) -> str:
     return ""
 
 
-def _option(session: AgentSession[Any], path: str, value: Value) -> Any:
+def _option(session: AgentSession[Any], path: str) -> Any:
     group, _, key = path.removeprefix("turn_handling.").partition(".")
     if group == "turn_detection":
         actual = session.turn_detection

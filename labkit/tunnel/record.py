@@ -85,6 +85,8 @@ class CallRecord:
         wall_s: Time it took to run.
         refused: Whether it failed because the agent asked for a host the tunnel does not have.
         overrides: What was set on the agent's session from outside, as ``name=value``.
+        survey: What the agent's session has, and what can be changed of it; see
+            :func:`labkit.tunnel.override.survey`. Empty if none started.
         backchannels: The caller's backchannels.
         tracks: The caller's two tracks (mouth, ear) at 16 kHz, if they were asked for.
     """
@@ -105,6 +107,7 @@ class CallRecord:
     refused: bool = False
     connects: dict[str, int] = field(default_factory=dict)
     overrides: list[str] = field(default_factory=list)
+    survey: dict[str, Any] = field(default_factory=dict)
     backchannels: list[Backchannel] = field(default_factory=list)
     tracks: tuple[np.ndarray, np.ndarray] | None = None
 

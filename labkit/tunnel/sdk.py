@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import NonCallableMock
 
-from livekit.agents import AgentServer, AgentSession, JobContext, utils
+from livekit.agents import Agent, AgentServer, AgentSession, JobContext, utils, voice
 from livekit.agents.cli import AgentsConsole
 from livekit.agents.ipc.mock_room import create_mock_room
 from livekit.agents.job import _JobContextVar
@@ -107,6 +108,10 @@ NAMES = (
         "takes what a caller said before the agent joined", "join.preconnect cannot be set",
     ),
     Private(
+        "livekit.agents.voice.tool_executor", "_ToolExecutor",
+        "runs a tool in a task of its own", "instant.tools has no effect",
+    ),
+    Private(
         "livekit.agents.utils.codecs.decoder.AudioStreamDecoder", "_decode_loop",
         "given a thread, as it waits on the loop", "compressed speech hangs calls",
     ),
@@ -115,6 +120,30 @@ NAMES = (
 
 DECODER_JOB = "_decode_loop"
 """The function that decodes compressed audio in an executor."""
+
+_TOOL_RUN = "_ToolExecutor.execute.<locals>._execute_tool"
+"""The coroutine in which a tool runs."""
+_SESSIONS = os.path.dirname(voice.__file__)
+"""Where the session's own work is written."""
+
+
+def runs_tool(coro: Any) -> bool:
+    """Whether a coroutine runs one of the agent's tools."""
+    return getattr(coro, "__qualname__", "") == _TOOL_RUN
+
+
+def is_sessions_own(coro: Any) -> bool:
+    """Whether a coroutine is the session's own work, such as saying something."""
+    code = getattr(coro, "cr_code", None)
+    return code is not None and code.co_filename.startswith(_SESSIONS)
+
+
+def own_agents() -> list[type[Agent]]:
+    """The classes of agents that are not the SDK's."""
+    found: list[type[Agent]] = [Agent]
+    for cls in found:  # grows while it is read
+        found += [c for c in cls.__subclasses__() if c not in found]
+    return [c for c in found if not c.__module__.startswith("livekit.")]
 
 
 class ConsoleSeat:

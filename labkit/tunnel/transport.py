@@ -7,6 +7,7 @@ import socket
 from collections import deque
 from typing import Any
 
+from labkit.tunnel import instant
 from labkit.tunnel.link import Pipe
 
 
@@ -61,6 +62,7 @@ class TunnelTransport(asyncio.Transport):
     def _receive(self, data: bytes | None) -> None:
         if self._lost:
             return
+        self._extra[instant.SENDER] = instant.remote()  # a timer runs in its sender's context
         if self._paused:
             self._pending.append(data)
         else:

@@ -223,11 +223,13 @@ class Text(Event):
         context: Names the utterance.
         text: As it came.
         characters: How many are charged for.
+        model: The model asked for.
     """
 
     context: str
     text: str
     characters: int
+    model: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,9 +21,9 @@ from labkit.errors import UsageError
 from labkit.explorer import refine
 from labkit.explorer.explore import Explorer, explore
 from labkit.explorer.refine import Refiner, Snapshot
-from labkit.explorer.snippet import session_code
 from labkit.paths import agents_dir
 from labkit.settings import SETTINGS, SettingError
+from labkit.settings.snippet import session_code
 from labkit.tunnel.agentfile import AgentFileError
 
 PNG = b"\x89PNG"

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from livekit.agents import AgentSession, llm
 
-from labkit.explorer.snippet import session_code
 from labkit.paths import agents_dir
 from labkit.settings import SETTINGS, Setting, SettingError, Settings
-from labkit.tunnel.override import not_taken, override_session
+from labkit.settings.snippet import session_code
+from labkit.tunnel.declaration import Declaration
+from labkit.tunnel.override import not_taken, override_session, survey
 
 FIXED = {"stt.provider", "llm.provider", "tts.provider", "llm.model", "aec_warmup_s",
          "prewarm.llm", "prewarm.tts"}  # fmt: skip
@@ -103,6 +104,7 @@ def test_three_ways_to_set_an_option_agree(vanilla: ModuleType, name: str, value
         assert facts(pasted["session"]) == facts(wanted)
 
         session = built(vanilla, world(name))
+        assert (name in survey(session, Settings(), None)["settable"]) == (name not in FIXED)
         if name in FIXED:
             with pytest.raises(SettingError, match=f"{name} cannot be set from outside mine.py"):
                 override_session(session, Settings({name: value}), "mine.py")
@@ -159,6 +161,28 @@ def test_what_a_session_leaves_out_is_found(vanilla: ModuleType) -> None:
             assert left_out == (name if shown and not same else "")
 
     asyncio.run(look())
+
+
+def test_a_survey_says_what_a_session_has_and_what_a_file_takes(vanilla: ModuleType) -> None:
+    changes: dict[str, object] = {"endpointing.max_delay_s": 1.5, "vad.min_silence_s": 0.4,
+               "llm.model": "another", "turn_detector.threshold": 0.2}  # fmt: skip
+    took = Declaration({}, ("llm", "session.turn_handling.endpointing"))
+
+    async def look() -> dict[str, Any]:
+        return survey(built(vanilla, changes), Settings(changes), took)
+
+    found = asyncio.run(look())
+    assert found["values"].items() >= changes.items()
+    assert found["values"]["endpointing.min_delay_s"] == 0.3, "the SDK's, with its detector"
+    assert found["values"]["turn_detection"] == "detector"
+    endpointing = {n for n in SETTINGS if n.startswith("endpointing.")}
+    assert set(found["settable"]) == {"llm.provider", "llm.model"} | endpointing
+    stt = asyncio.run(_survey_of({"turn_detection": "stt"}, vanilla))
+    assert "turn_detector.threshold" not in stt["settable"]
+
+
+async def _survey_of(changes: dict[str, object], vanilla: ModuleType) -> dict[str, Any]:
+    return survey(built(vanilla, changes), Settings(changes), None)
 
 
 def test_the_built_in_agent_knows_the_plugins_of_the_table(vanilla: ModuleType) -> None:

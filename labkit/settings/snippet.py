@@ -19,25 +19,14 @@ def session_code(changes: Mapping[str, object]) -> str:
     """
     settings = Settings(changes)
     options = settings.options()
-    session = options.get("session", {})
-    parts = {role: _plugin(settings, role, options.get(role, {})) for role in ("stt", "llm", "tts")}
+    parts = _parts(settings, options)
     used = sorted({made.partition(".")[0] for made in parts.values()})
     before = []
     for role, connects in options.get("prewarm", {}).items():
         if not connects:
             before += [f"{role} = {parts[role]}", f"{role}.prewarm = lambda **_: None"]
             parts[role] = role
-    if "vad" in options:
-        parts["vad"] = _call("inference.VAD", {"model": "silero", **options["vad"]})
-    turns = {key: _literal(value) for key, value in session.pop("turn_handling", {}).items()}
-    if "turn_detector" in options:
-        detector = _call("inference.TurnDetector", options["turn_detector"])
-        turns.setdefault("turn_detection", detector)
-    arguments = [f"{name}={code}" for name, code in parts.items()]
-    if turns:
-        lines = "".join(f'        "{key}": {code},\n' for key, code in turns.items())
-        arguments.append(f"turn_handling={{\n{lines}    }}")
-    arguments += [f"{name}={_literal(value)}" for name, value in session.items()]
+    arguments = [f"{name}={code}" for name, code in (parts | _own(options)).items()]
     inference = any("inference." in a for a in arguments)
     own = {name for name, setting in SETTINGS.items() if setting.sdk}
     others = [f"# {name}={value}" for name, value in settings.as_dict().items() if name not in own]
@@ -52,6 +41,36 @@ def session_code(changes: Mapping[str, object]) -> str:
         *(["", "# set elsewhere, not in the session:", *others] if others else []),
         "",
     ])  # fmt: skip
+
+
+def changed_code(changes: Mapping[str, object]) -> str:
+    """The arguments of ``AgentSession`` that these settings concern, in one line; '' if none."""
+    settings = Settings(changes)
+    options = settings.options()
+    parts = {role: made for role, made in _parts(settings, options).items() if role in options}
+    arguments = (parts | _own(options)).items()
+    code = ", ".join(f"{name}={' '.join(code.split())}" for name, code in arguments)
+    return f"AgentSession({code})".replace("{ ", "{").replace(", }", "}") if code else ""
+
+
+def _parts(settings: Settings, options: Mapping[str, Any]) -> dict[str, str]:
+    """What makes the STT, LLM and TTS."""
+    return {role: _plugin(settings, role, options.get(role, {})) for role in ("stt", "llm", "tts")}
+
+
+def _own(options: Mapping[str, Any]) -> dict[str, str]:
+    """The other arguments of the session."""
+    session, arguments = dict(options.get("session", {})), {}
+    if "vad" in options:
+        arguments["vad"] = _call("inference.VAD", {"model": "silero", **options["vad"]})
+    turns = {key: _literal(value) for key, value in session.pop("turn_handling", {}).items()}
+    if "turn_detector" in options:
+        detector = _call("inference.TurnDetector", options["turn_detector"])
+        turns.setdefault("turn_detection", detector)
+    if turns:
+        lines = "".join(f'        "{key}": {code},\n' for key, code in turns.items())
+        arguments["turn_handling"] = f"{{\n{lines}    }}"
+    return arguments | {name: _literal(value) for name, value in session.items()}
 
 
 def _plugin(settings: Settings, role: str, options: Mapping[str, Any]) -> str:
