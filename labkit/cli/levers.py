@@ -79,7 +79,7 @@ def _print(agent: str, found: Levers) -> None:
     )
     rows = found.table.to_dict("records")
     for r in rows:
-        bought = console.with_ci(r, "saved_s")
+        bought = console.with_ci(r, "saving_s")
         harm = map(in_100, (r["harm"], r["n_false_endpoints"]))
         shown.add_row(r["lever"], r["moved"], bought, *harm, price_text(r["usd"]))
     console.out.print(shown)
@@ -94,7 +94,7 @@ def _print(agent: str, found: Levers) -> None:
             pairs.add_row(r["first"], r["second"], console.with_ci(r, "interaction_s"))
         console.out.print(pairs)
     for r in rows:
-        if r["saved_low_s"] > 0:
+        if r["saving_low_s"] > 0:
             console.tell(f"{r['lever']}: {r['code'] or r['how']}")
     for r in found.skipped.to_dict("records"):
         console.tell(f"not moved: {r['lever']}: {r['reason']}")

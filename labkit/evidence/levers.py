@@ -21,10 +21,8 @@ from labkit.engine.sweep import sweep
 from labkit.engine.tables import Results
 from labkit.errors import UsageError
 from labkit.evidence import additivity, statistics
-from labkit.evidence.compare import harmed
+from labkit.evidence.compare import compare
 from labkit.evidence.moves import Baseline, Move, moves
-from labkit.evidence.paired import savings
-from labkit.evidence.statistics import Estimate
 from labkit.tunnel.spec import N_TURNS, SEED
 
 AS_IS = "as it is"
@@ -32,7 +30,14 @@ AS_IS = "as it is"
 TOP = 3
 """How many of the best levers are also moved in pairs."""
 _PAIR = ["first", "second", *(f"interaction{end}_s" for end in ("", "_low", "_high"))]
-_CHANGES = ("harm", "n_false_endpoints", "llm_wasted_tokens", "usd")
+_CHANGES = ("n_false_endpoints", "llm_wasted_tokens", "usd")
+_ENDS = ("", "_low", "_high")
+_COMPARED = (
+    "n_turns", "n_pairs", "n_calls",
+    *(f"saving{p}{end}_s" for p in ("", "_p50", "_p95") for end in _ENDS),
+    "saving_speaker_low_s", "saving_speaker_high_s", "n_speakers",
+    *(f"harm{end}" for end in _ENDS), "gain", "harm_verdict", "advice", "reason",
+)  # fmt: skip
 
 
 @dataclass
@@ -41,10 +46,11 @@ class Levers:
 
     Attributes:
         table: One row per lever, what buys most first: ``lever``, ``owner``, ``moved``,
-            ``saved_s`` (paired mean per turn over turns answered in both; positive is faster),
-            ``n_turns`` that it rests on, then per turn what is added of ``harm`` (proportion of
-            turns with a premature or no reply), ``n_false_endpoints``, ``llm_wasted_tokens`` and
-            ``usd``, each with its 95% CI (``…_low``, ``…_high``), ``how`` to do it, and ``code``.
+            from :func:`labkit.evidence.compare.compare` the saving per turn (``saving_s`` with its
+            CI over calls and over speakers), at p50 and at p95, the added ``harm`` and the advice;
+            then per turn what is added of ``n_false_endpoints``, ``llm_wasted_tokens`` and ``usd``,
+            each with its 95% CI (``…_low``, ``…_high``), ``how`` to do it, and ``code``. The
+            intervals of savings and harm are simultaneous over all levers.
         interactions: One row per pair of the best: ``first``, ``second``, and ``interaction_s``,
             what they save together less the sum of what each saves alone, with its CI.
         skipped: Levers that do not apply: ``lever``, ``owner``, ``reason``.
@@ -131,43 +137,26 @@ def summary(results: Results, known: Sequence[Move], best: Sequence[str] = ()) -
 def measured(turns: pd.DataFrame, known: Sequence[Move]) -> pd.DataFrame:
     """The table of :class:`Levers`: every lever that was run, what buys most first."""
     if not len(turns):
-        return pd.DataFrame(columns=["lever", "saved_s"])
-    marked = turns.assign(harm=harmed(turns).astype(float))
-    by_arm = dict(iter(marked.groupby("arm", sort=False)))
-    names = [m.name for m in known if not m.skipped and m.name in by_arm]
-    saved = _saved(turns, names)
+        return pd.DataFrame(columns=["lever", "saving_s"])
+    by_arm = dict(iter(turns.groupby("arm", sort=False)))
+    run = [m for m in known if not m.skipped and m.name in by_arm]
+    found = compare(by_arm[AS_IS], {m.name: by_arm[m.name] for m in run})
+    compared = found.set_index("arm") if len(found) else found
     rows: list[dict[str, Any]] = []
-    for m in known:
-        if m.name not in names:
-            continue
+    for m in run:
         row: dict[str, Any] = {"lever": m.name, "owner": m.owner, "moved": m.moved}
-        row |= saved[m.name].columns("saved", "_s") | {"n_turns": saved[m.name].n}
+        row |= {name: compared.at[m.name, name] for name in _COMPARED}
         for column in _CHANGES:
-            row |= _added(by_arm[AS_IS], by_arm[m.name], column).columns(column)
+            added = statistics.difference(by_arm[AS_IS], by_arm[m.name], column)
+            row |= added.columns(column)
         rows.append({**row, "how": m.how, "code": m.code})
-    table = pd.DataFrame(rows) if rows else pd.DataFrame(columns=["lever", "saved_s"])
-    return table.sort_values("saved_s", ascending=False, kind="stable", ignore_index=True)
-
-
-def _saved(turns: pd.DataFrame, names: Sequence[str]) -> dict[str, Estimate]:
-    """The mean saving of each lever: the one place where their intervals are made.
-
-    They are those of single comparisons; many are made at once.
-    """
-    saved = savings(turns, AS_IS)
-    return {name: statistics.mean(saved[saved["arm"] == name], "saved_s") for name in names}
-
-
-def _added(before: pd.DataFrame, after: pd.DataFrame, column: str) -> Estimate:
-    """What a lever adds to a column, per turn."""
-    if column == "harm":
-        return statistics.rate_difference(before, after, column)
-    return statistics.difference(before, after, column, q=None)
+    table = pd.DataFrame(rows) if rows else pd.DataFrame(columns=["lever", "saving_s"])
+    return table.sort_values("saving_s", ascending=False, kind="stable", ignore_index=True)
 
 
 def best_of(table: pd.DataFrame) -> list[str]:
     """The levers worth combining: the first ones whose saving is above zero for certain."""
-    sure = table[table["saved_low_s"] > 0] if len(table) else table
+    sure = table[table["saving_low_s"] > 0] if len(table) else table
     return list(sure["lever"].head(TOP))
 
 

@@ -2,7 +2,7 @@
 
 A turn's saving is its latency in the baseline less its latency in the arm. Most of what makes turns
 differ is in both and falls out, so a mean saving needs far fewer turns than a quantile does. It is
-the mean over the turns that both arms answered to the end; quantiles are for ``lab.compare``.
+the mean over the turns that both arms answered.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def savings(turns: pd.DataFrame, baseline: str, axes: Sequence[str] = ()) -> pd.
     if baseline not in names:
         raise ValueError(unknown("arm", baseline, names))
     key = [*axes, *_TURN]
-    answered = turns[turns["outcome"] == "answered"]
+    answered = statistics.heard(turns)
     base = answered[answered["arm"] == baseline].set_index(key)["response_latency_s"]
     others = answered[answered["arm"] != baseline].join(base.rename("baseline_s"), on=key)
     others["saved_s"] = others.pop("baseline_s") - others["response_latency_s"]

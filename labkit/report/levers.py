@@ -47,7 +47,7 @@ def ranked(table: pd.DataFrame, most: int | None = None) -> Chart:
         table: ``Levers.table``.
         most: How many levers are drawn; all by default.
     """
-    shown = table[table["saved_s"].notna()].head(most or len(table))
+    shown = table[table["saving_s"].notna()].head(most or len(table))
     rows = records(shown)
     ax = new_axes(6.8, 0.27 * len(rows) + 2.0)
     for y, row in enumerate(rows):
@@ -73,7 +73,7 @@ def ranked(table: pd.DataFrame, most: int | None = None) -> Chart:
 
 
 def _row(ax: Axes, y: int, row: Mapping[str, Any]) -> None:
-    value, low, high = (1000 * end for end in ends(row, "saved", "_s"))
+    value, low, high = (1000 * end for end in ends(row, "saving", "_s"))
     owner_bar(ax, y, 0.0, value, str(row["owner"]), 0.66)
     draw_ci(ax, y, low, high)
     side = -1 if value < 0 else 1
@@ -88,7 +88,7 @@ def _row(ax: Axes, y: int, row: Mapping[str, Any]) -> None:
 
 def _limits(ax: Axes, shown: pd.DataFrame) -> None:
     """Room for the numbers at the ends of the bars."""
-    values = 1000 * shown[["saved_s", "saved_low_s", "saved_high_s"]]
+    values = 1000 * shown[["saving_s", "saving_low_s", "saving_high_s"]]
     low, high = min(values.min().min(), 0.0), max(values.max().max(), 0.0)
     room = (high - low) or 1.0
     ax.set_xlim(low - (0.14 if low < -0.5 else 0.03) * room, high + 0.14 * room)

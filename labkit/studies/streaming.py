@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from labkit.engine.tables import Results
 from labkit.evidence import overlap, paired, statistics
 from labkit.evidence.claims import Claim
 from labkit.evidence.compare import by_arm, compare

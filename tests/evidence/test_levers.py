@@ -172,9 +172,9 @@ def test_levers_are_ranked_by_the_paired_mean_and_equal_arms_save_nothing() -> N
     turns = arms(slow=-0.05, quick=0.2, same=0.0)
     table = measured(turns, KNOWN)
     assert table["lever"].tolist() == ["quick", "same", "slow"]
-    assert table["saved_s"].tolist() == pytest.approx([0.2, 0, -0.05])
+    assert table["saving_s"].tolist() == pytest.approx([0.2, 0, -0.05])
     same = table.iloc[1]
-    assert same[["saved_s", "saved_low_s", "saved_high_s", "usd", "harm"]].tolist() == [0] * 5
+    assert same[["saving_s", "saving_low_s", "saving_high_s", "usd", "harm"]].tolist() == [0] * 5
     assert best_of(table) == ["quick"]
 
 
@@ -194,8 +194,8 @@ def test_a_rude_lever_gets_no_credit_for_its_premature_replies() -> None:
     turns.loc[rude, "n_false_endpoints"] = 2
     turns.loc[turns["arm"] == "quick", "usd"] += 0.001
     row = measured(turns, KNOWN).set_index("lever").loc["quick"]
-    assert row["saved_s"] == 0
-    assert row["n_turns"] == 30
+    assert row["saving_s"] == 0
+    assert row["n_pairs"] == 30
     assert row["harm"] == pytest.approx(0.25)
     assert row["n_false_endpoints"] == pytest.approx(0.5)
     assert row["usd"] == pytest.approx(0.001)
@@ -241,18 +241,18 @@ def test_nothing_is_said_of_a_run_that_was_stopped_before_its_first_call() -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("does", "lever", "saved_s"), [
+@pytest.mark.parametrize(("does", "lever", "saving_s"), [
     ("sleep", "on_user_turn_completed", 3.0), ("tool", "tool calls", 3.2 / 3),
 ])  # fmt: skip
 def test_a_sleep_in_the_agents_own_code_comes_first_with_its_size(
-    does: str, lever: str, saved_s: float
+    does: str, lever: str, saving_s: float
 ) -> None:
     chosen = {"agent.does": does, "agent.sleep_s": 3.0, "preemptive.enabled": False,
               "caller.dialogue": "order_status"}  # fmt: skip
     found = levers(AGENT, calls=1, turns=3, settings=chosen, **QUIET)
     first = found.table.iloc[0]
     assert (first["lever"], first["owner"]) == (lever, "user's code")
-    assert first["saved_s"] == pytest.approx(saved_s, abs=1e-3)
+    assert first["saving_s"] == pytest.approx(saving_s, abs=1e-3)
     reasons = found.skipped.set_index("lever")["reason"]
     assert "does not take it" in reasons["endpointing.min_delay_s"]
     called = found.results.turns["tool_calls"].any()
@@ -272,7 +272,7 @@ def test_a_slow_stage_of_a_users_own_profile_comes_first_with_its_size(tmp_path:
     found = levers("vanilla", calls=2, turns=2, settings=chosen, **QUIET)
     first = found.table.iloc[0]
     assert (first["lever"], first["owner"]) == ("silence leading the audio", "provider")
-    assert first["saved_s"] == pytest.approx(2.0, abs=1e-3)
+    assert first["saving_s"] == pytest.approx(2.0, abs=1e-3)
 
 
 @pytest.mark.slow

@@ -9,14 +9,14 @@ from labkit.report.levers import in_100, price_text, ranked
 from labkit.report.palette import OWNERS
 
 ROWS = pd.DataFrame([
-    {"lever": "hook", "owner": "user's code", "saved_s": 0.4, "saved_low_s": 0.35,
-     "saved_high_s": 0.45, "harm": 0.0, "n_false_endpoints": 0.0, "usd": 0.0, "code": "x"},
-    {"lever": "max delay", "owner": "setting", "saved_s": 0.1, "saved_low_s": 0.05,
-     "saved_high_s": 0.15, "harm": 0.025, "n_false_endpoints": 0.05, "usd": 0.0012, "code": "y"},
-    {"lever": "link", "owner": "network", "saved_s": -0.02, "saved_low_s": -0.03,
-     "saved_high_s": -0.01, "harm": 0.0, "n_false_endpoints": 0.0, "usd": 0.0, "code": ""},
-    {"lever": "lost", "owner": "setting", "saved_s": float("nan"), "saved_low_s": float("nan"),
-     "saved_high_s": float("nan"), "harm": 1.0, "n_false_endpoints": 0.0, "usd": 0.0, "code": ""},
+    {"lever": "hook", "owner": "user's code", "saving_s": 0.4, "saving_low_s": 0.35,
+     "saving_high_s": 0.45, "harm": 0.0, "n_false_endpoints": 0.0, "usd": 0.0, "code": "x"},
+    {"lever": "max delay", "owner": "setting", "saving_s": 0.1, "saving_low_s": 0.05,
+     "saving_high_s": 0.15, "harm": 0.025, "n_false_endpoints": 0.05, "usd": 0.0012, "code": "y"},
+    {"lever": "link", "owner": "network", "saving_s": -0.02, "saving_low_s": -0.03,
+     "saving_high_s": -0.01, "harm": 0.0, "n_false_endpoints": 0.0, "usd": 0.0, "code": ""},
+    {"lever": "lost", "owner": "setting", "saving_s": float("nan"), "saving_low_s": float("nan"),
+     "saving_high_s": float("nan"), "harm": 1.0, "n_false_endpoints": 0.0, "usd": 0.0, "code": ""},
 ])  # fmt: skip
 
 
