@@ -24,7 +24,7 @@ def cells(row: Mapping[str, Any]) -> dict[str, str]:
     """
     level = "" if row["measures"] == "saving" else "latency "
     found = {p: level + _estimate(row, p, _MS) for p in ("p50", "p95")}
-    found["mean"] = "" if level else _estimate(row, "saving", _MS)
+    found["mean"] = "" if is_none(row.get("saving_s")) else _estimate(row, "saving", _MS)
     found["claimed"] = "" if is_none(row["claimed_low_s"]) else f"{_band(row)} at {_p(row)}"
     found["harm"] = ""
     if not is_none(row["harm_name"]):
@@ -36,7 +36,7 @@ def cells(row: Mapping[str, Any]) -> dict[str, str]:
 
 def badges(row: Mapping[str, Any]) -> list[str]:
     """The badges of a card: the advice, and how the claim fared."""
-    found = [] if is_none(row["advice"]) else [str(row["advice"])]
+    found = [] if is_none(row.get("advice")) else [str(row["advice"])]
     if not is_none(row["claim_outcome"]):
         outcome = str(row["claim_outcome"])
         if outcome == REPRODUCED:

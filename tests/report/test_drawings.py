@@ -120,7 +120,8 @@ def test_a_distribution_marks_its_quantiles_with_their_intervals():
 def test_frontier_points_are_quantiles_and_rates_with_intervals():
     points = frontier_points({"base": BASE, "faster": FASTER}, harm="premature")
     base, faster = (points.set_index("arm").loc[arm] for arm in ("base", "faster"))
-    assert faster["latency_s"] == pytest.approx(base["latency_s"] - 0.2)
+    # three of its forty turns have no latency: they were premature
+    assert faster["latency_s"] == pytest.approx(base["latency_s"] - 0.1)
     assert faster["harm"] == pytest.approx(3 / 40)
     assert faster["harm_low"] < 3 / 40 < faster["harm_high"]
     assert base["harm_high"] > 0, "no harm seen is not certainty"
@@ -162,13 +163,16 @@ def test_a_forest_draws_savings_claims_and_decisions():
     claim = Claim("The guide", 0.3, 0.4, quantile=0.95)
     ax, _ = forest(comparison, claim={"faster": claim}, worth_s=0.05)
     row = comparison.set_index("arm").loc["faster"]
-    low, high = 1000 * row["saving_p50_low_s"], 1000 * row["saving_p50_high_s"]
-    assert any(np.allclose((low, -0.17, high, -0.17), s, atol=1e-4) for s in segments(ax))
+    for name, y in (("saving", -0.24), ("saving_p50", 0.06), ("saving_p95", 0.29)):
+        low, high = 1000 * row[f"{name}_low_s"], 1000 * row[f"{name}_high_s"]
+        assert any(np.allclose((low, y, high, y), s, atol=1e-4) for s in segments(ax))
     (band,) = ax.patches
     assert (band.get_x(), band.get_width()) == pytest.approx((300, 100))
     said = texts(ax)
+    assert "mean +200 [200–200]" in said
     assert any(t.startswith("p50 +200 [") for t in said)
-    assert {"no answered turn to compare", row["verdict"], "worth having from 50 ms"} <= set(said)
+    assert {"no answered turn to compare", "reject", "worth having from 50 ms"} <= set(said)
+    assert row["advice"] == "undecided" and "undecided\n(harm)" in said
 
 
 def test_harm_changes_are_paired_and_in_the_unit_of_the_harm():

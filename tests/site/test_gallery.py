@@ -23,8 +23,8 @@ def figures(tmp_path, monkeypatch):
         (tmp_path / "figures" / name).mkdir(parents=True)
         (tmp_path / "figures" / name / "forest.png").touch()
     row = dict.fromkeys(verdicts.COLUMNS) | {
-        "arm": "new", "measures": "saving", "decision": "adopt", "p50_s": 0.2, "p50_low_s": 0.1,
-        "p50_high_s": 0.3,
+        "arm": "new", "measures": "saving", "advice": "adopt", "p50_s": 0.2, "p50_low_s": 0.1,
+        "p50_high_s": 0.3, "saving_s": 0.25, "saving_low_s": 0.2, "saving_high_s": 0.3,
     }  # fmt: skip
     saved = {"headline": "new", "rows": [row]}
     (tmp_path / "figures" / "01_shown" / "verdict.json").write_text(json.dumps(saved))
@@ -46,7 +46,7 @@ def test_the_table_has_a_line_for_each_verdict(figures):
     assert head.split(" | ")[2] == "measured (ms, 95% CI)"
     (line,) = lines
     assert line.startswith(
-        "| [01 What is 01_shown?](notebooks/01_shown.ipynb) | – | new: p50 200 ["
+        "| [01 What is 01_shown?](notebooks/01_shown.ipynb) | – | new: mean 250 [200–300]; p50 200"
     )
     assert line.endswith("| adopt |")
 

@@ -23,4 +23,4 @@ def test_a_small_model_is_adopted_beside_a_slow_one_only(
     results = lab.sweep(lab.Experiment(arms, calls=16, turns=5, seed=7), workers=2)
     arm = {"routed": results.arms["routed"]}
     found = lab.compare(results.arms["one model"], arm, rules=RULES)
-    assert found["verdict"].tolist() == [verdict], found["reason"].tolist()
+    assert found["advice"].tolist() == [verdict], found["reason"].tolist()

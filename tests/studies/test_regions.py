@@ -65,7 +65,7 @@ def test_a_pin_saves_the_models_way_across_the_ocean(pins: Results) -> None:
 def test_an_arm_that_does_not_run_is_rejected_with_its_error(pins: Results) -> None:
     arms = pins.arms
     (row,) = compare(arms["default hosts"], {"region=": arms["region="]}).to_dict("records")
-    assert row["verdict"] == "reject"
+    assert row["advice"] == "reject"
     assert "does not run: TypeError" in row["reason"]
     assert row["n_turns"] == 0
 

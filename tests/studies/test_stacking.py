@@ -6,7 +6,6 @@ import pytest
 from labkit.engine.experiment import Arm
 from labkit.engine.tables import Results
 from labkit.evidence.claims import Claim
-from labkit.evidence.compare import compare
 from labkit.evidence.verdict import Rules
 from labkit.studies import stacking
 
@@ -26,24 +25,19 @@ def test_arms_name_their_techniques() -> None:
         "defaults": Arm("vanilla", off),
         "a": Arm("stacked", {"agent.techniques": "a", **off}),
     }
-    assert list(stacking.alone("a")) == [
-        "defaults", "as published", "as published, repaired", "a",
-    ]  # fmt: skip
-    arms = stacking.combinations("abc")
+    arms = stacking.tried("abc")
     assert arms.pop("defaults") == Arm("vanilla")
+    published = [arms.pop(name) for name in ("as published", "as published, repaired")]
+    assert [arm.agent for arm in published] == ["stacked-as-published"] * 2
     assert {k: v.settings["agent.techniques"] for k, v in arms.items()} == {
-        stacking.ALL: "a+b+c", "without a": "b+c", "without b": "a+c", "without c": "a+b",
+        "a": "a", "b": "b", "c": "c", stacking.ALL: "a+b+c",
+        "without a": "b+c", "without b": "a+c", "without c": "a+b",
     }  # fmt: skip
-    for few in ([], ["a"]):
-        assert list(stacking.combinations(few)) == ["defaults", stacking.ALL]
+    assert "without a" not in stacking.tried("a")
+    fresh = stacking.fresh("abc", ["b"])
+    assert list(fresh) == ["defaults", stacking.ALL, stacking.CHOSEN]
+    assert fresh[stacking.CHOSEN] == stacking.stack(["b"])
     assert list(stacking.pairs("abc")) == ["defaults", *"abc", "a+b", "a+c", "b+c"]
-
-
-def test_adopted_is_good_somewhere_and_bad_nowhere() -> None:
-    at_p95 = pd.DataFrame({"arm": list("abcd"), "verdict": ["adopt", "adopt", "reject", "reject"]})
-    same = "no practical difference"
-    at_p50 = pd.DataFrame({"arm": list("abcd"), "verdict": [same, "reject", "adopt", same]})
-    assert stacking.adopted("abcd", [at_p95, at_p50]) == ["a"]
 
 
 def test_wrong_and_missing_replies_are_harm() -> None:
@@ -55,54 +49,40 @@ def test_wrong_and_missing_replies_are_harm() -> None:
     assert found["harmed"].tolist() == [0.0, 1.0, 1.0]
 
 
-def test_the_mean_speaks_for_what_acts_on_a_fifth_of_the_turns() -> None:
-    def arm(slow_s: float) -> pd.DataFrame:
-        rows = [
-            {"arm": "a", "call": i, "turn": k, "outcome": "answered",
-             "response_latency_s": slow_s if k == 0 else 1.0}
-            for i in range(20) for k in range(5)
-        ]  # fmt: skip
-        return pd.DataFrame(rows)
-
-    found = {
-        q: compare(arm(3.0), {"b": arm(2.0)}, q=q, rules=Rules(0.05, 0.5))["verdict"].tolist()
-        for q in (0.5, None)
-    }
-    assert found == {0.5: ["no practical difference"], None: ["adopt"]}
-
-
 @pytest.mark.parametrize(
-    ("harm_low", "arm", "techniques"),
+    ("savings", "harms", "found"),
     [
-        ([0.0, 0.01, 0.01], stacking.ALL, ["a", "b"]),
-        ([0.01, -0.01, 0.0], "without b", ["a"]),
-        ([0.01, -0.01, 0.01], "without a", ["b"]),
-        ([0.01, 0.01, 0.01], stacking.DEFAULTS, []),
+        ((0.7, 0.1, 0.5, 0.3, 0.4), "wwwww", ["a", "b"]),
+        ((0.7, 0.1, 0.5, 0.3, 0.4), "mwwww", ["a"]),  # without b
+        ((0.7, 0.1, 0.5, 0.3, 0.4), "mwmwu", ["b"]),  # b alone, undecided harm may be confirmed
+        ((0.7, 0.1, 0.5, 0.3, 0.4), "mmmmm", []),
+        ((-0.1, -0.2, -0.3, -0.1, -0.2), "wwwww", []),
     ],
 )
-def test_a_stack_that_harms_gives_up_a_technique(
-    harm_low: list[float], arm: str, techniques: list[str]
-) -> None:
-    together = pd.DataFrame(
-        {
-            "arm": [stacking.ALL, "without a", "without b"],
-            "saving_p95_s": [0.7, 0.1, 0.5],
-            "harm_low": harm_low,
-        }
-    )
-    assert stacking.kept(together, ["a", "b"]) == (arm, techniques)
+def test_the_fastest_stack_that_harms_no_more_is_chosen(savings, harms, found) -> None:
+    words = {"w": "within the limit", "m": "more", "u": "undecided"}
+    table = pd.DataFrame({
+        "arm": [stacking.ALL, "without a", "without b", "a", "b"],
+        "saving_s": savings, "harm_verdict": [words[h] for h in harms],
+    })  # fmt: skip
+    published = pd.DataFrame([{"arm": "as published", "saving_s": 9.0, "harm_verdict": "more"}])
+    assert stacking.chosen(pd.concat([table, published]), ["a", "b"]) == found
+    assert stacking.strongest(table, ["a", "b"], 1) == ["b" if savings[4] > savings[3] else "a"]
+    assert stacking.stacks_only(table)["arm"].tolist() == [stacking.ALL, "without a", "without b"]
 
 
-def test_the_promise_is_compared_with_the_defaults() -> None:
-    row = {"saving_p95_s": 0.5, "saving_p95_low_s": 0.4, "saving_p95_high_s": 0.6,
-           "harm_low": 0.01, "harm_high": 0.03, "baseline_harm_rate": 0.02}  # fmt: skip
-    together = pd.DataFrame([{"arm": stacking.ALL, **row}, {"arm": "without b", **row}])
-    text = stacking.read_promises(together, stacking.ALL, ["a", "b"])
-    assert text == (
-        "**all adopted** is at p95 at least as fast as the plain defaults: it saves 500 ms "
-        "[400–600]. It harms significantly more turns than they do (2.0% there; a change of +1.0 "
-        "to +3.0 points).\n\nTo recommend: **a, b**."
-    )
+def test_what_was_chosen_speaks_by_its_fresh_calls() -> None:
+    base = turns(1.2, n=40, arm="defaults").assign(reply_right=1.0)
+    both = pd.concat([base, base.assign(arm=stacking.ALL, response_latency_s=1.0)])
+    results = Results(both, both[["arm", "call"]])
+    confirmed = stacking.compared(results, Rules(max_harm=0.1))
+    text = stacking.read_confirmed(confirmed)
+    assert text.startswith("**all together**: adopt. It saves 200 ms [200–200] per turn, 200 ms")
+    assert "(0.0% of turns are harmed by the defaults, 0.0% here)" in text
+    claim = Claim("The guide", 0.5, 0.65, quantity="level")
+    rows = stacking.verdict_rows(confirmed, confirmed, stacking.judged(results), claim)
+    assert rows["arm"].tolist() == [stacking.LEVEL, stacking.ALL]
+    assert rows["claim_outcome"].iloc[0] == "slower than claimed"
 
 
 def test_short_turns_and_the_others_are_drawn_apart() -> None:
