@@ -22,6 +22,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from labkit.providers.profile import Profile
 from labkit.providers.recent import Recent
 from labkit.providers.slots import Slots
+from labkit.randomness import uniform
 from labkit.world.events import Event, Refused, Role
 from labkit.world.scene import Scene
 
@@ -181,11 +182,13 @@ class Emulator:
             key: What else names the occasion within the turn; see :meth:`nth`.
             turn: The turn it belongs to; the caller's present one if not given.
         """
-        scene = self.scene()
+        scene, delay = self.scene(), self.profile.delay(*parts)
         turn = scene.turn if turn is None else turn
-        return self.profile.delay(*parts).draw(
-            scene.seed, f"{self.name}.{purpose}", scene.call, turn, *key
+        u = uniform(scene.seed, f"{self.name}.{purpose}", scene.call, turn, *key)
+        slow = delay.slow is not None and delay.slow.holds(
+            scene.seed, self.name, scene.call, turn
         )
+        return delay.drawn(u, slow=slow)
 
     async def upgrade(
         self, request: web.Request, id_header: str
