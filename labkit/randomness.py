@@ -183,7 +183,7 @@ class Delay:
 
     @cached_property
     def _spell_shift(self) -> float:
-        """How far a spell moves the normal score of a draw, for the medians to differ by the factor.
+        """How far a spell moves the normal score of a draw; the factor of the medians sets it.
 
         Raises:
             ValueError: the distribution is too narrow for the factor.

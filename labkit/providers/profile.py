@@ -3,9 +3,9 @@
 One TOML file per provider in ``data/providers/``. Every leaf is an inline table that carries its
 origin: a delay (``median_s``, ``p95_s`` and the other fields of :class:`labkit.randomness.Delay`)
 or a plain figure (``value``), each with ``source`` and ``date``. A delay may have a table ``tail``
-and a table ``slow`` (spells), with a ``source`` and a ``date`` of their own. An overlay has the same
-shape under one top-level table per provider, and may only change what the defaults define; a delay
-is replaced as a whole::
+and a table ``slow`` (spells), with a ``source`` and a ``date`` of their own. A user's overlay file
+has the same shape under one top-level table per provider, and may only change what the defaults
+define; a delay is replaced as a whole::
 
     [openai.models."gpt-4o-mini"]
     first_token = {median_s = 0.1, p95_s = 0.15, source = "our dashboard", date = "2026-11-01"}
