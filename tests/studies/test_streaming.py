@@ -10,7 +10,7 @@ import labkit as lab
 from labkit.engine.tables import Results
 from labkit.studies import streaming
 
-RATE = "providers.openai.models.gpt-4o-mini.tokens_per_s"
+RATE = "providers.openai.models.gpt-4.1.tokens_per_s"
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_an_agents_own_words_are_no_waste(calls: Results) -> None:
     whole = turns[turns["replied"].str.strip() != "Okay."]
     assert len(whole) >= 3
     assert (whole["llm_wasted_tokens"] == 0).all()
-    assert (whole["served_model"] == "gpt-4o-mini").all()
+    assert (whole["served_model"] == "gpt-4.1").all()
     assert (whole["reply_right"] == 1).all()
 
 
