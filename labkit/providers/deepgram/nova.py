@@ -47,7 +47,7 @@ class NovaListening(Listening):
         self._words: list[HeardWord] = []  # heard since the last final
         self._from_s = 0.0  # where the audio of the next Results begins
         # the last word of the last final (turn, place in it), and how many empty finals followed:
-        # this names what has no word of its own, in every arm alike however long replies take
+        # the word names what has none of its own, in every arm alike however long replies take
         self._after = (-1, -1, 0)
         self._ended_s = -math.inf  # end of the speech that was already reported as over
         self._reached = (-math.inf, 0.0)  # (end of speech, loop time its silence was complete)
@@ -119,7 +119,7 @@ class NovaListening(Listening):
 
     def _draw(self, figure: str, word: HeardWord | None) -> float:
         """The delay of one message, named by the word it follows so that arms are paired."""
-        key = ("silence", *self._after[1:]) if word is None else (word.ordinal,)
+        key = ("silence", self._after[1]) if word is None else (word.ordinal,)
         turn = self._after[0] if word is None else word.turn
         return self.service.draw(
             "models", self.model, figure, purpose="v1." + figure, key=key, turn=turn
