@@ -109,6 +109,8 @@ def test_spells_take_their_share_and_are_the_same_whatever_is_drawn() -> None:
         spell = SlowSpell(share=0.2, factor=2.0, turns=turns)
         held = [spell.holds(5, "openai", call, turn) for call in range(4000) for turn in range(6)]
         assert np.mean(held) == pytest.approx(0.2, abs=0.015)
+    apart = [spell.holds(5, "openai", c, 0) != spell.holds(5, "openai", c, 1) for c in range(8000)]
+    assert np.mean(apart) == pytest.approx(2 * 0.2 * 0.8 / 3, abs=0.012)  # begun before the call
     one = [SPELL.holds(5, "openai", call, 0) for call in range(500)]
     other = [SPELL.holds(5, "cartesia", call, 0) for call in range(500)]
     assert abs(np.corrcoef(one, other)[0, 1]) < 0.15  # providers are slow apart

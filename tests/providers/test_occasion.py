@@ -15,11 +15,12 @@ from labkit.providers.conversation import Message
 from labkit.providers.occasion import WHOLE, occasion
 from labkit.providers.profile import Profile
 from labkit.providers.tts import Options
-from labkit.world.events import FirstToken, Request
+from labkit.world.events import Completed, FirstToken, Request
 from labkit.world.request_role import RequestRole
 from labkit.world.scene import CallerTrack, Scene, SpokenWord
 
 Run = Callable[[Any], Any]
+Got = tuple[RequestRole, tuple[float, float]]
 MAIN = "You are a friendly voice assistant."
 JUDGE = 'You judge replies. Respond with JSON only, like {"score": 1.0}.'
 GUARD = "You are a guardrail. Reply with one word only: allow or block."
@@ -43,15 +44,19 @@ def said(text: str, turn: int = 0) -> CallerTrack:
 @pytest.fixture(params=["openai", "anthropic"])
 def waits(
     request: pytest.FixtureRequest, run: Run, profiles: dict[str, Profile]
-) -> Callable[..., list[tuple[RequestRole, float]]]:
-    """Role and wait for the first token of requests sent one after another in one turn."""
+) -> Callable[..., list[Got]]:
+    """Role of requests sent one after another in one turn, what their draws made of the wait for
+    the first token, and how long the other tokens took, seconds."""
 
-    def asking(*asked: tuple[str, list[tuple[str, str]]]) -> list[tuple[RequestRole, float]]:
-        async def main() -> list[tuple[RequestRole, float]]:
+    def asking(*asked: tuple[str, list[tuple[str, str]]], late: bool = False) -> list[Got]:
+        async def main() -> list[Got]:
             name = request.param
             staged = openai_stage if name == "openai" else anthropic_stage
             async with staged(profiles[name]) as stage, stage.client() as client:  # type: ignore[operator]
                 stage.scene.track = said(POLICY)
+                if late:
+                    stage.scene.turn = 1
+                    stage.scene.track.words += said("And when does the shop open?", 1).words
                 for system, talk in asked:
                     talked = [{"role": role, "content": text} for role, text in talk]
                     if name == "openai":
@@ -66,11 +71,20 @@ def waits(
                             system=system,
                             messages=talked,
                         )
-                begun, first_tokens = rows(stage.scene, Request), rows(stage.scene, FirstToken)
                 rate = 24000 if name == "openai" else 20000
+                events = zip(
+                    *(rows(stage.scene, kind) for kind in (Request, FirstToken, Completed)),
+                    strict=True,
+                )
                 return [
-                    (a.request_role, round(b.t_s - a.t_s - a.prompt_tokens / rate, 6))
-                    for a, b in zip(begun, first_tokens, strict=True)
+                    (
+                        asked.request_role,
+                        (
+                            round(first.t_s - asked.t_s - asked.prompt_tokens / rate, 6),
+                            round(done.t_s - first.t_s, 6),
+                        ),
+                    )
+                    for asked, first, done in events
                 ]
 
         return run(main())
@@ -110,7 +124,13 @@ def test_the_reply_keeps_its_draw_with_another_prompt_history_or_after_being_edi
     assert waits(ASKED["reply"], edited) == [alone, alone]  # asked ahead, then again after a hook
     first, retried = waits(ASKED["reply"], ASKED["reply"])
     assert first == alone
-    assert retried[1] != alone[1]  # the same prompt once more is a retry, or a race
+    assert all(
+        a != b for a, b in zip(retried[1], alone[1], strict=True)
+    )  # the same prompt once more is a retry, or a race
+
+
+def test_a_request_that_comes_late_keeps_its_turn_s_draws(waits: Any) -> None:
+    assert waits(ASKED["reply"], late=True) == waits(ASKED["reply"])
 
 
 def test_a_second_asker_of_the_same_words_draws_for_itself(waits: Any) -> None:
