@@ -44,6 +44,8 @@ _CHANGING = re.compile(r"\d+")
 _HEAD = 300
 """Characters by which instructions are told apart; notes are added behind, and numbers, such as the
 time of day, do not make them another's."""
+_START = 15
+"""Characters by which the start of an answer is known behind other words."""
 _REPLY = (RequestRole.REPLY.value, WHOLE, 0)
 _LONGEST = 400
 """Words of a turn that are compared."""
@@ -101,7 +103,9 @@ def utterance(text: str, scene: Scene) -> tuple[int, tuple[int | str, ...]]:
     said = " ".join(text.split())
     for answer in reversed(scene.answers):
         whole = " ".join(answer.text.split())
-        if said and (whole.startswith(said) or any(f"{end} {said}" in whole for end in ".?!")):
+        inside = any(f"{end} {said}" in whole for end in ".?!")
+        # an agent may have put a word of its own before it
+        if said and (whole.startswith(said) or inside or f" {whole[:_START]}" in said):
             return answer.turn, answer.name
     dialogues = scene.dialogues or load_dialogues()
     if said and any(reply.startswith(said) for d in dialogues.values() for reply in _replies(d)):

@@ -242,7 +242,8 @@ def test_an_answer_is_spoken_with_its_own_draws_in_whatever_words(
         (sentence,) = spoken(profile, POLICY_REPLY.partition(". ")[0] + ".", scene=one)
         (word,) = spoken(profile, "You", scene=one)
         (unscripted,) = spoken(profile, other.answers[-1].text, scene=other)
-        assert sentence == word == unscripted
+        (opened,) = spoken(profile, f"Okay. {POLICY_REPLY}", scene=one)
+        assert sentence == word == unscripted == opened
         (cached,) = spoken(profile, POLICY_REPLY, scene=Scene(seed=1, turn=0))
         assert cached == sentence  # no LLM was asked
         (own,) = spoken(profile, "Okay.", scene=one)
