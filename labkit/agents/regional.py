@@ -39,7 +39,7 @@ def done_right(p: dict[str, Any]) -> dict[str, Any]:
     """Cartesia's one public host leads to the nearest site by itself, so it is left alone."""
     return {
         "stt": deepgram.STT(model="nova-3", base_url=f"https://{p['agent.stt_host']}/v1/listen"),
-        "llm": openai.LLM(model="gpt-4o-mini", base_url=f"https://{p['agent.llm_host']}/v1"),
+        "llm": openai.LLM(base_url=f"https://{p['agent.llm_host']}/v1"),
     }
 
 

@@ -1,5 +1,6 @@
 """The plain defaults of livekit-agents: Deepgram, OpenAI, Cartesia, and nothing tuned.
 
+The models are the plugins' own defaults: nova-3, gpt-4.1 and sonic-3 in release 1.8.
 It runs in production with ``python vanilla.py dev``. Whoever dispatches a job can name options in
 its metadata, in the SDK's own structure; what is not named stays the SDK's default::
 
@@ -9,7 +10,6 @@ its metadata, in the SDK's own structure; what is not named stays the SDK's defa
 
 import json
 from collections.abc import Iterable
-from functools import partial
 from typing import Any
 
 from livekit.agents import (
@@ -37,17 +37,14 @@ INSTRUCTIONS = (
 def anthropic_llm(**options: Any) -> llm.LLM:
     from livekit.plugins import anthropic  # takes a second of start-up, so only where it is used
 
-    return anthropic.LLM(**{"model": "claude-haiku-4-5", **options})
+    return anthropic.LLM(**options)
 
 
 # by role and provider; the first is the default
 PLUGINS: dict[str, dict[str, Any]] = {
-    "stt": {"deepgram": partial(deepgram.STT, model="nova-3"), "deepgram-flux": deepgram.STTv2},
-    "llm": {
-        "openai": partial(openai.LLM, model="gpt-4o-mini"),
-        "anthropic": anthropic_llm,
-    },
-    "tts": {"cartesia": partial(cartesia.TTS, model="sonic-3")},
+    "stt": {"deepgram": deepgram.STT, "deepgram-flux": deepgram.STTv2},
+    "llm": {"openai": openai.LLM, "anthropic": anthropic_llm},
+    "tts": {"cartesia": cartesia.TTS},
 }
 
 

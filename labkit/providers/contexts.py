@@ -171,8 +171,8 @@ class Context:
         return bool(self._queue or self._buffer or self._final)
 
     async def _speak(self, arrived_s: float, text: str) -> None:
-        pace = self._speech.pace
         pcm, words = self._speech.add(text)
+        pace = self._speech.pace
         step_s = pace.chunk_s * pace.factor
         if self._pieces and arrived_s <= self._free_s:
             due_s = self._free_s + step_s

@@ -12,6 +12,7 @@ from labkit.providers.conversation import Answer, Message
 from labkit.providers.pacing import Burst
 from labkit.providers.prompt_cache import Lookup
 from labkit.providers.tool_calls import ToolCall
+from labkit.world.request_role import RequestRole
 
 _CALL_MARKUP = 7
 """Tokens around a call's name and arguments: a call of get_weather with one short argument, in
@@ -51,6 +52,7 @@ class Generation:
 
     Attributes:
         id: The response's id, unique within a study.
+        role: What the request is for.
         model: The model's name in the profile.
         prompt_tokens: Length of the whole prompt.
         cache: What it reads from and writes to the prompt cache.
@@ -69,6 +71,7 @@ class Generation:
     """
 
     id: str
+    role: RequestRole
     model: str
     prompt_tokens: int
     cache: Lookup

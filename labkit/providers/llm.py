@@ -16,6 +16,7 @@ import re
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -33,6 +34,7 @@ from labkit.providers.generation import (
     limited,
     stopped_at,
 )
+from labkit.providers.occasion import Occasion, messages_digest, occasion
 from labkit.providers.pacing import TokenPace, bursts
 from labkit.providers.playing import AnswerPlayer
 from labkit.providers.prompt_cache import Lookup
@@ -41,6 +43,8 @@ from labkit.providers.schemas import instance
 from labkit.providers.server import RequestError
 from labkit.providers.tool_calls import Tool
 from labkit.world.events import Request, Role
+from labkit.world.request_role import RequestRole
+from labkit.world.scene import Spoken
 
 _DATED = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8})$")
 _ACCOUNTS = 10_000
@@ -62,6 +66,7 @@ class ChatEmulator(AnswerPlayer):
         warm_up()
         self.failures: deque[int] = deque()
         self._connections: WeakKeyDictionary[asyncio.BaseTransport, int] = WeakKeyDictionary()
+        self._askers: Recent[tuple[int, str], int] = Recent(_ACCOUNTS)
         self._buckets: Recent[tuple[str, ...], Bucket] = Recent(_ACCOUNTS)
         self._names = frozenset(self.profile.names("models"))
 
@@ -69,6 +74,7 @@ class ChatEmulator(AnswerPlayer):
         """Forgets rate limits, counters and prompts between two calls; pending failures stay."""
         super().reset()
         self._buckets.clear()
+        self._askers.clear()
         for cache in self.caches():
             cache.reset()
 
@@ -167,8 +173,8 @@ class ChatEmulator(AnswerPlayer):
     ) -> Generation:
         """Decides what one request gets, and when.
 
-        The draws are named by the turn, the number of tool results since the caller spoke and how
-        often the same words were sent before, so they do not depend on other requests.
+        The draws are named by the request's role (see :mod:`labkit.providers.occasion`), so they do
+        not depend on requests of other roles.
         """
         arrived_s, scene = asyncio.get_running_loop().time(), self.scene()
         found = answer(
@@ -182,17 +188,21 @@ class ChatEmulator(AnswerPlayer):
         if not found.tool_calls:
             found = replace(found, text=_formed(found, wishes))
         text, stopped = stopped_at(found.text, wishes.stops)
-        words, step = last_user(messages)
-        key = (step, self.nth("request", step, words))
+        asked = occasion(messages, found.kind, scene)
+        key = self._name(asked, messages)
+        if found.text and asked.role not in (RequestRole.JUDGE, RequestRole.GUARD):
+            name = key[:-1]  # a retry of the request is spoken as the first try would be
+            scene.answers.append(Spoken(found.text, asked.turn, name))
         texts = [call_pieces(call) for call in found.tool_calls] or [tokens.pieces(text)]
         thought = [tokens.pieces(_THOUGHT)] if wishes.show_thought else []
         pieces, cut = limited([*thought, *texts], wishes.max_tokens, tokens_per_piece)
-        wait_s = self.draw("models", model, "first_token", purpose="first_token", key=key)
+        draw = partial(self.draw, key=key, turn=asked.turn)
+        wait_s = draw("models", model, "first_token", purpose="first_token")
         rate = float(self.figure(model, "prefill_tokens_per_s"))
         wait_s += max(prompt_tokens - cache.read, 0) / rate
         thinking_s = 0.0
         if wishes.think and "thinking" in self.profile.table["models"][model]:
-            thinking_s = self.draw("models", model, "thinking", purpose="thinking", key=key)
+            thinking_s = draw("models", model, "thinking", purpose="thinking")
         pace = self._pace(model, tokens_per_piece, min_tokens_per_s)
         plan = bursts(
             pace,
@@ -200,11 +210,12 @@ class ChatEmulator(AnswerPlayer):
             scene.seed,
             f"{self.name}.pace",
             scene.call,
-            scene.turn,
+            asked.turn,
             *key,
         )
         return Generation(
             id=self.new_id(id_prefix),
+            role=asked.role,
             model=model,
             prompt_tokens=prompt_tokens,
             cache=cache,
@@ -220,6 +231,24 @@ class ChatEmulator(AnswerPlayer):
             choices=wishes.choices,
             thought=len(thought),
         )
+
+    def _name(self, asked: Occasion, messages: Sequence[Message]) -> tuple[int | str, ...]:
+        """What names a request's draws within its turn."""
+        name = (asked.role.value, *asked.key)
+        if not asked.asker:
+            return (*name, self.nth("request", *name))
+        return (*name, self._asker(asked), self.nth("request", *name, messages_digest(messages)))
+
+    def _asker(self, asked: Occasion) -> int:
+        """Which of those who ask about the caller's words, in the order they appeared in a call."""
+        if asked.turn < 0:  # a warm-up says nothing of who will ask
+            return 0
+        call = self.scene().call
+
+        def next_one() -> int:
+            return self._askers.put((call, ""), (self._askers.get((call, "")) or 0) + 1) - 1
+
+        return self._askers.made((call, asked.asker), next_one)
 
     def _pace(self, model: str, tokens_per_piece: float, min_tokens_per_s: float) -> TokenPace:
         value = self.profile.value
@@ -242,6 +271,7 @@ class ChatEmulator(AnswerPlayer):
                 prompt_tokens=generation.prompt_tokens,
                 cached_tokens=generation.cache.read,
                 last_user=last_user(messages)[0],
+                request_role=generation.role,
                 connection_requests=self.nth_on_connection(request),
                 kind=generation.answer.kind,
                 dialogue=generation.answer.dialogue,

@@ -2,8 +2,10 @@
 
 One TOML file per provider in ``data/providers/``. Every leaf is an inline table that carries its
 origin: a delay (``median_s``, ``p95_s`` and the other fields of :class:`labkit.randomness.Delay`)
-or a plain figure (``value``), each with ``source`` and ``date``. A user's overlay file has the same
-shape under one top-level table per provider, and may only change what the defaults define::
+or a plain figure (``value``), each with ``source`` and ``date``. A delay may have a table ``tail``
+and a table ``slow`` (spells), with a ``source`` and a ``date`` of their own. A user's overlay file
+has the same shape under one top-level table per provider, and may only change what the defaults
+define; a delay is replaced as a whole::
 
     [openai.models."gpt-4o-mini"]
     first_token = {median_s = 0.1, p95_s = 0.15, source = "our dashboard", date = "2026-11-01"}
@@ -32,6 +34,10 @@ class ProfileError(UsageError):
 
 def _is_leaf(table: Mapping[str, Any]) -> bool:
     return "value" in table or "median_s" in table
+
+
+_PARTS = ("tail", "slow")
+"""Tables of a delay that have an origin of their own."""
 
 
 class Profile:
@@ -65,9 +71,14 @@ class Profile:
 
     def _check(self, parts: tuple[str, ...], leaf: dict[str, Any]) -> None:
         where = f"{self._origin}: {'.'.join(parts)}"
-        for needed in ("source", "date"):
-            if not leaf.get(needed):
-                raise ProfileError(f"{where} has no {needed!r}; every figure names its origin")
+        for part in ("", *(p for p in _PARTS if p in leaf)):
+            table = leaf[part] if part else leaf
+            if not isinstance(table, dict):
+                raise ProfileError(f"{where}.{part} = {table!r} must be a table")
+            for needed in ("source", "date"):
+                if not table.get(needed):
+                    name = f"{where}.{part}" if part else where
+                    raise ProfileError(f"{name} has no {needed!r}; every figure names its origin")
         if "median_s" in leaf:
             try:
                 self._delays[parts] = Delay.from_table(leaf)
@@ -176,12 +187,15 @@ def _set_figure(tables: dict[str, Any], name: str, value: Any) -> None:
             raise ProfileError(f"{where}.{rest}: no {rest!r}{_closest(rest, sorted(table))}")
         key = max(fits, key=len)
         where, rest = f"{where}.{key}", rest[len(key) + 1 :]
-        if _is_leaf(table[key]):
+        part = rest.partition(".")[0]
+        if key in _PARTS or (_is_leaf(table[key]) and not (part in _PARTS and part in table[key])):
             break
         table = table[key]
         if not rest:
             raise ProfileError(f"{where} is a table, not a figure{_closest('', sorted(table))}")
     leaf = table[key]
+    if not rest and not _is_leaf(leaf):
+        raise ProfileError(f"{where} is a table, not a figure{_closest('', sorted(leaf))}")
     fields = [f for f in leaf if f not in ("source", "date", "note")]
     if rest and rest not in fields:
         raise ProfileError(f"{where}.{rest}: no {rest!r}{_closest(rest, fields)}")

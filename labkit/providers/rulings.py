@@ -14,6 +14,10 @@ _DEMAND = re.compile(
     r"either|json|yes or no|nothing else|verdict)\b|\b(verdict|moderat|guardrail|classif|judge)",
     re.IGNORECASE,
 )
+_GUARDS = re.compile(
+    r"guard|moderat|unsafe|\bsafe|\bblock|\ballow|harmful|jailbreak|injection|polic(y|ies)\b",
+    re.IGNORECASE,
+)
 _WORDS = re.compile(r"[A-Za-z_]{2,12}")
 _PASSING = (
     "ok",
@@ -49,6 +53,11 @@ def ruling(system: str, text: str, *, json_wanted: bool = False) -> str | None:
     chosen = next((w for w in _PASSING if w in words), "ok")
     as_written = next((w for w in _WORDS.findall(prompt) if w.lower() == chosen), chosen)
     return as_written
+
+
+def guards(prompt: str) -> bool:
+    """Whether a prompt that asks for a ruling asks if something may pass, not how good it is."""
+    return bool(_GUARDS.search(prompt))
 
 
 def _value(key: str, like: str) -> object:

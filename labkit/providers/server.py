@@ -22,6 +22,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from labkit.providers.profile import Profile
 from labkit.providers.recent import Recent
 from labkit.providers.slots import Slots
+from labkit.randomness import uniform
 from labkit.world.events import Event, Refused, Role
 from labkit.world.scene import Scene
 
@@ -185,11 +186,11 @@ class Emulator:
             key: What else names the occasion within the turn; see :meth:`nth`.
             turn: The turn it belongs to; the caller's present one if not given.
         """
-        scene = self.scene()
+        scene, delay = self.scene(), self.profile.delay(*parts)
         turn = scene.turn if turn is None else turn
-        return self.profile.delay(*parts).draw(
-            scene.seed, f"{self.name}.{purpose}", scene.call, turn, *key
-        )
+        u = uniform(scene.seed, f"{self.name}.{purpose}", scene.call, turn, *key)
+        slow = delay.slow is not None and delay.slow.holds(scene.seed, self.name, scene.call, turn)
+        return delay.drawn(u, slow=slow)
 
     async def upgrade(
         self, request: web.Request, id_header: str
@@ -203,13 +204,19 @@ class Emulator:
         Returns:
             The socket, which is not ``prepared`` if the client left meanwhile, and the id.
         """
-        request_id, key = self.identifier("request"), (self.nth("upgrade"),)
+        request_id, key = self.identifier("request"), self._connection(request)
         await asyncio.sleep(self.draw("upgrade", "server", purpose="upgrade", key=key))
         ws = websocket()
         ws.headers[id_header] = request_id
         with contextlib.suppress(ConnectionResetError):
             await ws.prepare(request)
         return ws, request_id
+
+    def _connection(self, request: web.Request) -> tuple[int | str, ...]:
+        """What names a new connection: what it is opened for, but not which model it asks for."""
+        asked = sorted((k, v) for k, v in request.query.items() if "model" not in k)
+        name = hashlib.blake2b(repr((request.path, asked)).encode(), digest_size=8).hexdigest()
+        return name, self.nth("upgrade", name)
 
     def logger(self, role: Role | None = None) -> Callable[[Event], None]:
         """Writes events into the log of the present call, even when the next one has begun.

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from aiohttp import web
 
+from labkit.providers.occasion import utterance
 from labkit.providers.profile import Profile
 from labkit.providers.server import Emulator
 from labkit.providers.voice import Voice
@@ -103,10 +104,17 @@ def in_pieces(text: str) -> list[str]:
 
 
 class Speech:
-    """The sound of an utterance, made piece by piece."""
+    """The sound of an utterance, made piece by piece.
 
-    def __init__(self, voice: Voice, options: Options, pace: SpeechPace) -> None:
-        self.voice, self.options, self.pace = voice, options, pace
+    Its pace is known with its first words, which name its draws.
+    """
+
+    pace: SpeechPace
+
+    def __init__(
+        self, voice: Voice, options: Options, paced: Callable[[Options, str], SpeechPace]
+    ) -> None:
+        self.voice, self.options, self._paced = voice, options, paced
         self.samples = 0
 
     def add(self, text: str) -> tuple[Pcm, tuple[Word, ...]]:
@@ -115,6 +123,8 @@ class Speech:
         The words count from the start of the utterance, seconds.
         """
         rate_hz = self.options.rate_hz
+        if not self.samples:
+            self.pace = self._paced(self.options, text)
         sound = self.voice.say(text, rate_hz)
         silence_s = self.pace.gap_s if self.samples else self.pace.leading_s
         silence = np.zeros(round(silence_s * rate_hz), np.int16)
@@ -167,24 +177,37 @@ class TTSEmulator(Emulator):
         usd = len(text) * price / 1000
         self.log(Text(context=context, text=text, characters=len(text), model=model, usd=usd))
 
-    def speech(self, options: Options, purpose: str) -> Speech:
-        """A fresh utterance with its random draws."""
-        nth = self.nth("utterance", purpose)
+    def speech(self, options: Options) -> Speech:
+        """A fresh utterance."""
+        return Speech(self.voice, options, self.pace)
+
+    def pace(self, options: Options, text: str) -> SpeechPace:
+        """The pace of an utterance that begins with ``text``, with its random draws.
+
+        An LLM's answer is named as the request for it was, so whatever else is spoken before it, in
+        whichever words it is put, it keeps its draws. An agent's own words are named by the first
+        of them.
+        """
+        turn, name = utterance(text, self.scene())
+        key = (*name, self.nth("utterance", turn, *name))
 
         def first_audio_s(piece: int) -> float:
-            key = (purpose, nth, piece)
-            return self.draw("models", options.model, "first_audio", purpose="first_audio", key=key)
+            return self.draw(
+                *("models", options.model, "first_audio"),
+                purpose="first_audio",
+                key=(*key, piece),
+                turn=turn,
+            )
 
-        pace = SpeechPace(
+        return SpeechPace(
             first_audio_s=first_audio_s,
             factor=float(self.profile.value("models", options.model, "real_time_factor")),
             chunk_s=float(self.profile.value("audio", "chunk_s")),
             leading_s=self.draw(
-                "audio", "leading_silence", purpose="leading_silence", key=(purpose, nth)
+                "audio", "leading_silence", purpose="leading_silence", key=key, turn=turn
             ),
             gap_s=float(self.profile.value("audio", "sentence_gap_s")),
         )
-        return Speech(self.voice, options, pace)
 
     async def speak(
         self, request: web.Request, options: Options, text: str, headers: dict[str, str]
@@ -193,10 +216,10 @@ class TTSEmulator(Emulator):
         loop = asyncio.get_running_loop()
         context = self.identifier("context")
         self.log_text(context, options.model, text)
-        speech = self.speech(options, "bytes")
-        due_s = loop.time() + speech.pace.first_audio_s(0)
+        speech, due_s = self.speech(options), loop.time()
         first, *rest = in_pieces(text)
         pcm, _ = speech.add(first)
+        due_s += speech.pace.first_audio_s(0)
         response = web.StreamResponse(headers=headers)
         response.content_type = "audio/wav" if options.container == "wav" else "audio/pcm"
         await asyncio.sleep(due_s - loop.time())

@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from labkit.world.request_role import RequestRole
+
 
 class Role(StrEnum):
     """What a host does for the agent."""
@@ -148,6 +150,7 @@ class Request(Event):
         cached_tokens: The part of it read from the prompt cache.
         last_user: The last user message.
         connection_requests: Which request it is on its TCP connection, from 1.
+        request_role: What it is for.
         kind: How the answer was found; see :class:`labkit.providers.conversation.Answer`.
         dialogue: The dialogue it was found in, if any.
         tools: Names of the functions offered.
@@ -161,6 +164,7 @@ class Request(Event):
     cached_tokens: int
     connection_requests: int
     last_user: str = ""
+    request_role: RequestRole = RequestRole.REPLY
     kind: str = ""
     dialogue: str | None = None
     tools: tuple[str, ...] = ()

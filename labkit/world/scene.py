@@ -7,6 +7,7 @@ between the caller's side and the providers, and it is replaced with every call.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,6 +45,18 @@ class CallerTrack:
         return len(self.pcm) / 2 / SAMPLE_RATE_HZ
 
 
+@dataclass(frozen=True)
+class Spoken:
+    """What an LLM may have spoken: its text, the turn it is about, and what names its draws."""
+
+    text: str
+    turn: int
+    name: tuple[int | str, ...]
+
+
+_ANSWERS = 50
+
+
 @dataclass
 class Scene:
     """The call in progress.
@@ -55,6 +68,7 @@ class Scene:
         dialogue: Name of the dialogue being played; empty if nothing is known.
         dialogues: Every dialogue that answers may come from, by name.
         track: What the caller says.
+        answers: The latest answers of the LLMs that may be spoken, begun or not.
         log: Events of the providers.
     """
 
@@ -64,4 +78,5 @@ class Scene:
     dialogue: str = ""
     dialogues: Mapping[str, Any] = field(default_factory=dict)
     track: CallerTrack = field(default_factory=CallerTrack)
+    answers: deque[Spoken] = field(default_factory=lambda: deque(maxlen=_ANSWERS))
     log: EventLog = field(default_factory=EventLog)

@@ -9,11 +9,9 @@ from typing import Any
 import pytest
 from llm_stage import openai_stage, rows, say
 
-from labkit.providers.openai.service import OpenAIEmulator
 from labkit.providers.pacing import TokenPace, bursts
 from labkit.providers.profile import Profile
 from labkit.world.events import FirstToken, Request
-from labkit.world.scene import Scene
 
 Run = Callable[[Any], Any]
 
@@ -21,29 +19,6 @@ Run = Callable[[Any], Any]
 @pytest.fixture
 def profile(profiles: dict[str, Profile]) -> Profile:
     return profiles["openai"]
-
-
-def published(profile: Profile, model: str, runs: int = 4000) -> tuple[float, float]:
-    """Median and 95th percentile of the first token as the published test would see them."""
-    scene = Scene()
-    emulator = OpenAIEmulator(profile, lambda: scene)
-    prefill_s = 500 / profile.value("models", model, "prefill_tokens_per_s")
-    drawn = []
-    for scene.call in range(runs):
-        drawn.append(0.030 + prefill_s + emulator.draw("models", model, "first_token", purpose="p"))
-    return statistics.median(drawn), statistics.quantiles(drawn, n=20)[-1]
-
-
-@pytest.mark.parametrize(
-    ("model", "p50_s", "p95_s"),
-    [("gpt-4.1", 0.536, 1.771), ("gpt-4o", 0.546, 1.369), ("gpt-4.1-mini", 0.851, 2.135)],
-)
-def test_first_tokens_match_the_published_quantiles(
-    profile: Profile, model: str, p50_s: float, p95_s: float
-) -> None:
-    median_s, high_s = published(profile, model)
-    assert median_s == pytest.approx(p50_s, rel=0.06)
-    assert high_s == pytest.approx(p95_s, rel=0.10)
 
 
 def test_bursts_average_to_the_models_rate() -> None:
@@ -75,9 +50,11 @@ def test_a_draw_is_named_by_the_turn_and_not_by_order_or_model(run: Run, profile
         assert twice[1] != pytest.approx(alone, abs=1e-3)  # a second try has draws of its own
         (other,) = await waits("gpt-4.1")
         delays = [profile.delay("models", m, "first_token") for m in ("gpt-4o", "gpt-4.1")]
+        spells = [d.slow and d.slow.holds(1, "openai", 0, 3) for d in delays]
+        assert spells[0] == spells[1]
         grid = [q / 1000 for q in range(1, 1000)]
         found = [
-            min(grid, key=lambda q, d=d, t=t: abs(d.quantile(q) + 30 / 24000 - t))  # type: ignore[misc]
+            min(grid, key=lambda q, d=d, t=t: abs(d.drawn(q, slow=spells[0]) + 30 / 24000 - t))  # type: ignore[misc]
             for d, t in zip(delays, (alone, other), strict=True)
         ]
         assert found[0] == pytest.approx(found[1], abs=0.01)  # the same draws, two distributions

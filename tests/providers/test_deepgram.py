@@ -128,6 +128,25 @@ def test_the_same_call_sees_the_same_draws(
     assert first.got == second.got
 
 
+def test_how_long_replies_take_moves_no_draw(run: Run, profiles: dict[str, Profile]) -> None:
+    """A longer silence before a turn, as after a slower reply, leaves all delays of the turn."""
+
+    def second_turn(silence_s: float) -> list[tuple[str, float]]:
+        later = [(w, a + silence_s, b + silence_s) for w, a, b in HELLO]
+        turns = [0] * len(HELLO) + [1] * len(HELLO)
+        track = make_track([*HELLO, *later], silence_s + 5.0, turns=turns)
+        scene = Scene(seed=5, turn=1, track=track)
+        emulator = DeepgramEmulator(profiles["deepgram"], lambda: scene)
+        got = play(run, emulator, frames(track.pcm)).got
+        kept = [m for m in got if m["type"] == "SpeechStarted" or m.get("speech_final")]
+        return [(m["type"], m["t_s"] - silence_s) for m in kept if m["t_s"] > silence_s + 0.2]
+
+    near, far = second_turn(4.0), second_turn(13.0)
+    assert [name for name, _ in near] == [name for name, _ in far]
+    assert len(near) >= 3
+    assert [t for _, t in near] == pytest.approx([t for _, t in far], abs=1e-6)
+
+
 def test_interims_grow_and_finals_do_not_repeat(run: Run, profiles: dict[str, Profile]) -> None:
     words = [(f"w{i}", 0.3 + 0.3 * i, 0.6 + 0.3 * i) for i in range(30)]  # 9 s without a pause
     scene = Scene(turn=0, track=make_track(words, 11.0))

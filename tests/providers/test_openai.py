@@ -23,6 +23,7 @@ from llm_stage import (
 )
 
 from labkit.providers import tokens
+from labkit.providers.occasion import WHOLE
 from labkit.providers.profile import Profile
 from labkit.world.events import Cancelled, Completed, FirstToken, Request
 
@@ -121,7 +122,7 @@ def test_a_cached_prefix_saves_exactly_its_prefill(run: Run, profile: Profile) -
             chat = context(("system", LONG), ("user", POLICY))
             cold = await listen(model, chat)
             stage.scene.call += 1  # other draws, the same cache
-            key = (0, 0)
+            key = ("reply", WHOLE, 0, 0)
             warm = await listen(model, chat)
             assert cold.usage
             assert warm.usage

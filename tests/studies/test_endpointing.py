@@ -20,7 +20,7 @@ from labkit.evidence.statistics import rate
 from labkit.tunnel.worker import ENVIRONMENT
 
 SCRIPT = Path(__file__).with_name("scripted_pause.py")
-MODEL = "providers.openai.models.gpt-4o-mini"
+MODEL = "providers.openai.models.gpt-4.1"
 QUICK = {
     f"{MODEL}.first_token": 0.1,
     f"{MODEL}.tokens_per_s": 150.0,

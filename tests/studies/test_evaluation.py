@@ -78,7 +78,12 @@ def test_a_simple_exporter_stalls_the_loop_for_each_span(
     turns: pd.DataFrame, results: Results
 ) -> None:
     added = latency(turns, "simple") - latency(turns, "no judge")
-    assert (added > 0.1).all()
+    # a stall also changes which frames the detector hears together, and so now and then its answer
+    waits = [turns[turns["arm"] == a].set_index(["call", "turn"])["endpointing_s"] > 1
+             for a in ("simple", "no judge")]  # fmt: skip
+    alike = waits[0] == waits[1]
+    assert alike.sum() >= 5
+    assert (added[alike] > 0.1).all()
     simple = turns[turns["arm"] == "simple"]
     spans = [json.loads(s) for s in results.part(arm="simple").calls["spans"]]
     # each export takes the collector's 0.1 s and a round trip; some end after the last turn's log

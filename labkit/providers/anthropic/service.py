@@ -30,8 +30,9 @@ from labkit.providers.anthropic.requests import (
 from labkit.providers.anthropic.responses import content, streamed, usage_of
 from labkit.providers.block_cache import BlockCache
 from labkit.providers.bodies import NotJson, checked, decoded, read_body
-from labkit.providers.generation import Generation, Wishes
+from labkit.providers.generation import Generation, Wishes, last_user
 from labkit.providers.llm import ChatEmulator
+from labkit.providers.occasion import digest, messages_digest
 from labkit.providers.server import RequestError, shown
 from labkit.randomness import uniform
 
@@ -181,7 +182,7 @@ class AnthropicEmulator(ChatEmulator):
         body: MessagesBody = checked(MESSAGES, raw, refusal_of, tagged=True)
         model, prompt = await self._prompt(body, large)
         check(body, body["model"], int(self.figure(model, "max_output_tokens")))
-        if self._overloaded():
+        if self._overloaded(prompt):
             raise RequestError(529, "Overloaded")
         now_s = asyncio.get_running_loop().time()
         least = int(self.profile.value("models", model, "min_cache_tokens"))
@@ -247,11 +248,13 @@ class AnthropicEmulator(ChatEmulator):
         }
         return web.json_response(message, headers=headers)
 
-    def _overloaded(self) -> bool:
+    def _overloaded(self, prompt: Prompt) -> bool:
         prob, scene = float(self.profile.value("overload", "prob")), self.scene()
         if prob <= 0:
             return False
-        key = (scene.call, scene.turn, self.nth("overload"))
+        about = digest(repr(last_user(prompt.messages)))  # not its order among other requests
+        tried = self.nth("overload", about, messages_digest(prompt.messages))
+        key = (scene.call, scene.turn, about, tried)
         return uniform(scene.seed, "anthropic.overload", *key) < prob
 
     def _admit(

@@ -121,7 +121,7 @@ class CartesiaSocket(ContextSocket):
             release = service.slots.take(self._key, profile.value("limits", "contexts"))
             if release is None:
                 raise too_many()
-            speech = service.speech(options, "context")
+            speech = service.speech(options)
             expire_s = float(profile.value("contexts", "expire_s"))
             context = CartesiaContext(service, context_id, speech, expire_s, self.ws)
             self.begin(context, release)

@@ -46,6 +46,9 @@ class NovaListening(Listening):
             self.hearing = service.hearing(asked.sample_rate_hz)
         self._words: list[HeardWord] = []  # heard since the last final
         self._from_s = 0.0  # where the audio of the next Results begins
+        # the last word of the last final (turn, place in it), and how many empty finals followed:
+        # the word names what has none of its own, in every arm alike however long replies take
+        self._after = (-1, -1, 0)
         self._ended_s = -math.inf  # end of the speech that was already reported as over
         self._reached = (-math.inf, 0.0)  # (end of speech, loop time its silence was complete)
         self._started_s = -math.inf
@@ -116,8 +119,8 @@ class NovaListening(Listening):
 
     def _draw(self, figure: str, word: HeardWord | None) -> float:
         """The delay of one message, named by the word it follows so that arms are paired."""
-        key = ("silence", int(self._from_s)) if word is None else (word.ordinal,)
-        turn = None if word is None else word.turn
+        key = ("silence", self._after[1]) if word is None else (word.ordinal,)
+        turn = self._after[0] if word is None else word.turn
         return self.service.draw(
             "models", self.model, figure, purpose="v1." + figure, key=key, turn=turn
         )
@@ -126,7 +129,7 @@ class NovaListening(Listening):
         low = float(self.profile.value("models", self.model, "window_min_s"))
         high = float(self.profile.value("models", self.model, "window_max_s"))
         scene = self.service.scene()
-        u = uniform(scene.seed, "deepgram.v1.window", scene.call, int(self._from_s * 10))
+        u = uniform(scene.seed, "deepgram.v1.window", scene.call, *self._after)
         return low + (high - low) * u
 
     # -- messages ----------------------------------------------------------------------------
@@ -180,6 +183,8 @@ class NovaListening(Listening):
         end_s = last.end_s if last else self.hearing.received_s
         event = Transcript(text=text, audio_end_s=end_s, speech_final=speech_final)
         self._post(message, due_s, lambda: self.log(event) if text else None)
+        turn, ordinal, n_silent = self._after
+        self._after = (last.turn, last.ordinal, 0) if last else (turn, ordinal, n_silent + 1)
         self._words = []
         self._from_s = self.hearing.received_s
         self._next_interim_s = self._from_s + self._every_s

@@ -152,9 +152,9 @@ class DeepgramEmulator(STTEmulator):
             raise RequestError(400, message, "Bad Request") from None
         heard, length_s = await self.hear_whole(first_channel(pcm, channels), rate_hz)
         words = spoken(heard, asked.filler_words)
-        await asyncio.sleep(
-            self.draw("models", model, "batch", purpose="batch", key=(self.nth("batch"),))
-        )
+        about = (words[-1].turn, words[-1].ordinal) if words else (-1, -1)
+        batch = (*about, self.nth("batch", *about))
+        await asyncio.sleep(self.draw("models", model, "batch", purpose="batch", key=batch))
         request_id = self.identifier("request")
         text = transcript(words, asked.written)
         self.log(Transcript(text=text, audio_end_s=length_s, speech_final=True))

@@ -12,6 +12,7 @@ from aiohttp import web
 from labkit.providers import tokens
 from labkit.providers.embeddings import Embedder
 from labkit.providers.llm import ChatEmulator
+from labkit.providers.occasion import digest
 from labkit.providers.openai.refusals import refused
 from labkit.providers.openai.requests import EmbeddingsBody
 from labkit.world.events import Embedded, Role
@@ -38,8 +39,9 @@ async def encoded(
     count = await _counted(emulator, model, inputs)
     log = emulator.logger(Role.EMBEDDINGS)
     log(Embedded(model=model, prompt_tokens=count, inputs=len(inputs)))
-    nth = emulator.nth("embedding", *(i if isinstance(i, str) else i.hex() for i in inputs[:1]))
-    wait_s = emulator.draw("models", model, "latency", purpose="embedding", key=(nth,))
+    name = digest("\0".join(i if isinstance(i, str) else i.hex() for i in inputs))
+    key = (name, emulator.nth("embedding", name))
+    wait_s = emulator.draw("models", model, "latency", purpose="embedding", key=key)
     arrived_s = loop.time()
     as_base64 = body.get("encoding_format") == "base64"
     data: list[dict[str, Any]] = []
