@@ -122,12 +122,13 @@ class Milestones:
         commits = []
         for r in logs.messages("user"):
             metrics = r["metrics"]
-            if "stopped_speaking_at" in metrics:
-                stopped_s = metrics["stopped_speaking_at"]
-                commit_s = stopped_s + metrics.get("end_of_turn_delay", 0.0)
-                if commit_s <= left_s:
-                    hook_s = metrics.get("on_user_turn_completed_delay", 0.0)
-                    commits.append((commit_s, hook_s, stopped_s))
+            hook_s = metrics.get("on_user_turn_completed_delay", 0.0)
+            stopped_s = metrics.get("stopped_speaking_at", NAN)
+            commit_s = stopped_s + metrics.get("end_of_turn_delay", 0.0)
+            if commit_s != commit_s:  # the message is added as the hook returns
+                commit_s = r["t_s"] - hook_s
+            if commit_s <= left_s:
+                commits.append((commit_s, hook_s, stopped_s))
         stopped_s = NAN
         self.n_commits = len(commits)
         if commits:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 
 from labkit.measure.critical_path import Network
-from labkit.measure.milestones import SOCKET_S, Milestones
+from labkit.measure.milestones import SAME_S, SOCKET_S, Milestones
 from labkit.world.events import Role
 
 STAGES: dict[str, tuple[str, str]] = {
@@ -135,8 +135,9 @@ class _Turn(Network):
         for end in dict.fromkeys(ends):
             self.add(end, "decided")
         self._delay()
-        committed = self._chain("decided", ("endpointing_s", "committed", at["committed_s"]))
-        self.add(committed, "hook_done", "hook_s", self._rest(committed, at["hook_done_s"]))
+        # on a real clock the commit follows a moment later: that is nobody's stage
+        self.add("decided", "committed", "", self._rest("decided", at["committed_s"]))
+        self.add("committed", "hook_done", "hook_s", self._rest("committed", at["hook_done_s"]))
 
     def _rest(self, begins: str, ends_s: float) -> float:
         """From one moment to another, seconds; 0 if that is unknown or came before."""
@@ -189,10 +190,13 @@ class _Turn(Network):
             ("tts_ttfb_s", "audio_left", found.tts[1]),
             ("tts_network_s", "audio", at["tts_first_audio_s"]),
         )
-        line_s = found.logs.record.line_delay_s
+        line_s, left_s = found.logs.record.line_delay_s, at["agent_audio_left_s"]
+        starved_s = found.logs.reply.starved_s if found.logs.reply else 0.0
         self._chain(
             self._join(end, "out"),
-            ("playout_s", "left", at["agent_audio_left_s"]),
+            ("playout_s", "left", left_s),
+            # the first packets may hold nothing but silence, and the next be a round trip behind
+            ("tts_network_s", "supplied", left_s + starved_s),
             ("leading_silence_s", "voiced", at["reply_heard_s"] - line_s),
             ("downlink_s", "ear", at["reply_heard_s"]),
         )
@@ -224,4 +228,6 @@ class _Turn(Network):
             return "text"
         if not self.found.speaks_early:
             ready = self._join(ready, "speaks")
-        return self._chain(ready, ("first_sentence_s", "text", text_s))
+        rest_s = self._rest(ready, text_s)
+        self.add(ready, "text", "first_sentence_s" if rest_s > SAME_S else "", rest_s)
+        return "text"

@@ -256,6 +256,7 @@ class Call:
                     s.interrupted,
                     s.voiced(),
                     tuple((b.at_s, b.resumed_s) for b in s.breaks),
+                    s.starved_s,
                 )
                 for s in self.ear.segments
             ],

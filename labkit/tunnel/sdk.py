@@ -51,7 +51,7 @@ NAMES = (
         "the room's name, unlike the mock's own", "rooms of all calls have one name",
     ),
     Private(
-        "livekit.agents.AgentSession", "_activity",
+        "livekit.agents.Agent", "_activity",
         "the rules by which turns end, as resolved for the agent that listens",
         "the slack of the endpointing delay is unknown",
     ),
@@ -188,10 +188,10 @@ def turn_rules(session: AgentSession[Any]) -> dict[str, Any]:
         ``preemptive_tts``: whether the LLM and the TTS may begin before the commit.
     """
     try:
-        activity: Any = session._activity
+        activity: Any = session.current_agent._activity
         detection, endpointing = activity._turn_detection, activity.endpointing_opts
         preemptive = activity.preemptive_generation_opts
-    except AttributeError:
+    except (AttributeError, RuntimeError):
         return {}
     fixed = endpointing.get("mode", "fixed") == "fixed"
     has_model = detection is not None and not isinstance(detection, str)
