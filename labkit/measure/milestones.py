@@ -127,7 +127,7 @@ class Milestones:
             commit_s = stopped_s + metrics.get("end_of_turn_delay", 0.0)
             if commit_s != commit_s:  # the message is added as the hook returns
                 commit_s = r["t_s"] - hook_s
-            if commit_s <= left_s:
+            if commit_s <= left_s + 1e-6:
                 commits.append((commit_s, hook_s, stopped_s))
         stopped_s = NAN
         self.n_commits = len(commits)
@@ -149,7 +149,7 @@ class Milestones:
         at["vad_stopped_s"] = _last(
             r["t_s"]
             for r in logs.session_of("user_state")
-            if r["state"] == "listening" and r["t_s"] <= decided_s
+            if r["state"] == "listening" and r["t_s"] <= decided_s + 1e-6
         )
         heard = [r for r in logs.session_of("transcript") if r["t_s"] <= decided_s + 1e-6]
         at["transcript_s"] = _last(r["t_s"] for r in heard)
@@ -239,7 +239,8 @@ class Milestones:
         voided = {e.id for e in self.logs.of(Cancelled)}
         again = (r.id in voided and r.sent_s > at["transcript_s"] - SAME_S
                  for r in self.logs.of(Request))  # fmt: skip
-        return bool(self.rules.get("preemptive")) and self.n_commits == 1 and not any(again)
+        may = self.rules.get("preemptive") and self.rules["ended_by"] in ("vad", "detector")
+        return bool(may) and self.n_commits == 1 and not any(again)
 
     def _find_sentence(self, first: FirstToken, end: Ended, spoken: str) -> None:
         """Finds when the first sentence was complete: seen if it was waited for, else computed.
