@@ -14,7 +14,7 @@ from livekit.agents import (
 )
 from livekit.plugins import cartesia, deepgram, openai
 
-PARAMETERS = {"agent.hook_s": 0.0, "agent.tool_s": 0.3}
+PARAMETERS = {"agent.hook_s": 0.0, "agent.tool_s": 0.3, "agent.case": ""}
 
 
 class SlowHook(Agent):
