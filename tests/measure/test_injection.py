@@ -122,7 +122,9 @@ def test_the_latency_moves_by_what_exceeds_the_slack(
     name = PARTS[part][2][0]
     if part != "line":  # its two stages have no slack
         eaten_s = slack_s - both[f"slack_{name}_2"]
-        assert same(moved_s + eaten_s, grown_s)
+        # whether text waited for a socket that was opened for it is only known to 2 ms
+        warm = ~both["tts_cold"]
+        assert same((moved_s + eaten_s)[warm], grown_s[warm])
     # had the stage taken no time, at least what it has just added would have been saved
     assert (both[f"drag_{name}_2"] >= moved_s / len(PARTS[part][2]) - TOLERANCE_S).all()
     on_path = (slack_s == 0) & (both[f"slack_{name}_2"] == 0)
