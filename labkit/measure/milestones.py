@@ -171,7 +171,9 @@ class Milestones:
         delays = (stopped_s + d for d in self.rules.get("delays_s", ()))
         # both delays may have been over: the shorter slack is the safe one
         at["delay_over_s"] = _last(t for t in delays if t <= committed_s + SAME_S)
-        names = ["transcript_s", "detector_s", "delay_over_s"] + ["vad_stopped_s"] * self.waits_for_vad
+        names = ["transcript_s", "detector_s", "delay_over_s"] + [
+            "vad_stopped_s"
+        ] * self.waits_for_vad
         if not any(committed_s - at[name] < _EXPLAINED_S for name in names):
             at["delay_over_s"] = committed_s
 
@@ -229,7 +231,9 @@ class Milestones:
     def _is_early(self, request: Request) -> bool:
         at, done_s = self.at, self.at["hook_done_s"]
         self.begun_s = request.sent_s
-        exact = (abs(request.sent_s - at[name]) < SAME_S for name in ("transcript_s", "hook_done_s"))
+        exact = (
+            abs(request.sent_s - at[name]) < SAME_S for name in ("transcript_s", "hook_done_s")
+        )
         if request.connection_requests == 1 and not any(exact):
             self.begun_s -= 4 * request.one_way_s  # two round trips opened the connection: TCP, TLS
         if done_s - at["transcript_s"] > SAME_S or self.begun_s < done_s - SAME_S:
@@ -249,7 +253,9 @@ class Milestones:
         """
         at, text_s = self.at, self.at["tts_text_s"]
         waited = text_s - at.get("tts_open", NAN) < SOCKET_S
-        if not waited and (self.speaks_early or not self.early or text_s > at["hook_done_s"] + SAME_S):
+        if not waited and (
+            self.speaks_early or not self.early or text_s > at["hook_done_s"] + SAME_S
+        ):
             at["sentence_s"] = text_s
             return
         words = spoken.strip()

@@ -44,8 +44,12 @@ STAGES: dict[str, tuple[str, str]] = {
 
 _LOOKED_UP_S = 0.01
 """A request leaves this much after what it was begun on, if the name had to be looked up."""
-COLUMNS = ("waited_for", "branch_slack_s", *STAGES,
-           *(f"{kind}_{name}" for kind in ("length", "slack", "drag") for name in STAGES))  # fmt: skip
+COLUMNS = (
+    "waited_for",
+    "branch_slack_s",
+    *STAGES,
+    *(f"{kind}_{name}" for kind in ("length", "slack", "drag") for name in STAGES),
+)
 """What :func:`stages` returns, in order."""
 
 

@@ -30,7 +30,10 @@ from labkit.report.saving import records
 
 _FORKED = ("vad_silence_s", "stt_network_s", "turn_detector_s", "endpointing_s")
 """Stages that begin when the agent has heard the last sound."""
-_BRANCHES = {"commit": ("turn commit", "prepared reply"), "reply": ("prepared reply", "turn commit")}
+_BRANCHES = {
+    "commit": ("turn commit", "prepared reply"),
+    "reply": ("prepared reply", "turn commit"),
+}
 
 
 def one_turn(turns: pd.DataFrame) -> pd.DataFrame:
@@ -38,7 +41,8 @@ def one_turn(turns: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per turn and part: ``call``, ``turn``, ``part``, ``owner``, ``start_s`` and
-        ``end_s`` since the caller's last sound; and ``slack_s`` of stages, 0 if it was waited for.
+        ``end_s`` since the caller's last sound; and of stages ``slack_s``, 0 if it was waited for,
+        and ``drag_s``, how much sooner the reply would have come without it.
     """
     rows: list[dict[str, object]] = []
     stopped = sdk_stopped_s(turns).to_list()
@@ -82,7 +86,8 @@ def _stages(turn: Mapping[str, Any]) -> Iterator[dict[str, object]]:
             reply_s += length_s
         if length_s > SHOWN_S:
             yield {"part": name.removesuffix("_s"), "owner": owner_of(name), "start_s": start_s,
-                   "end_s": start_s + length_s, "slack_s": slack_s}  # fmt: skip
+                   "end_s": start_s + length_s, "slack_s": slack_s,
+                   "drag_s": float(turn[f"drag_{name}"])}  # fmt: skip
 
 
 def sdk_stopped_s(turns: pd.DataFrame) -> pd.Series:
@@ -99,8 +104,8 @@ def turn_waterfall(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Draws one turn from the caller's last sound to the first sound heard of the reply.
 
     Each stage that was waited for is a full bar that begins where the one before ended, coloured by
-    its owner and labelled with its length. What went on beside it is pale, from where it began, with
-    its slack dashed behind it. Below, on the same axis: what the caller heard, and the SDK's own
+    its owner and labelled with its length, and with what of that it costs if less would be saved
+    without it. What went on beside it is pale, from where it began, with its slack dashed. Below, on the same axis: what the caller heard, and the SDK's own
     ``e2e_latency`` with what it leaves out at either end.
 
     Raises:
@@ -123,7 +128,10 @@ def turn_waterfall(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
             _beside(ax, row, stage["owner"], start, end, 1000 * stage["slack_s"], total_ms)
         else:
             bold = stage["end_s"] - stage["start_s"] >= longest
-            _stage(ax, row, stage["owner"], start, end, total_ms, bold=bold)
+            # what it would save to be without it, where other work would then be waited for
+            partly = stage["drag_s"] < stage["end_s"] - stage["start_s"] - SHOWN_S
+            cost = f" (costs {1000 * stage['drag_s']:,.0f})" if partly else ""
+            _stage(ax, row, stage["owner"], start, end, total_ms, cost, bold=bold)
         ticks.append(f"{NAMES[stage['part'] + '_s']}  ·  {stage['owner']}")
     _say_branch(ax, frame, len(stages))
     y = len(stages) + 0.3
@@ -192,13 +200,21 @@ def _beside(
 
 
 def _stage(
-    ax: Axes, y: float, owner: str, start: float, end: float, total: float, *, bold: bool
+    ax: Axes,
+    y: float,
+    owner: str,
+    start: float,
+    end: float,
+    total: float,
+    cost: str,
+    *,
+    bold: bool,
 ) -> None:
     owner_bar(ax, y, start, end - start, owner, 0.72)
     ax.plot([end, end], [y, y + 1], color="#BBBBBB", linewidth=0.6, zorder=0.5)
     beside_left = end > 0.9 * total and start > 0.1 * total
     x, shift, ha = (start, -4, "right") if beside_left else (end, 4, "left")
-    note(ax, f"{end - start:,.0f}", (x, y), (shift, 0), ha=ha, va="center",
+    note(ax, f"{end - start:,.0f}{cost}", (x, y), (shift, 0), ha=ha, va="center",
          fontweight="bold" if bold else "normal")  # fmt: skip
 
 

@@ -8,11 +8,11 @@ making that part longer in the script.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from by_hand import MS, NAN, Script, call, item, reply, row, turn
+from by_hand import MS, NAN, Script, call, reply, row, turn
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -115,7 +115,10 @@ def test_every_stage_of_a_turn_without_preemption() -> None:
     }
     assert found["drag_endpointing_s"] == pytest.approx(0.028)  # then the detector is waited for
     assert found["drag_hook_s"] == pytest.approx(0.029)
-    assert (found["waited_for"], found["slack_eager_s"]) == ("both", pytest.approx(NAN, nan_ok=True))
+    assert (found["waited_for"], found["slack_eager_s"]) == (
+        "both",
+        pytest.approx(NAN, nan_ok=True),
+    )
     assert math.isnan(found["branch_slack_s"])
 
 
@@ -250,7 +253,7 @@ def test_a_longer_part_moves_the_latency_by_what_exceeds_its_slack(
 @given(SCRIPTS, st.sampled_from(SERIAL))
 def test_a_part_that_took_no_time_would_have_saved_its_drag(script: Script, part: str) -> None:
     found = row(script.record())
-    if len(PARTS[part]) > 1 or script.uses_tool and part in ("ttft", "sentence"):
+    if len(PARTS[part]) > 1 or (script.uses_tool and part in ("ttft", "sentence")):
         return  # the part is not the whole stage
     saved_s = script.latency_s - replace(script, **{part: 0.0}).latency_s
     assert found[f"drag_{PARTS[part][0]}"] == pytest.approx(saved_s, abs=1e-9)

@@ -64,7 +64,7 @@ def test_the_stages_of_a_plain_turn():
     assert found["response_latency_s"] == pytest.approx(1.28)
     expected = {
         "uplink_s": 0.08,
-        "endpointing_s": 0.32,  # 2.08 to 2.40; the VAD waited until 2.33, the transcript came at 2.20
+        "endpointing_s": 0.32,  # 2.08 to 2.40; the VAD waited until 2.33
         "hook_s": 0.02,
         "llm_network_s": 2 * ONE_WAY,  # 2.42 to 2.435, and back
         "llm_ttft_s": 0.30,
