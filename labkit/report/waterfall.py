@@ -105,8 +105,9 @@ def turn_waterfall(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
     Each stage that was waited for is a full bar that begins where the one before ended, coloured by
     its owner and labelled with its length, and with what of that it costs if less would be saved
-    without it. What went on beside it is pale, from where it began, with its slack dashed. Below, on the same axis: what the caller heard, and the SDK's own
-    ``e2e_latency`` with what it leaves out at either end.
+    without it. What went on beside it is pale, from where it began, with its slack dashed. Below,
+    on the same axis: what the caller heard, and the SDK's own ``e2e_latency`` with what it leaves
+    out at either end.
 
     Raises:
         ValueError: more or fewer than one turn was given, or it was not answered.
