@@ -69,7 +69,7 @@ def _print(agent: str, results: Results, found: dict[str, Any]) -> None:
         low, high = found[f"p{p}_ci_s"]
         latency.add_row(f"p{p}", ms(found[f"p{p}_s"]), f"{ms(low)} – {ms(high)}")
     stages = console.table(
-        "where it goes (mean over answered turns; slack: how much longer it could have taken)",
+        "where it goes (means over answered turns; slack: room to take longer)",
         ("stage", "ms", "slack", "owner", "what it is"),
         left=("owner", "what it is"),
     )
