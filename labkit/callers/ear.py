@@ -7,6 +7,7 @@ audio is silence here too. Times are seconds on the call's clock, at the ear.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -92,6 +93,12 @@ class Segment:
             (h.last_voiced_s for h in reversed(self.heard) if h.last_voiced_s == h.last_voiced_s),
             float("nan"),
         )
+
+    @property
+    def starved_s(self) -> float:
+        """How long it waited, before its first sound, for audio that had not arrived."""
+        pairs = itertools.pairwise(h for h in self.heard if h.start_s <= self.first_voiced_s)
+        return sum(max(b.start_s - a.end_s, 0.0) for a, b in pairs)
 
     def voiced(self) -> tuple[tuple[float, float], ...]:
         """Start and end of each stretch of sound; gaps shorter than ``GAP_S`` do not count."""

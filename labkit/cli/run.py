@@ -69,12 +69,15 @@ def _print(agent: str, results: Results, found: dict[str, Any]) -> None:
         low, high = found[f"p{p}_ci_s"]
         latency.add_row(f"p{p}", ms(found[f"p{p}_s"]), f"{ms(low)} – {ms(high)}")
     stages = console.table(
-        "where it goes (mean over answered turns)",
-        ("stage", "ms", "owner", "what it is"),
+        "where it goes (means over answered turns; slack: room to take longer)",
+        ("stage", "ms", "slack", "owner", "what it is"),
         left=("owner", "what it is"),
     )
     for name, (owner, meaning) in STAGES.items():
-        stages.add_row(name.removesuffix("_s"), ms(found["stages_s"].get(name)), owner, meaning)
+        slack = found["slack_s"].get(name)
+        spare = ms(slack) if slack else ""  # none is said of what was waited for in every turn
+        length = ms(found["stages_s"].get(name))
+        stages.add_row(name.removesuffix("_s"), length, spare, owner, meaning)
     harm = console.table("outcomes", ("outcome", "% of turns", "95% CI"))
     for outcome in OUTCOMES:
         low, high = found[f"{outcome}_rate_ci"] or (None, None)

@@ -35,6 +35,9 @@ def metrics(results: Results) -> dict[str, Any]:
     out["stages_s"] = (
         {name: float(answered[name].mean()) for name in STAGES} if len(answered) else {}
     )
+    out["slack_s"] = (
+        {name: float(answered[f"slack_{name}"].mean()) for name in STAGES} if len(answered) else {}
+    )
     out["residual_s"] = float(answered["residual_s"].abs().max()) if len(answered) else None
     for name in ("llm_calls", "llm_wasted_tokens", "llm_cached_tokens", "tts_characters", "usd"):
         out[f"{name}_per_turn"] = float(turns[name].mean()) if len(turns) else None

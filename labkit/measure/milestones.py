@@ -6,10 +6,12 @@ Providers are told apart by role: the STT, the LLM whose answer was spoken, the 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from labkit.measure.turn_logs import NAN, TurnLogs, holds, letters
 from labkit.world.events import (
+    Cancelled,
     Connected,
     EagerEndOfTurn,
     Ended,
@@ -28,10 +30,13 @@ MILESTONES = {
     "vad_stopped_s": "the VAD reported the end of speech",
     "eager_s": "the STT's eager end of turn reached the agent and was not withdrawn",
     "transcript_s": "the STT's final transcript reached the agent",
+    "detector_s": "the turn detector answered",
+    "delay_over_s": "the endpointing delay was over, where it is known",
     "committed_s": "the session committed the turn",
     "hook_done_s": "on_user_turn_completed returned",
     "llm_request_s": "the request reached the LLM",
     "llm_first_token_s": "the LLM's first token reached the agent",
+    "sentence_s": "the first sentence to be spoken was complete",
     "tts_text_s": "the first text left for the TTS",
     "tts_first_audio_s": "the TTS's first audio reached the agent",
     "agent_audio_left_s": "the agent began to play its reply",
@@ -41,6 +46,25 @@ MILESTONES = {
 """The milestones of a turn in order; columns with the prefix ``at_``."""
 
 _FRAME_S = 0.05
+SAME_S = 1e-4
+"""Moments this close to each other are one: the clock ticks finer, and links have jitter."""
+_EXPLAINED_S = 0.005
+"""A commit that follows this soon upon a thing it may have waited for did wait for it."""
+_ENDS = ".!?…"
+SOCKET_S = 0.002
+"""Text that left this soon after the socket opened had waited for it."""
+
+
+class Asked(NamedTuple):
+    """A request to the LLM: when it left the agent, reached the LLM, got its first token there
+    and at the agent, and was answered in full at the agent; seconds, NaN where unknown."""
+
+    id: str
+    sent_s: float
+    at_llm_s: float
+    token_left_s: float
+    token_s: float
+    ended_s: float
 
 
 class Milestones:
@@ -50,7 +74,13 @@ class Milestones:
         at: Each of :data:`MILESTONES`, seconds from the start of the call; NaN where it did not
             happen. Only where it did: ``tts_open``, the TTS socket opened in this turn, and
             ``tools_done_s``, the request with the tools' results left the agent.
-        llm: When the LLM got the request and let the first token go, at its own end, seconds.
+        rules: By which the session ended the turn (:func:`labkit.tunnel.sdk.turn_rules`); empty
+            if unknown.
+        asked: The requests that led to the reply: those that called tools, then the answer's.
+        delay_from_transcript: Whether the SDK counted the endpointing delay from the transcript.
+        early: Whether they began before the turn was committed (preemptive generation).
+        begun_s: When the first of them was begun, as far as is known, seconds.
+        n_commits: How often the session committed a turn before the reply.
         tts: When the TTS got the text and let the first audio go, at its own end, seconds.
         served_model: The model whose answer was spoken, '' if unknown.
     """
@@ -58,7 +88,12 @@ class Milestones:
     def __init__(self, logs: TurnLogs) -> None:
         self.logs = logs
         self.at = dict.fromkeys(MILESTONES, NAN)
-        self.llm = self.tts = (NAN, NAN)
+        self.tts = (NAN, NAN)
+        self.rules: Mapping[str, Any] = {}
+        self.asked: list[Asked] = []
+        self.early = self.delay_from_transcript = False
+        self.begun_s = NAN
+        self.n_commits = 0
         self.served_model = ""
         turn, reply = logs.turn, logs.reply
         self.at["caller_started_s"], self.at["caller_stopped_s"] = turn.started_s, turn.stopped_s
@@ -72,17 +107,32 @@ class Milestones:
         self._find_turn_end(reply.left_s)
         self._find_answer(self._find_speech(reply.left_s), reply.left_s)
 
+    @property
+    def waits_for_vad(self) -> bool:
+        """Whether the VAD's end of speech was one of the things that the commit waited for."""
+        return self.rules.get("ended_by") not in ("stt", "manual")
+
+    @property
+    def speaks_early(self) -> bool:
+        """Whether the TTS may begin before the turn is committed."""
+        return self.early and bool(self.rules.get("preemptive_tts"))
+
     def _find_turn_end(self, left_s: float) -> None:
         at, logs = self.at, self.logs
         commits = []
         for r in logs.messages("user"):
             metrics = r["metrics"]
-            if "stopped_speaking_at" in metrics:
-                commit_s = metrics["stopped_speaking_at"] + metrics.get("end_of_turn_delay", 0.0)
-                if commit_s <= left_s:
-                    commits.append((commit_s, metrics.get("on_user_turn_completed_delay", 0.0)))
+            hook_s = metrics.get("on_user_turn_completed_delay", 0.0)
+            stopped_s = metrics.get("stopped_speaking_at", NAN)
+            commit_s = stopped_s + metrics.get("end_of_turn_delay", 0.0)
+            if commit_s != commit_s:  # the message is added as the hook returns
+                commit_s = r["t_s"] - hook_s
+            if commit_s <= left_s + 1e-6:
+                commits.append((commit_s, hook_s, stopped_s))
+        stopped_s = NAN
+        self.n_commits = len(commits)
         if commits:
-            at["committed_s"], hook_s = max(commits)
+            at["committed_s"], hook_s, stopped_s = max(commits)
             at["hook_done_s"] = at["committed_s"] + hook_s
         said = [
             r["t_s"]
@@ -99,15 +149,33 @@ class Milestones:
         at["vad_stopped_s"] = _last(
             r["t_s"]
             for r in logs.session_of("user_state")
-            if r["state"] == "listening" and r["t_s"] <= decided_s
+            if r["state"] == "listening" and r["t_s"] <= decided_s + 1e-6
         )
-        at["transcript_s"] = _last(
-            r["t_s"] for r in logs.session_of("transcript") if r["t_s"] <= decided_s + 1e-6
-        )
+        heard = [r for r in logs.session_of("transcript") if r["t_s"] <= decided_s + 1e-6]
+        at["transcript_s"] = _last(r["t_s"] for r in heard)
+        self.rules = heard[-1].get("rules", {}) if heard else {}
         for event in logs.of(EagerEndOfTurn, TurnResumed):
             if event.arrives_s <= decided_s:
                 eager = isinstance(event, EagerEndOfTurn)
                 at["eager_s"] = event.arrives_s if eager else NAN
+        if self.rules.get("ended_by") == "detector":
+            answers = (r.get("answered_s", NAN) for r in logs.session_of("eot"))
+            at["detector_s"] = _last(t for t in answers if at["heard_s"] <= t <= decided_s + 1e-6)
+        if commits:
+            self._find_delay(stopped_s)
+
+    def _find_delay(self, stopped_s: float) -> None:
+        """Finds the end of the endpointing delay, which the SDK counts from ``stopped_s``."""
+        at, committed_s = self.at, self.at["committed_s"]
+        self.delay_from_transcript = abs(stopped_s - at["transcript_s"]) < SAME_S
+        delays = (stopped_s + d for d in self.rules.get("delays_s", ()))
+        # both delays may have been over: the shorter slack is the safe one
+        at["delay_over_s"] = _last(t for t in delays if t <= committed_s + SAME_S)
+        names = ["transcript_s", "detector_s", "delay_over_s"] + [
+            "vad_stopped_s"
+        ] * self.waits_for_vad
+        if not any(committed_s - at[name] < _EXPLAINED_S for name in names):
+            at["delay_over_s"] = committed_s
 
     def _find_speech(self, left_s: float) -> str:
         """Finds the TTS context that was played; returns the text it spoke first, '' if unknown."""
@@ -147,14 +215,63 @@ class Milestones:
                 chosen = request
         if chosen is None:
             return
-        first = firsts[chosen.id]
         self.served_model = chosen.model
         self.at["llm_request_s"] = chosen.t_s
-        self.at["llm_first_token_s"] = first.arrives_s
-        self.llm = (chosen.t_s, first.t_s)
-        if any(r.t_s < chosen.t_s and r.id in ends and ends[r.id].tool_calls for r in requests):
+        self.at["llm_first_token_s"] = firsts[chosen.id].arrives_s
+        calls = [
+            r for r in requests if r.t_s < chosen.t_s and r.id in ends and ends[r.id].tool_calls
+        ]
+        self.asked = [_asked(r, firsts.get(r.id), ends.get(r.id)) for r in (*calls, chosen)]
+        if calls:
             # the request that carried the tools' results left when they were done
             self.at["tools_done_s"] = chosen.sent_s
+        self.early = self._is_early((calls or [chosen])[0])
+        self._find_sentence(firsts[chosen.id], ends[chosen.id], spoken)
+
+    def _is_early(self, request: Request) -> bool:
+        at, done_s = self.at, self.at["hook_done_s"]
+        self.begun_s = request.sent_s
+        exact = (
+            abs(request.sent_s - at[name]) < SAME_S for name in ("transcript_s", "hook_done_s")
+        )
+        if request.connection_requests == 1 and not any(exact):
+            self.begun_s -= 4 * request.one_way_s  # two round trips opened the connection: TCP, TLS
+        if done_s - at["transcript_s"] > SAME_S or self.begun_s < done_s - SAME_S:
+            return self.begun_s < done_s - SAME_S
+        # a commit that waited for the transcript alone follows the early request at once; there is
+        # none while an earlier commit is answered, and one may be thrown away for another
+        voided = {e.id for e in self.logs.of(Cancelled)}
+        again = (r.id in voided and r.sent_s > at["transcript_s"] - SAME_S
+                 for r in self.logs.of(Request))  # fmt: skip
+        may = self.rules.get("preemptive") and self.rules["ended_by"] in ("vad", "detector")
+        return bool(may) and self.n_commits == 1 and not any(again)
+
+    def _find_sentence(self, first: FirstToken, end: Ended, spoken: str) -> None:
+        """Finds when the first sentence was complete: seen if it was waited for, else computed.
+
+        A sentence is known to be complete when the next one has begun.
+        """
+        at, text_s = self.at, self.at["tts_text_s"]
+        waited = text_s - at.get("tts_open", NAN) < SOCKET_S
+        if not waited and (
+            self.speaks_early or not self.early or text_s > at["hook_done_s"] + SAME_S
+        ):
+            at["sentence_s"] = text_s
+            return
+        words = spoken.strip()
+        n = end.text.find(words) + len(words)
+        if words.endswith(tuple(_ENDS)):
+            n += len(end.text[n:]) - len(end.text[n:].lstrip()) + 1
+        n = min(n, max((n for _, n in first.pace), default=0))
+        left_s = (first.t_s + after_s for after_s, sent in first.pace if sent >= n)
+        ready_s = next(left_s, end.t_s) + first.one_way_s
+        at["sentence_s"] = min(ready_s, text_s)
+
+
+def _asked(request: Request, first: FirstToken | None, end: Ended | None) -> Asked:
+    left_s, token_s = (first.t_s, first.arrives_s) if first else (NAN, NAN)
+    ended_s = end.arrives_s if end else NAN
+    return Asked(request.id, request.sent_s, request.t_s, left_s, token_s, ended_s)
 
 
 def _last(values: Iterable[float]) -> float:

@@ -15,7 +15,7 @@ from typing import Any
 from labkit.measure.costs import costs
 from labkit.measure.harm import harms
 from labkit.measure.milestones import Milestones
-from labkit.measure.stages import STAGES, stages
+from labkit.measure.stages import COLUMNS, STAGES, stages
 from labkit.measure.turn_end import turn_ends
 from labkit.measure.turn_logs import NAN, TurnLogs, letters
 from labkit.tunnel.record import CallRecord
@@ -105,8 +105,8 @@ def _row(logs: TurnLogs) -> dict[str, Any]:
         "barged_in": turn.barged_in,
         "outcome": outcome,
         "response_latency_s": latency_s,
-        **{name: lengths.get(name, NAN) for name in STAGES},
-        "residual_s": latency_s - sum(lengths.values()) if lengths else NAN,
+        **(lengths or dict.fromkeys(COLUMNS, NAN) | {"waited_for": ""}),
+        "residual_s": latency_s - sum(float(lengths[n]) for n in STAGES) if lengths else NAN,
         **{f"at_{name}": at_s for name, at_s in found.at.items()},
         "at_released_s": turn.released_s,
         **_sdk(logs),

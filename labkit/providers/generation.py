@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -92,6 +93,17 @@ class Generation:
         """Output tokens the provider counts for the whole answer or its first ``pieces``."""
         total = sum(map(len, self.pieces)) if pieces is None else pieces
         return round(total * self.tokens_per_piece) * self.choices
+
+    def pace(self) -> tuple[tuple[float, int], ...]:
+        """When how much of the text has left: seconds after the first token, characters by then."""
+        thought = sum(map(len, self.pieces[: self.thought]))
+        lengths = [0] * thought + [len(piece) for piece in self.said[0]] if self.said else []
+        characters = [0, *itertools.accumulate(lengths)]
+        sent = itertools.accumulate(burst.tokens for burst in self.bursts)
+        return tuple(
+            (burst.after_s, characters[min(n, len(lengths))])
+            for burst, n in zip(self.bursts, sent, strict=True)
+        )
 
     @property
     def said(self) -> list[tuple[str, ...]]:

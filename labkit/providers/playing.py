@@ -58,7 +58,8 @@ class AnswerPlayer(Emulator):
                 await _sleep_until(loop, first_s + burst.after_s)
                 if i == 0:
                     generation.cache.commit(loop.time())
-                    self.log(FirstToken(id=generation.id, tokens=burst.tokens))
+                    pace = generation.pace()
+                    self.log(FirstToken(id=generation.id, tokens=burst.tokens, pace=pace))
                 if write is not None:
                     await write(generation.sent, generation.sent + burst.tokens)
                 generation.sent += burst.tokens

@@ -23,20 +23,24 @@ from labkit.report.saving import records
 
 
 def stage_means(turns: pd.DataFrame) -> pd.DataFrame:
-    """Mean visible time of each stage over answered turns, with 95% CI over calls.
+    """Mean time of each stage on the path that was waited for, with 95% CI over calls.
 
     Returns:
-        One row per stage that took any time: ``stage``, ``owner``, ``mean_s``, ``low_s``,
-        ``high_s``, ``share`` (proportion) of the mean response latency.
+        One row per stage that took any time, waited for or not: ``stage``, ``owner``, ``mean_s``,
+        ``low_s``, ``high_s``, ``share`` (proportion) of the mean response latency; and of the turns
+        in which it happened ``length_s``, its whole mean length, and ``slack_s``, its mean slack.
     """
     answered = turns[turns["residual_s"].notna()]
     whole = float(answered["response_latency_s"].mean())
     rows = []
     for name in STAGES:
         found = statistics.mean(answered, name)
-        if found.value > SHOWN_S:
+        happened = answered[answered[f"length_{name}"] > SHOWN_S]
+        if len(happened):
             rows.append({"stage": name.removesuffix("_s"), "owner": owner_of(name),
-                         **found.row("mean_s", "_s"), "share": found.value / whole})  # fmt: skip
+                         **found.row("mean_s", "_s"), "share": found.value / whole,
+                         "length_s": float(happened[f"length_{name}"].mean()),
+                         "slack_s": float(happened[f"slack_{name}"].mean())})  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -50,11 +54,14 @@ def stages(turns: pd.DataFrame) -> Chart:
         value, low, high = (1000 * row[k] for k in ("mean_s", "low_s", "high_s"))
         owner_bar(ax, y, 0.0, value, row["owner"], 0.7)
         draw_ci(ax, y, low, high)
-        ax.text(high + 0.012 * edge, y, f"{value:,.0f}", va="center", fontsize=8.5,
-                fontweight="bold" if row["mean_s"] in longest else "normal")  # fmt: skip
+        bar = ax.text(high + 0.012 * edge, y, f"{value:,.0f}", va="center", fontsize=8.5,
+                      fontweight="bold" if row["mean_s"] in longest else "normal")  # fmt: skip
+        if row["slack_s"] > SHOWN_S:
+            text = f"of {1000 * row['length_s']:,.0f}, slack {1000 * row['slack_s']:,.0f}"
+            note(ax, text, (1, 0.5), (5, 0), xycoords=bar, va="center", color=SOFT, fontsize=7.5)
     name_rows(ax, [f"{NAMES[r['stage'] + '_s']}  ·  {r['owner']}" for r in records(means)])
     ax.invert_yaxis()
-    ax.set_xlim(0, edge * 1.12)
+    ax.set_xlim(0, edge * 1.3)
     whole = 1000 * float(turns.loc[turns["residual_s"].notna(), "response_latency_s"].mean())
     note(ax, f"together {1000 * means['mean_s'].sum():,.0f} ms\nmean latency {whole:,.0f} ms",
          (1, 0), (-4, 6), xycoords="axes fraction", ha="right", color=SOFT)  # fmt: skip

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -15,6 +16,7 @@ from labkit.report.palette import (
     BESIDE,
     INK,
     NAMES,
+    OWNERS,
     SHOWN_S,
     SOFT,
     Chart,
@@ -26,8 +28,12 @@ from labkit.report.palette import (
 )
 from labkit.report.saving import records
 
-_ALWAYS = ("transcript_s", "llm_ttft_s", "first_sentence_s", "tts_ttfb_s")
-"""Stages that every answered turn goes through, seen or unseen."""
+_FORKED = ("vad_silence_s", "stt_network_s", "turn_detector_s", "endpointing_s")
+"""Stages that begin when the agent has heard the last sound."""
+_BRANCHES = {
+    "commit": ("turn commit", "prepared reply"),
+    "reply": ("prepared reply", "turn commit"),
+}
 
 
 def one_turn(turns: pd.DataFrame) -> pd.DataFrame:
@@ -35,25 +41,53 @@ def one_turn(turns: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per turn and part: ``call``, ``turn``, ``part``, ``owner``, ``start_s`` and
-        ``end_s`` since the caller's last sound.
+        ``end_s`` since the caller's last sound; and of stages ``slack_s``, 0 if it was waited for,
+        and ``drag_s``, how much sooner the reply would have come without it.
     """
     rows: list[dict[str, object]] = []
     stopped = sdk_stopped_s(turns).to_list()
     for turn, sdk_stopped in zip(records(turns), stopped, strict=True):
         head = {"call": turn["call"], "turn": turn["turn"]}
-        at = 0.0
-        for name in STAGES:
-            length = float(turn[name])
-            if length > SHOWN_S:
-                rows.append({**head, "part": name.removesuffix("_s"), "owner": owner_of(name),
-                             "start_s": at, "end_s": at + length})  # fmt: skip
-            at += length
+        rows += [head | row for row in _stages(turn)]
         rows.append({**head, "part": "response_latency", "owner": "caller's ear",
                      "start_s": 0.0, "end_s": float(turn["response_latency_s"])})  # fmt: skip
         start = sdk_stopped - turn["at_caller_stopped_s"]
         rows.append({**head, "part": "sdk_e2e_latency", "owner": "SDK", "start_s": float(start),
                      "end_s": float(start + turn["sdk_e2e_latency_s"])})  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def _stages(turn: Mapping[str, Any]) -> Iterator[dict[str, object]]:
+    """What was waited for, end to end, and what went on beside it, each from where it began.
+
+    Of a stage in several places, such as a network's two legs, the parts are drawn as one.
+    """
+    path_s, heard_s = 0.0, float(turn["uplink_s"])
+    reply_s = math.nan  # where the next stage begins of a reply that was not waited for
+    for name in STAGES:
+        waited_s, length_s, slack_s = (
+            float(turn[f"{kind}{name}"]) for kind in ("", "length_", "slack_")
+        )
+        if waited_s > SHOWN_S:
+            start_s, length_s, slack_s = path_s, waited_s, 0.0
+            path_s += waited_s
+        elif name in _FORKED:
+            start_s = heard_s
+        elif name in ("eager_s", "transcript_s"):
+            start_s = heard_s + float(turn["length_stt_network_s"]) / 2
+        elif name == "hook_s":
+            start_s = float(turn["at_committed_s"] - turn["at_caller_stopped_s"])
+        else:
+            if reply_s != reply_s:
+                eager_s, final_s = float(turn["at_eager_s"]), float(turn["at_transcript_s"])
+                begun_s = eager_s if eager_s == eager_s else final_s
+                reply_s = begun_s - float(turn["at_caller_stopped_s"])
+            start_s = reply_s
+            reply_s += length_s
+        if length_s > SHOWN_S:
+            yield {"part": name.removesuffix("_s"), "owner": owner_of(name), "start_s": start_s,
+                   "end_s": start_s + length_s, "slack_s": slack_s,
+                   "drag_s": float(turn[f"drag_{name}"])}  # fmt: skip
 
 
 def sdk_stopped_s(turns: pd.DataFrame) -> pd.Series:
@@ -69,9 +103,11 @@ def sdk_stopped_s(turns: pd.DataFrame) -> pd.Series:
 def turn_waterfall(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Draws one turn from the caller's last sound to the first sound heard of the reply.
 
-    Each stage is a bar that begins where the one before ended, coloured by its owner and labelled
-    with its length. Below, on the same axis: what the caller heard, and the SDK's own
-    ``e2e_latency`` with what it leaves out at either end.
+    Each stage that was waited for is a full bar that begins where the one before ended, coloured by
+    its owner and labelled with its length, and with what of that it costs if less would be saved
+    without it. What went on beside it is pale, from where it began, with its slack dashed. Below,
+    on the same axis: what the caller heard, and the SDK's own ``e2e_latency`` with what it leaves
+    out at either end.
 
     Raises:
         ValueError: more or fewer than one turn was given, or it was not answered.
@@ -85,12 +121,20 @@ def turn_waterfall(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax = ax or new_axes(8.0, 0.3 * (len(stages) + 2) + 1.1)
     total_ms = 1000 * float(frame["response_latency_s"].iloc[0])
     ticks: list[str] = []
-    longest = (stages["end_s"] - stages["start_s"]).max()
+    waited = stages[~(stages["slack_s"] > SHOWN_S)]
+    longest = (waited["end_s"] - waited["start_s"]).max()
     for row, stage in enumerate(records(stages)):
-        _stage(ax, row, stage["owner"], 1000 * stage["start_s"], 1000 * stage["end_s"], total_ms,
-               bold=stage["end_s"] - stage["start_s"] >= longest)  # fmt: skip
+        start, end = 1000 * stage["start_s"], 1000 * stage["end_s"]
+        if stage["slack_s"] > SHOWN_S:
+            _beside(ax, row, stage["owner"], start, end, 1000 * stage["slack_s"], total_ms)
+        else:
+            bold = stage["end_s"] - stage["start_s"] >= longest
+            # what it would save to be without it, where other work would then be waited for
+            partly = stage["drag_s"] < stage["end_s"] - stage["start_s"] - SHOWN_S
+            cost = f" (costs {1000 * stage['drag_s']:,.0f})" if partly else ""
+            _stage(ax, row, stage["owner"], start, end, total_ms, cost, bold=bold)
         ticks.append(f"{NAMES[stage['part'] + '_s']}  ·  {stage['owner']}")
-    _hidden(ax, frame, stages)
+    _say_branch(ax, frame, len(stages))
     y = len(stages) + 0.3
     _span(ax, y, 0.0, total_ms, f"{total_ms:,.0f}", INK)
     ticks.append("mouth-to-ear response latency")
@@ -112,7 +156,8 @@ def turn_waterfall(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
 def waterfalls(turns: pd.DataFrame, titles: Sequence[str]) -> Chart:
     """Draws several turns, each under its title, above each other on one axis of time."""
     rows = [turns.iloc[[i]] for i in range(len(turns))]
-    heights = [(t[list(STAGES)].iloc[0] > SHOWN_S).sum() + 3.5 for t in rows]
+    lengths = [f"length_{name}" for name in STAGES]
+    heights = [(t[lengths].iloc[0] > SHOWN_S).sum() + 3.5 for t in rows]
     figure, axes = plt.subplots(
         len(rows), 1, figsize=(8.0, 0.3 * sum(heights) + 0.4), sharex=True, squeeze=False,
         height_ratios=heights, layout="constrained",
@@ -126,23 +171,51 @@ def waterfalls(turns: pd.DataFrame, titles: Sequence[str]) -> Chart:
     return Chart(figure, one_turn(turns))
 
 
-def _hidden(ax: Axes, frame: pd.DataFrame, stages: pd.DataFrame) -> None:
-    """Names the work that overlapped completely: it has no bar, but it was done."""
-    gone = [NAMES[s] for s in _ALWAYS if float(frame[s].iloc[0]) <= SHOWN_S]
-    if gone:
-        # below the first bars, where a waterfall has room
-        note(ax, "done meanwhile, so not visible:\n" + "\n".join(gone), (0, len(stages) - 0.6),
-             (6, 0), 8, xycoords=BESIDE, va="bottom", color=SOFT)  # fmt: skip
+def _say_branch(ax: Axes, frame: pd.DataFrame, n_stages: int) -> None:
+    """Says which branch was waited for, and by how much the other was early."""
+    branch = _BRANCHES.get(str(frame["waited_for"].iloc[0]))
+    if branch is None:
+        return
+    slack_ms = 1000 * float(frame["branch_slack_s"].iloc[0])
+    text = f"waited for: {branch[0]}\nslack of the {branch[1]}: {slack_ms:,.0f} ms"
+    # below the first bars, where a waterfall has room
+    note(ax, text, (0, n_stages - 0.6), (6, 0), 8, xycoords=BESIDE, va="bottom", color=SOFT)
+
+
+def _beside(
+    ax: Axes, y: float, owner: str, start: float, end: float, slack: float, total: float
+) -> None:
+    """A stage that was not waited for, and how much longer it could have taken."""
+    colour = OWNERS[owner][0]
+    ax.barh(y, end - start, left=start, height=0.4, color=colour, alpha=0.45, linewidth=0)
+    over = min(end + slack, total)
+    ax.plot([end, over], [y, y], color=SOFT, linewidth=1.0, linestyle=(0, (2, 2)))
+    ax.plot([over, over], [y - 0.2, y + 0.2], color=SOFT, linewidth=1.0)
+    text = f"{end - start:,.0f} (slack {slack:,.0f})"
+    left = over > 0.75 * total and start > 0.3 * total
+    x, shift, ha = (start, -4, "right") if left else (over, 4, "left")
+    if not left and over > 0.75 * total:  # no room behind it: on the line
+        x, shift, ha = end, 4, "left"
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+    note(ax, text, (x, y), (shift, 0), 7.5, ha=ha, va="center", color=SOFT, bbox=box)
 
 
 def _stage(
-    ax: Axes, y: float, owner: str, start: float, end: float, total: float, *, bold: bool
+    ax: Axes,
+    y: float,
+    owner: str,
+    start: float,
+    end: float,
+    total: float,
+    cost: str,
+    *,
+    bold: bool,
 ) -> None:
     owner_bar(ax, y, start, end - start, owner, 0.72)
     ax.plot([end, end], [y, y + 1], color="#BBBBBB", linewidth=0.6, zorder=0.5)
     beside_left = end > 0.9 * total and start > 0.1 * total
     x, shift, ha = (start, -4, "right") if beside_left else (end, 4, "left")
-    note(ax, f"{end - start:,.0f}", (x, y), (shift, 0), ha=ha, va="center",
+    note(ax, f"{end - start:,.0f}{cost}", (x, y), (shift, 0), ha=ha, va="center",
          fontweight="bold" if bold else "normal")  # fmt: skip
 
 

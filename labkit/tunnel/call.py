@@ -110,7 +110,10 @@ class Call:
             self.mouth = EchoingMouth(self.scene, tone, self.ear, float(echo_db), learned_s)
         self.tenant = supplies.dialogues[plan.turns[0].dialogue].tenant
         self.caller = Caller(plan, self.scene, self.mouth, self.ear, self.now, self._button)
-        supplies.eot_memo.tell = lambda value: self.log.add("eot", probability=value)
+        eot_s = settings.number("compute.eot_s")  # told as it is asked, answered so much later
+        supplies.eot_memo.tell = lambda value: self.log.add(
+            "eot", probability=value, answered_s=self.now() + eot_s
+        )
         self.early: EarlyMicrophone | None = None
         if settings["join.handshake_s"] is not None:
             buffered = bool(settings["join.preconnect"])
@@ -256,6 +259,7 @@ class Call:
                     s.interrupted,
                     s.voiced(),
                     tuple((b.at_s, b.resumed_s) for b in s.breaks),
+                    s.starved_s,
                 )
                 for s in self.ear.segments
             ],

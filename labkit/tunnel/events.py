@@ -9,6 +9,8 @@ from typing import Any
 
 from livekit.agents import AgentSession
 
+from labkit.tunnel.sdk import turn_rules
+
 
 class SessionLog:
     """The events of one session: dicts with ``event``, ``t_s`` (the call's clock) and details.
@@ -41,7 +43,7 @@ class SessionLog:
     def attach(self, session: AgentSession[Any]) -> None:
         session.on("user_state_changed", lambda e: self.add("user_state", state=e.new_state))
         session.on("agent_state_changed", lambda e: self.add("agent_state", state=e.new_state))
-        session.on("user_input_transcribed", self._transcript)
+        session.on("user_input_transcribed", lambda e: self._transcript(e, session))
         session.on("conversation_item_added", self._item)
         session.on(
             "speech_created", lambda e: self.add("speech", source=e.source, id=e.speech_handle.id)
@@ -53,9 +55,9 @@ class SessionLog:
         session.on("error", self._error)
         session.on("close", lambda e: self.add("close", reason=str(e.reason.value)))
 
-    def _transcript(self, e: Any) -> None:
+    def _transcript(self, e: Any, session: AgentSession[Any]) -> None:
         if e.is_final:
-            self.add("transcript", text=e.transcript)
+            self.add("transcript", text=e.transcript, rules=turn_rules(session))
 
     def _tools(self, e: Any) -> None:
         self.add("tools", names=[c.name for c in e.function_calls])

@@ -17,6 +17,7 @@ class ReplySegment:
     ``left_s`` is on the agent's side of the line; the voiced times are at the caller's ear.
     ``voiced`` are the stretches of sound, ``breaks`` the moments at which it fell silent with
     something left to say, each with the moment at which it went on (NaN if it did not).
+    ``starved_s`` is how long it waited, before its first sound, for audio that had not arrived.
     """
 
     left_s: float
@@ -25,6 +26,7 @@ class ReplySegment:
     interrupted: bool
     voiced: tuple[tuple[float, float], ...] = ()
     breaks: tuple[tuple[float, float], ...] = ()
+    starved_s: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.voiced and self.first_voiced_s == self.first_voiced_s:

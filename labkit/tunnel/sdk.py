@@ -52,6 +52,16 @@ NAMES = (
         "the room's name, unlike the mock's own", "rooms of all calls have one name",
     ),
     Private(
+        "livekit.agents.Agent", "_activity",
+        "the rules by which turns end, as resolved for the agent that listens",
+        "the slack of the endpointing delay is unknown",
+    ),
+    Private(
+        "livekit.agents.voice.agent_activity.AgentActivity", "_turn_detection",
+        "who ends turns, after the SDK's defaults",
+        "the slack of the endpointing delay is unknown",
+    ),
+    Private(
         "livekit.agents.job", "_JobContextVar",
         "get_job_context() in agents and in the SDK", "agents find no job",
     ),
@@ -196,6 +206,31 @@ async def clean_up(ctx: JobContext) -> None:
 def primary_session(ctx: JobContext) -> AgentSession[Any] | None:
     """The session that a job's agent started, if it did."""
     return ctx._primary_agent_session
+
+
+def turn_rules(session: AgentSession[Any]) -> dict[str, Any]:
+    """How the session ends turns and begins replies just now; empty if it does not say.
+
+    Returns:
+        ``ended_by``: ``vad``, ``stt``, ``manual`` or ``detector``; ``delays_s``: the endpointing
+        delays that may apply, empty if they adapt to the caller; ``preemptive`` and
+        ``preemptive_tts``: whether the LLM and the TTS may begin before the commit.
+    """
+    try:
+        activity: Any = session.current_agent._activity
+        detection, endpointing = activity._turn_detection, activity.endpointing_opts
+        preemptive = activity.preemptive_generation_opts
+    except (AttributeError, RuntimeError):
+        return {}
+    fixed = endpointing.get("mode", "fixed") == "fixed"
+    has_model = detection is not None and not isinstance(detection, str)
+    delays_s = [endpointing["min_delay"], *([endpointing["max_delay"]] if has_model else [])]
+    return {
+        "ended_by": "detector" if has_model else detection or "vad",
+        "delays_s": delays_s if fixed else [],
+        "preemptive": bool(preemptive["enabled"]),
+        "preemptive_tts": bool(preemptive["enabled"] and preemptive["preemptive_tts"]),
+    }
 
 
 def shutdown_callbacks(ctx: JobContext) -> list[Callable[[str], Coroutine[None, None, None]]]:

@@ -174,10 +174,15 @@ class Request(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class FirstToken(Event):
-    """The first ``tokens`` of the answer to request ``id`` left."""
+    """The first ``tokens`` of the answer to request ``id`` left.
+
+    ``pace`` says when the rest leaves: pairs of seconds after the first token and how many
+    characters of the answer's text have left by then.
+    """
 
     id: str
     tokens: int = 1
+    pace: tuple[tuple[float, int], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

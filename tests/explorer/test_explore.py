@@ -218,7 +218,7 @@ def test_turning_a_knob_changes_the_figures(explorer: Explorer) -> None:
     assert explorer.wait(8).n_calls == 4
     painted(explorer, lambda: "at rest: 8 turns of 8" in explorer.view.status.value)
     assert bytes(explorer.view.frontier.value) != before
-    assert "endpointing, turn detector" in explorer.view.stages.value
+    assert "endpointing delay" in explorer.view.stages.value
     results = explorer.results()
     assert list(results.arms) == ["baseline", "chosen"] and len(results.turns) == 16
     sides = [t["response_latency_s"].median() for t in (arm.turns for arm in results.arms.values())]

@@ -104,7 +104,10 @@ def row(record: CallRecord, index: int = 0) -> dict[str, Any]:
 class Script:
     """An answered turn, told by how long each part of it takes; no two figures are alike.
 
-    The parts follow one another, and the VAD and the STT begin together. The three providers are as
+    The VAD, the STT, the turn detector and the endpointing delay begin with the last sound that the
+    agent hears; the commit waits for all of them. The reply begins at the commit's end or, if
+    ``early``, with the transcript; then it waits for the commit before the text leaves for the TTS,
+    before the audio is played (``tts_early``), or before the tools run. The three providers are as
     far away as the one-way delays say.
     """
 
@@ -115,67 +118,103 @@ class Script:
     tts_s: float = 0.053
     vad: float = 0.011
     transcript: float = 0.127
-    endpointing: float = 0.211
+    detector: float = 0.383
+    endpointing: float = 0.412
     hook: float = 0.029
-    tools: float = 0.307
+    call_ttft: float = 0.141  # of the request that calls the tool
+    call_tokens: float = 0.059
+    tools: float = 0.069
     ttft: float = 0.401
     sentence: float = 0.067
     ttfb: float = 0.149
     playout: float = 0.005
     silence: float = 0.173
+    early: bool = False
+    tts_early: bool = False
+    uses_tool: bool = True
 
-    def record(self) -> CallRecord:
-        """The call: one turn, one reply, everything warm."""
-        heard_s = self.stopped_s + self.line_s
-        vad_s = heard_s + self.vad
-        transcript_s = heard_s + self.stt_s + self.transcript + self.stt_s
-        committed_s = max(vad_s, transcript_s) + self.endpointing
-        hook_done_s = committed_s + self.hook
-        asked_s = hook_done_s + self.tools
-        token_s = asked_s + self.llm_s + self.ttft + self.llm_s
-        text_s = token_s + self.sentence
-        audio_s = text_s + self.tts_s + self.ttfb + self.tts_s
-        left_s = audio_s + self.playout
-        first_s = left_s + self.silence + self.line_s
-        stt = {"role": Role.STT, "one_way_s": self.stt_s}
-        llm = {"role": Role.LLM, "one_way_s": self.llm_s}
-        tts = {"role": Role.TTS, "one_way_s": self.tts_s}
-        request = {"model": "m", "prompt_tokens": 50, "cached_tokens": 0, "connection_requests": 2}
-        providers: list[Event] = [Connected(t_s=0.1, **stt)]
-        if self.tools:
-            at_s = hook_done_s + self.llm_s
-            wanted = ({"name": "look_up", "arguments": "{}"},)
-            providers += [
-                Request(t_s=at_s, id="tool", **request, **llm),
-                FirstToken(t_s=at_s + self.tools / 4, id="tool", **llm),
-                Completed(
-                    t_s=at_s + self.tools / 2, id="tool", output_tokens=9, tool_calls=wanted, **llm
-                ),
-            ]
-        providers += [
-            Request(t_s=asked_s + self.llm_s, id="a", **request, **llm),
-            FirstToken(t_s=token_s - self.llm_s, id="a", **llm),
-            Completed(t_s=text_s, id="a", output_tokens=5, text="It is here.", **llm),
-            Text(t_s=text_s + self.tts_s, context="x", text="It is here. ", characters=12, **tts),
-            FirstAudio(t_s=audio_s - self.tts_s, context="x", **tts),
-        ]
-        session = [
-            state("listening", vad_s),
-            {"event": "transcript", "text": "Where is it?", "t_s": transcript_s},
-            item(
-                "user", "Where is it?", hook_done_s, stopped_speaking_at=heard_s,
-                end_of_turn_delay=committed_s - heard_s, on_user_turn_completed_delay=self.hook,
-            ),
-            item("assistant", "It is here.", first_s + 1.0),
-        ]  # fmt: skip
-        said = turn(text="Where is it?", right_reply="It is here.", stopped_s=self.stopped_s)
-        spoken = ReplySegment(left_s, first_s, first_s + 1.0, False)
-        return call([said], [spoken], session, providers, line_delay_s=self.line_s)
+    @property
+    def at(self) -> dict[str, float]:
+        """When each thing happens, at the agent, seconds."""
+        heard = self.stopped_s + self.line_s
+        ends = {
+            "vad": heard + self.vad,
+            "transcript": heard + self.transcript + 2 * self.stt_s,
+            "detector": heard + self.detector,
+            "delay_over": heard + self.endpointing,
+        }
+        committed = max(ends.values())
+        done = committed + self.hook
+        asked = ends["transcript"] if self.early else done
+        more = {}
+        if self.uses_tool:
+            called = asked + 2 * self.llm_s + self.call_ttft + self.call_tokens
+            more = {"called_from": asked, "runs": max(called, done)}
+            asked = more["runs"] + self.tools
+        token = asked + 2 * self.llm_s + self.ttft
+        sentence = token + self.sentence
+        text = sentence if self.tts_early else max(sentence, done)
+        audio = text + 2 * self.tts_s + self.ttfb
+        left = max(audio, done) + self.playout
+        first = left + self.silence + self.line_s
+        return {"heard": heard, **ends, "committed": committed, "done": done, **more,
+                "asked": asked, "token": token, "sentence": sentence, "text": text,
+                "audio": audio, "left": left, "first": first}  # fmt: skip
 
     @property
     def latency_s(self) -> float:
         """The response latency that follows."""
-        heard = max(self.vad, self.transcript + 2 * self.stt_s)
-        ways = 2 * (self.line_s + self.llm_s + self.tts_s)
-        rest = self.endpointing + self.hook + self.tools + self.ttft + self.sentence + self.ttfb
-        return heard + ways + rest + self.playout + self.silence
+        return self.at["first"] - self.stopped_s
+
+    def record(self) -> CallRecord:
+        """The call: one turn, one reply, everything warm."""
+        at = self.at
+        said = turn(text="Where is it?", right_reply="It is here.", stopped_s=self.stopped_s)
+        spoken = ReplySegment(at["left"], at["first"], at["first"] + 1.0, False)
+        return call(
+            [said], [spoken], self._session(at), self._providers(at), line_delay_s=self.line_s
+        )
+
+    def _providers(self, at: dict[str, float]) -> list[Event]:
+        llm = {"role": Role.LLM, "one_way_s": self.llm_s}
+        tts = {"role": Role.TTS, "one_way_s": self.tts_s}
+        request = {"model": "m", "prompt_tokens": 50, "cached_tokens": 0, "connection_requests": 2}
+        events: list[Event] = [Connected(t_s=0.1, role=Role.STT, one_way_s=self.stt_s)]
+        if self.uses_tool:
+            at_s = at["called_from"] + self.llm_s
+            token_s = at_s + self.call_ttft
+            wanted = ({"name": "look_up", "arguments": "{}"},)
+            events += [
+                Request(t_s=at_s, id="tool", **request, **llm),
+                FirstToken(t_s=token_s, id="tool", **llm),
+                Completed(t_s=token_s + self.call_tokens, id="tool", output_tokens=9,
+                          tool_calls=wanted, **llm),
+            ]  # fmt: skip
+        pace = ((0.0, 2), (self.sentence / 2, 7), (self.sentence, 11))
+        return [
+            *events,
+            Request(t_s=at["asked"] + self.llm_s, id="a", **request, **llm),
+            FirstToken(t_s=at["token"] - self.llm_s, id="a", pace=pace, **llm),
+            Completed(t_s=at["sentence"], id="a", output_tokens=5, text="It is here.", **llm),
+            Text(t_s=at["text"] + self.tts_s, context="x", text="It is here. ", characters=12,
+                 **tts),
+            FirstAudio(t_s=at["audio"] - self.tts_s, context="x", **tts),
+        ]  # fmt: skip
+
+    def _session(self, at: dict[str, float]) -> list[dict]:
+        rules = {
+            "ended_by": "detector", "delays_s": [self.endpointing, 30.0],
+            "preemptive": self.early, "preemptive_tts": self.tts_early,
+        }  # fmt: skip
+        heard_s, committed_s = at["heard"], at["committed"]
+        return [
+            state("listening", at["vad"]),
+            {"event": "transcript", "text": "Where is it?", "t_s": at["transcript"],
+             "rules": rules},
+            asked(heard_s, 0.9) | {"answered_s": at["detector"]},
+            item(
+                "user", "Where is it?", at["done"], stopped_speaking_at=heard_s,
+                end_of_turn_delay=committed_s - heard_s, on_user_turn_completed_delay=self.hook,
+            ),
+            item("assistant", "It is here.", at["first"] + 1.0),
+        ]  # fmt: skip

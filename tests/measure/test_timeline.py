@@ -64,8 +64,7 @@ def test_the_stages_of_a_plain_turn():
     assert found["response_latency_s"] == pytest.approx(1.28)
     expected = {
         "uplink_s": 0.08,
-        "vad_silence_s": 0.25,  # 2.08 to 2.33; the transcript came at 2.20 and is hidden
-        "endpointing_s": 0.07,  # 2.33 to 2.40
+        "endpointing_s": 0.32,  # 2.08 to 2.40; the VAD waited until 2.33
         "hook_s": 0.02,
         "llm_network_s": 2 * ONE_WAY,  # 2.42 to 2.435, and back
         "llm_ttft_s": 0.30,
@@ -95,26 +94,36 @@ def test_the_way_to_the_llm_that_answered_counts():
     assert (found["llm_calls"], found["llm_wasted_tokens"]) == (2, 5)
 
 
-def test_work_hidden_by_preemption_counts_for_nothing():
+def test_an_early_reply_is_waited_for_from_its_transcript_on():
     early = record()
-    # the LLM was asked at 2.20, when the final came
+    # the LLM was asked at 2.20, when the final came, and the sentence was there at 2.58
     early.providers = [later(e, -0.22) for e in early.providers]
     early.segments[0] = ReplySegment(2.78, 3.06, 4.0, False)
     found = row(early)
-    # its first token is there at 2.53: only what follows the commit at 2.42 remains visible
-    assert found["llm_network_s"] == pytest.approx(ONE_WAY)
-    assert found["llm_ttft_s"] == pytest.approx(0.515 + 2 - 2.42)
+    assert (found["waited_for"], found["branch_slack_s"]) == ("reply", pytest.approx(2.58 - 2.42))
+    assert found["llm_network_s"] == pytest.approx(2 * ONE_WAY)
+    assert found["llm_ttft_s"] == pytest.approx(0.30)
+    assert found["transcript_s"] == pytest.approx(0.12 - 2 * ONE_WAY)
+    assert found["endpointing_s"] == found["hook_s"] == 0.0
+    assert found["length_endpointing_s"] == pytest.approx(0.32)
     assert found["residual_s"] == pytest.approx(0, abs=1e-9)
 
 
-def test_a_reply_decided_on_in_a_pause_did_not_wait_for_the_rest():
+def test_a_reply_begun_by_a_false_endpoint_did_not_wait_for_these_stages():
     goes_on = record()
     goes_on.turns[0].stopped_s = 3.22  # the commit was at 2.40, and the reply is heard at 3.28
     found = row(goes_on)
-    assert found["at_heard_s"] > found["at_reply_heard_s"]
+    assert found["outcome"] == "answered"
     assert found["response_latency_s"] == pytest.approx(0.06)
-    assert found["downlink_s"] == pytest.approx(0.06)
-    assert found["residual_s"] == pytest.approx(0, abs=1e-9)
+    assert math.isnan(found["downlink_s"]) and math.isnan(found["residual_s"])
+    assert found["waited_for"] == ""
+
+
+def test_a_commit_without_times_of_its_own_was_before_its_hook():
+    """The SDK forgets when speech ended if a transcript comes after the commit."""
+    bare = record()
+    bare.session[2]["metrics"] = {"on_user_turn_completed_delay": 0.02}
+    assert row(bare)["at_committed_s"] == pytest.approx(2.40)
 
 
 def test_a_milestone_of_the_wrong_request_shows_in_the_residual():

@@ -54,11 +54,20 @@ def test_a_waterfall_lays_the_stages_end_to_end():
     assert {"1,350", "1,050", "600"} <= set(texts(ax))
 
 
-def test_a_waterfall_names_the_work_that_was_hidden():
-    ax = turn_waterfall(BASE.iloc[[0]])
-    (note,) = [t for t in texts(ax) if "done meanwhile" in t]
-    assert "final transcript" in note and "first sentence complete" in note
-    assert "LLM TTFT" not in note
+def test_a_waterfall_shows_what_was_not_waited_for_with_its_slack():
+    beside = BASE.iloc[[0]].assign(
+        length_hook_s=0.04, slack_hook_s=0.117, at_committed_s=0.45, length_transcript_s=0.15,
+        slack_transcript_s=0.2, length_stt_network_s=0.03, waited_for="reply", branch_slack_s=0.117,
+    )  # fmt: skip
+    beside["drag_llm_ttft_s"] = 0.117  # then the commit is waited for
+    parts = one_turn(beside).set_index("part")
+    assert parts.loc["hook", ["start_s", "end_s", "slack_s"]].tolist() == pytest.approx(
+        [0.45, 0.49, 0.117]
+    )
+    assert parts.loc["transcript", "start_s"] == pytest.approx(0.1 + 0.015)
+    found = texts(turn_waterfall(beside))
+    assert {"40 (slack 117)", "150 (slack 200)", "400 (costs 117)"} <= set(found)
+    assert "waited for: prepared reply\nslack of the turn commit: 117 ms" in found
 
 
 def test_the_numbers_of_a_waterfall_are_its_parts():
@@ -72,7 +81,8 @@ def test_the_numbers_of_a_waterfall_are_its_parts():
 def test_a_waterfall_refuses_several_turns_and_turns_without_an_answer():
     with pytest.raises(ValueError, match="expected one turn, got 2"):
         turn_waterfall(BASE.head(2))
-    silent = BASE.head(1).assign(**dict.fromkeys(STAGES, np.nan))
+    none = dict.fromkeys([*STAGES, *(f"length_{name}" for name in STAGES)], np.nan)
+    silent = BASE.head(1).assign(**none)
     with pytest.raises(ValueError, match="not answered"):
         turn_waterfall(silent)
 

@@ -60,7 +60,7 @@ def test_a_judge_in_the_hook_delays_every_turn_that_has_a_reply_to_judge(
     first = added.index.get_level_values("turn") == 0
     assert (added[first] == 0).all(), "there was nothing to judge yet"
     assert (added[~first] > 0).all()
-    hooks = turns[turns["arm"] == "inline"].set_index(["call", "turn"])["hook_s"]
+    hooks = turns[turns["arm"] == "inline"].set_index(["call", "turn"])["length_hook_s"]
     assert (hooks[~first] > 0.1).all()
 
 

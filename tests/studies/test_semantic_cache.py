@@ -69,7 +69,7 @@ def test_without_the_tenant_another_shop_answers(turns: pd.DataFrame) -> None:
 def test_the_look_up_is_charged(turns: pd.DataFrame) -> None:
     miss = turns[(turns["arm"] == "done right") & ~turns["hit"]]
     charged = lab.SETTINGS["compute.embed_s"].default
-    assert miss["hook_s"].to_numpy() == pytest.approx(charged, abs=1e-6)
+    assert miss["length_hook_s"].to_numpy() == pytest.approx(charged, abs=1e-6)
 
 
 def test_leaks_come_from_sharing_alone_at_every_threshold() -> None:
