@@ -104,7 +104,8 @@ def _row(logs: TurnLogs) -> dict[str, Any]:
         "clip_id": turn.clip_id,
         "barged_in": turn.barged_in,
         "outcome": outcome,
-        "response_latency_s": latency_s,
+        # a premature reply is an outcome, not a negative latency
+        "response_latency_s": NAN if outcome == "premature" else latency_s,
         **(lengths or dict.fromkeys(COLUMNS, NAN) | {"waited_for": ""}),
         "residual_s": latency_s - sum(float(lengths[n]) for n in STAGES) if lengths else NAN,
         **{f"at_{name}": at_s for name, at_s in found.at.items()},

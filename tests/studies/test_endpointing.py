@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -76,7 +77,7 @@ def test_a_reply_that_is_ready_at_the_decision_is_premature() -> None:
     row = scripted(0.45, **alone(0.4, 0.4), **READY)
     assert (row["n_messages"], row["n_false_endpoints"], row["n_premature_replies"]) == (2, 1, 1)
     assert row["outcome"] == "premature"
-    assert row["response_latency_s"] < 0 < row["overlap_s"]
+    assert math.isnan(row["response_latency_s"]) and row["overlap_s"] > 0
     # at its first speech the agent is deaf for 3 s (aec_warmup_duration): it talks on, and what
     # was said meanwhile is gone
     assert row["overlap_s"] > 2 and row["deletions"] > 5
