@@ -31,8 +31,8 @@ ADVICE = {
 Faster in the mean and slower at the p95 is a trade-off, whatever the harm.
 """
 _HARMS = (LESS, WITHIN, MORE, UNDECIDED)
-_HOPELESS = 20
-"""An estimate so near a limit that it takes this many times the calls lies on it."""
+_HOPELESS_CALLS = 2000
+"""An estimate so near a limit that it takes more calls than these lies on it."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _needed(e: Estimate, limits: tuple[float, ...]) -> tuple[int, str]:
         return 20, "it takes several calls to know how calls differ"
     off = min(abs(e.value - limit) for limit in limits)
     half = max(e.high - e.value, e.value - e.low)
-    if half >= off * math.sqrt(_HOPELESS):
+    if off <= 0 or (half / off) ** 2 * e.n_calls > _HOPELESS_CALLS:
         return 0, "the estimate lies on that limit, where more calls hardly decide"
     calls = max(math.ceil(((half / off) ** 2 - 1) * e.n_calls), 1)
     return calls, f"about {calls} more calls would decide"

@@ -212,7 +212,7 @@ def test_turning_a_knob_changes_the_figures(explorer: Explorer) -> None:
     painted(explorer, lambda: "at rest: 8 turns of 8" in explorer.view.status.value)
     before = bytes(explorer.view.frontier.value)
     assert before.startswith(PNG) and bytes(explorer.view.waterfall.value).startswith(PNG)
-    assert "saves 0 [0 – 0]" in explorer.view.status.value
+    assert "saves 0 ms [0–0] per turn" in explorer.view.status.value
     explorer.knobs["endpointing.min_delay_s"].value = 1.0
     assert explorer.chosen == {"endpointing.min_delay_s": 1.0}
     assert explorer.wait(8).n_calls == 4

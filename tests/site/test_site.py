@@ -85,7 +85,7 @@ def test_a_card_has_question_key_figure_verdict_and_interval(pages):
     assert "What does 01_first ask?" in shown
     assert '<img src="figures/01_first/forest.png"' in shown
     assert '<span class="badge">claim reproduced</span>' in shown
-    assert "Saving at p50 200 ms [" in shown
+    assert "It saves 200 ms [200–200] per turn in the mean" in shown
     assert "&lt;The guide&gt;" in shown, "text is escaped"
 
 

@@ -58,7 +58,7 @@ def as_run(turns: pd.DataFrame) -> Results:
 
 
 def saved(comparison: pd.DataFrame) -> dict[str, float]:
-    return {row.arm: round(row.saving_p50_s, 6) for row in comparison.itertuples()}
+    return {row.arm: round(row.saving_s, 6) for row in comparison.itertuples()}
 
 
 def test_each_stt_is_compared_with_itself() -> None:
@@ -69,9 +69,7 @@ def test_each_stt_is_compared_with_itself() -> None:
 
 def test_streaming_is_compared_with_a_buffer_and_all_else_with_the_default() -> None:
     turns = of_arms(buffered=0.0, default=0.3, opener=0.4).assign(reply_gap_s=0.1, reply_right=1)
-    streamed, beyond = streaming.compared(streaming.marked(turns, 0.5), RULES)
-    assert saved(streamed) == {"default": 0.3}
-    assert saved(beyond) == {"opener": pytest.approx(0.1)}
+    assert saved(streaming.judge(0.5)(as_run(turns), RULES)) == {"default": 0.3, "opener": 0.1}
 
 
 def test_routing_saves_on_easy_turns_and_harms_on_all() -> None:
@@ -84,17 +82,28 @@ def test_routing_saves_on_easy_turns_and_harms_on_all() -> None:
 
 
 def test_a_look_up_is_compared_where_the_baseline_looked_something_up() -> None:
-    turns = of_arms(none=0.0, hook=0.1).assign(
-        dialogue="d", turn_id=lambda t: t["turn"], wrong=False, looked_up=lambda t: t["turn"] == 1
-    )
-    row = prefetch.compared(turns, RULES).iloc[0]
-    assert (row["n_turns"], row["p50_s"]) == (10, pytest.approx(1.15))
+    """Only turn 1 of each call did; the interim is compared with the hook, too."""
+    turns = of_arms(none=0.0, hook=0.1, interim=0.25).assign(
+        dialogue="d", turn_id=lambda t: t["turn"], reply_right=1.0,
+        agent_tool=lambda t: t["turn"].map({1: "status"}),
+    )  # fmt: skip
+    found = prefetch.judge(as_run(turns), RULES)
+    assert saved(found) == {"hook": 0.1, "interim": 0.25, prefetch.BEYOND: 0.15}
+    assert found["n_turns"].tolist() == [10, 10, 10]
 
 
 def test_guardrails_are_compared_with_a_check_of_the_whole_reply() -> None:
-    turns = of_arms(whole=0.0, sentence=0.3, early=0.4, parallel=0.5).assign(unguarded=False)
-    found = saved(evaluation.guards_compared(turns, RULES))
+    turns = of_arms(whole=0.0, sentence=0.3, early=0.4, parallel=0.5)
+    turns = turns.assign(at_reply_over_s=turns["at_reply_heard_s"] + 2.0, replied="well then")
+    found = saved(evaluation.guards_compared(as_run(turns), RULES))
     assert found == {"sentence": 0.3, "early": 0.4, "parallel": 0.5}
+
+
+def test_a_judge_is_compared_with_a_judge_and_spans_with_spans() -> None:
+    turns = of_arms(**{"no judge": 0.0, "inline judge": -0.3, evaluation.BACKGROUND: 0.0,
+                       "spans, batch": 0.0, "spans, simple": -0.5})  # fmt: skip
+    found = saved(evaluation.compared(as_run(turns), RULES))
+    assert found == {evaluation.BACKGROUND: 0.3, "no judge": 0.3, "spans, batch": 0.5}
 
 
 def test_a_cache_entry_lives_exactly_as_long_as_the_place_says() -> None:

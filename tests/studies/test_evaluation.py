@@ -79,7 +79,7 @@ def test_a_simple_exporter_stalls_the_loop_for_each_span(
 ) -> None:
     added = latency(turns, "simple") - latency(turns, "no judge")
     # a stall also changes which frames the detector hears together, and so now and then its answer
-    waits = [turns[turns["arm"] == a].set_index(["call", "turn"])["endpointing_s"] > 1
+    waits = [turns[turns["arm"] == a].set_index(["call", "turn"])["length_endpointing_s"] > 1
              for a in ("simple", "no judge")]  # fmt: skip
     alike = waits[0] == waits[1]
     assert alike.sum() >= 5

@@ -78,7 +78,8 @@ def test_context_is_judged_where_a_fact_was_needed() -> None:
 
 def test_added_is_paired_and_by_class_of_turns() -> None:
     rows = [
-        {"arm": arm, "call": call, "turn_number": n, "x_s": call + (n / 100 if arm == "b" else 0.0)}
+        {"arm": arm, "call": call, "turn": n - 1, "turn_number": n,
+         "x_s": call + (n / 100 if arm == "b" else 0.0)}
         for arm in ("stable", "b") for call in range(2) for n in range(1, 5)
     ]  # fmt: skip
     found = history.added(pd.DataFrame(rows), "x_s", bins=(0, 2, 4))

@@ -72,7 +72,7 @@ def test_the_first_token_comes_earlier_by_what_need_not_be_read(results: Results
         assert alike.any()
         saved = (b["first_token_s"] - a["first_token_s"])[alike]
         read = (b["fresh_tokens"] - a["fresh_tokens"])[alike]
-        assert (read > 5000).all()
+        assert (read[read.index > 0] > 5000).all(), "the first prompt is new to both"
         assert saved.to_numpy() == pytest.approx((read / per_s).to_numpy(), abs=0.001)
 
 

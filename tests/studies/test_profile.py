@@ -6,7 +6,7 @@ import pytest
 
 import labkit as lab
 
-RULES = lab.Rules(max_harm=0.05)
+RULES = lab.Rules(max_harm=0.06)
 """Eighty turns of which none is harmed cannot rule out less."""
 
 USUAL = {"llm.model": "gpt-4.1-mini", "preemptive.enabled": False}  # the model is always waited for

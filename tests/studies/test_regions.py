@@ -86,8 +86,9 @@ def test_a_sweep_tells_what_is_heard_from_what_is_hidden() -> None:
     assert share["STT"] < 0.5
     assert share["LLM"] < 0.99
     stages = regions.by_stage(turns)
-    assert stages.loc["TTS", "tts_network_s"] == pytest.approx(1.0, abs=0.02)
-    assert stages.loc["STT", "endpointing_s"] < 0
+    # over a long way the audio may run dry before its first sound: more than one round trip
+    assert stages.loc["TTS", "tts_network_s"] == pytest.approx(share["TTS"], abs=0.02)
+    assert (stages.loc["STT"] == 0).all(), "all turns wait for the delay, none for the STT"
     for hop in regions.HOPS:
         assert stages.loc[hop, "heard by the caller"] == pytest.approx(share[hop], abs=0.01)
 

@@ -52,7 +52,8 @@ def test_only_a_cold_first_turn_opens_a_connection(calls: Results) -> None:
 def test_a_cold_turn_waits_three_round_trips_less_what_is_hidden(calls: Results) -> None:
     first = {n: r.turns[r.turns["turn"] == 0] for n, r in calls.arms.items()}
     waited_s = first["cold"]["tts_network_s"].max() - first["default"]["tts_network_s"].max()
-    assert first["default"]["tts_network_s"].max() == pytest.approx(RTT_S, abs=0.001)
+    # one round trip, and the wait for audio that ran dry before its first sound
+    assert RTT_S <= first["default"]["tts_network_s"].max() + 1e-6 <= RTT_S + 0.05
     # TCP, TLS and the upgrade, a name look-up of 5 ms and some work at the provider
     assert 3 * RTT_S + 0.05 < waited_s < 3 * RTT_S + 0.4
 
