@@ -259,7 +259,7 @@ def test_levers_are_told_to_machines_and_drawn(tmp_path: Path) -> None:
     found = json.loads(done.stdout)
     names = [row["lever"] for row in found["levers"]]
     assert "on_user_turn_completed" in names and "tool calls" not in names
-    saved = [row["saved_s"] for row in found["levers"]]
+    saved = [row["saving_s"] for row in found["levers"]]
     assert saved == sorted(saved, reverse=True)
     assert {"lever": "tool calls", "owner": "user's code",
             "reason": "no tool was called in these calls"} in found["skipped"]  # fmt: skip

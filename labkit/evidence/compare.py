@@ -65,7 +65,7 @@ def compare(
         row, verdict = _row(before, sides[name], harm, rules)
         if isinstance(arm, Results) and not len(arm.turns):
             error = arm.calls["error"].iloc[0]
-            verdict = verdict._replace(reason=f"it does not run: {error}", more_calls=0)
+            verdict = Verdict(*verdict[:3], f"it does not run: {error}")
         rows.append({"arm": name, **row, "gain": verdict.gain, "harm_verdict": verdict.harm,
                      "advice": verdict.advice, "reason": verdict.reason,
                      "more_calls": verdict.more_calls})  # fmt: skip

@@ -77,7 +77,7 @@ def stages(found: Milestones) -> dict[str, float | str]:
     out: dict[str, float | str] = dict(zip(COLUMNS, network.branches(), strict=False))
     for name in STAGES:
         slack_s = network.slack_s(name)
-        out[name] = sum(s.length_s for s in path if s.stage == name)
+        out[name] = sum((s.length_s for s in path if s.stage == name), 0.0)
         out[f"length_{name}"] = network.length_s(name)
         out[f"slack_{name}"] = slack_s
         out[f"drag_{name}"] = network.drag_s(name) if slack_s == 0 else 0.0
