@@ -83,6 +83,7 @@ def _print(agent: str, found: Levers) -> None:
         harm = map(in_100, (r["harm"], r["n_false_endpoints"]))
         shown.add_row(r["lever"], r["moved"], bought, *harm, price_text(r["usd"]))
     console.out.print(shown)
+    console.tell("order: what each saves at least, the lower end of its CI")
     console.tell("harm: change of turns with a premature or no reply, in 100 turns")
     console.tell("false endpoints: change in 100 turns; price: US dollars more for 1,000 turns")
     if len(found.interactions):

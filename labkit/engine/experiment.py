@@ -16,7 +16,7 @@ from labkit.tunnel.spec import N_TURNS, SEED, CallSpec
 
 N_CALLS = 20
 """Calls at each point of each arm, unless something else is asked for."""
-N_CALLS_OF_MANY = 16
+N_CALLS_OF_MANY = 12
 """The same where an agent is run with every lever moved, which makes some twenty arms."""
 
 

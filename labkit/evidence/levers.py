@@ -45,8 +45,8 @@ class Levers:
     """What the levers of an agent buy, and what they cost.
 
     Attributes:
-        table: One row per lever, what buys most first: ``lever``, ``owner``, ``moved``,
-            from :func:`labkit.evidence.compare.compare` the saving per turn (``saving_s`` with its
+        table: One row per lever, in the order of what each saves at least (the lower end of its
+            CI): ``lever``, ``owner``, ``moved``, from :func:`labkit.evidence.compare.compare` the saving per turn (``saving_s`` with its
             CI over calls and over speakers), at p50 and at p95, the added ``harm`` and the advice;
             then per turn what is added of ``n_false_endpoints``, ``llm_wasted_tokens`` and ``usd``,
             each with its 95% CI (``…_low``, ``…_high``), ``how`` to do it, and ``code``. The
@@ -135,7 +135,7 @@ def summary(results: Results, known: Sequence[Move], best: Sequence[str] = ()) -
 
 
 def measured(turns: pd.DataFrame, known: Sequence[Move]) -> pd.DataFrame:
-    """The table of :class:`Levers`: every lever that was run, what buys most first."""
+    """The table of :class:`Levers`: every lever that was run, what surely buys most first."""
     if not len(turns):
         return pd.DataFrame(columns=["lever", "saving_s"])
     by_arm = dict(iter(turns.groupby("arm", sort=False)))
@@ -151,7 +151,8 @@ def measured(turns: pd.DataFrame, known: Sequence[Move]) -> pd.DataFrame:
             row |= added.columns(column)
         rows.append({**row, "how": m.how, "code": m.code})
     table = pd.DataFrame(rows) if rows else pd.DataFrame(columns=["lever", "saving_s"])
-    return table.sort_values("saving_s", ascending=False, kind="stable", ignore_index=True)
+    order = ["saving_low_s", "saving_s"] if len(table) else ["saving_s"]
+    return table.sort_values(order, ascending=False, kind="stable", ignore_index=True)
 
 
 def best_of(table: pd.DataFrame) -> list[str]:

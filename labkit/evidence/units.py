@@ -109,7 +109,9 @@ def interval(low: float, high: float) -> str:
 
 def ms(seconds: float | None) -> str:
     """Seconds as whole milliseconds; a dash for NaN."""
-    return "–" if seconds is None or math.isnan(seconds) else f"{seconds * 1000:,.0f}"
+    if seconds is None or math.isnan(seconds):
+        return "–"
+    return f"{round(seconds * 1000) + 0.0:,.0f}"  # no negative zero
 
 
 def percent(proportion: float | None, decimals: int = 1) -> str:

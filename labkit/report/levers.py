@@ -32,13 +32,14 @@ _COLUMNS = ("harm", "false\nendpoints", "price")
 _APART_PT = 50.0
 _FIRST_PT = 22.0
 _LEGEND = (
+    "order: what each saves at least, the left end of its interval\n"
     "harm: change of turns with a premature or no reply, in 100 turns\n"
     "false endpoints: change in 100 turns\nprice: US dollars more for 1,000 turns"
 )
 
 
 def ranked(table: pd.DataFrame, most: int | None = None) -> Chart:
-    """Draws what each lever saves per turn with its 95% CI, what buys most on top.
+    """Draws what each lever saves per turn with its 95% CI, what saves most for certain on top.
 
     Harm and false endpoints are changes in 100 turns; price is what 1,000 turns cost more, in US
     dollars.

@@ -168,7 +168,7 @@ def arms(**faster_s: float) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True).assign(n_false_endpoints=0)
 
 
-def test_levers_are_ranked_by_the_paired_mean_and_equal_arms_save_nothing() -> None:
+def test_levers_are_ranked_by_what_they_save_at_least_and_equal_arms_save_nothing() -> None:
     turns = arms(slow=-0.05, quick=0.2, same=0.0)
     table = measured(turns, KNOWN)
     assert table["lever"].tolist() == ["quick", "same", "slow"]
@@ -183,7 +183,8 @@ def test_only_what_saves_for_certain_is_combined() -> None:
     turns.loc[(turns["arm"] == "quick") & (turns["call"] < 2), "response_latency_s"] -= 1.0
     turns.loc[(turns["arm"] == "quick") & (turns["call"] > 7), "response_latency_s"] += 0.9
     table = measured(turns, KNOWN)
-    assert table["lever"].tolist() == ["quick", "slow"]
+    assert table["saving_s"].tolist() == pytest.approx([0.01, 0.04])
+    assert table["lever"].tolist() == ["slow", "quick"], "the larger mean is the less certain one"
     assert best_of(table) == ["slow"]
 
 
