@@ -46,11 +46,12 @@ class Levers:
 
     Attributes:
         table: One row per lever, in the order of what each saves at least (the lower end of its
-            CI): ``lever``, ``owner``, ``moved``, from :func:`labkit.evidence.compare.compare` the saving per turn (``saving_s`` with its
-            CI over calls and over speakers), at p50 and at p95, the added ``harm`` and the advice;
-            then per turn what is added of ``n_false_endpoints``, ``llm_wasted_tokens`` and ``usd``,
-            each with its 95% CI (``…_low``, ``…_high``), ``how`` to do it, and ``code``. The
-            intervals of savings and harm are simultaneous over all levers.
+            CI): ``lever``, ``owner``, ``moved``; from :func:`labkit.evidence.compare.compare` the
+            saving per turn (``saving_s`` with its CI over calls and over speakers), at p50 and at
+            p95, the added ``harm`` and the advice; per turn what is added of
+            ``n_false_endpoints``, ``llm_wasted_tokens`` and ``usd``, each with its 95% CI
+            (``…_low``, ``…_high``); ``how`` to do it, and ``code``. The intervals of savings and
+            harm are simultaneous over all levers.
         interactions: One row per pair of the best: ``first``, ``second``, and ``interaction_s``,
             what they save together less the sum of what each saves alone, with its CI.
         skipped: Levers that do not apply: ``lever``, ``owner``, ``reason``.

@@ -49,8 +49,8 @@ class Look:
 
 def looks(limit: int, level: float = LEVEL) -> list[Look]:
     """Looks at an eighth, a quarter, half and all of ``limit`` calls, none before 20 calls."""
-    calls = [math.ceil(limit / 2**i) for i in reversed(range(_LOOKS))]
-    calls = [n for n in calls if n >= _FIRST or n == limit]
+    planned = {math.ceil(limit / 2**i) for i in range(_LOOKS)}
+    calls = sorted(n for n in planned if n >= _FIRST or n == limit)
     levels = _levels(tuple(n / limit for n in calls), level)
     return [Look(n, at) for n, at in zip(calls, levels, strict=True)]
 
