@@ -107,6 +107,13 @@ def interval(low: float, high: float) -> str:
     return _between(number(low, like=size), number(high, like=size))
 
 
+def whole_interval(low: float, high: float) -> str:
+    """An interval in brackets, in whole shown units."""
+    if math.isnan(low) or math.isnan(high):
+        return "[?]"
+    return interval(float(round(low)), float(round(high)))
+
+
 def ms(seconds: float | None) -> str:
     """Seconds as whole milliseconds; a dash for NaN."""
     if seconds is None or math.isnan(seconds):

@@ -163,6 +163,8 @@ class Milestones:
             at["detector_s"] = _last(t for t in answers if at["heard_s"] <= t <= decided_s + 1e-6)
         if commits:
             self._find_delay(stopped_s)
+        if commits or said:
+            self._book_the_rest()
 
     def _find_delay(self, stopped_s: float) -> None:
         """Finds the end of the endpointing delay, which the SDK counts from ``stopped_s``."""
@@ -171,11 +173,13 @@ class Milestones:
         delays = (stopped_s + d for d in self.rules.get("delays_s", ()))
         # both delays may have been over: the shorter slack is the safe one
         at["delay_over_s"] = _last(t for t in delays if t <= committed_s + SAME_S)
-        names = ["transcript_s", "detector_s", "delay_over_s"] + [
-            "vad_stopped_s"
-        ] * self.waits_for_vad
-        if not any(committed_s - at[name] < _EXPLAINED_S for name in names):
-            at["delay_over_s"] = committed_s
+
+    def _book_the_rest(self) -> None:
+        """A commit that nothing else explains waited for a delay."""
+        at, vad = self.at, ["vad_stopped_s"] * self.waits_for_vad
+        names = ["transcript_s", "detector_s", "delay_over_s", *vad]
+        if not any(at["committed_s"] - at[name] < _EXPLAINED_S for name in names):
+            at["delay_over_s"] = at["committed_s"]
 
     def _find_speech(self, left_s: float) -> str:
         """Finds the TTS context that was played; returns the text it spoke first, '' if unknown."""

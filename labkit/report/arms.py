@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from labkit.evidence import statistics
 from labkit.evidence.claims import Claim
 from labkit.evidence.compare import HARMED, Turns, turns_of
-from labkit.evidence.units import SHARE, Unit, interval, number, unit_of
+from labkit.evidence.units import SHARE, Unit, number, unit_of, whole_interval
 from labkit.evidence.verdict import TRADE_OFF, UNDECIDED
 from labkit.report.harms import What, harm_level
 from labkit.report.labels import Label, Line, draw_cross, place
@@ -147,11 +147,13 @@ def trade_off(
 
 def _limits(ax: Axes, known: pd.DataFrame, unit: Unit, limit: float | None) -> None:
     """Latency from zero unless all arms lie far from it; harm from zero."""
-    left, right = 1000 * known["latency_low_s"].min(), 1000 * known["latency_high_s"].max()
+    across = 1000 * known[["latency_low_s", "latency_s", "latency_high_s"]].to_numpy(dtype=float)
+    left, right = float(np.nanmin(across)), float(np.nanmax(across))
     room = max(right - left, 0.05 * right)
     ax.set_xlim(0 if left < room else left - 0.25 * room, right + 0.25 * room)
-    top = unit.factor * max(float(known["harm_high"].max()), 1.6 * (limit or 0.0))
-    ax.set_ylim(min(0.0, 1.1 * unit.factor * float(known["harm_low"].min())), 1.1 * top or 1.0)
+    harm = unit.factor * known[["harm_low", "harm", "harm_high"]].to_numpy(dtype=float)
+    top = max(float(np.nanmax(harm)), 1.6 * unit.factor * (limit or 0.0))
+    ax.set_ylim(min(0.0, 1.1 * float(np.nanmin(harm))), 1.1 * top or 1.0)
     if limit is None:
         return
     at = unit.factor * limit
@@ -200,7 +202,7 @@ def forest(
                     linewidth=2.4 if main else 1.2, zorder=3)  # fmt: skip
             ax.plot([value], [y + shift], marker, color=MAIN if main else SOFT, zorder=4,
                     markerfacecolor=face, markersize=7 if main else 5)  # fmt: skip
-            text = f"{name} {number(_whole(value), sign=True)} {_between(low, high)}"
+            text = f"{name} {number(float(round(value)), sign=True)} {whole_interval(low, high)}"
             note(ax, text, (max(x for x in (high, value) if x == x), y + shift), (5, 0), 8,
                  va="center", zorder=5, fontweight="bold" if main else "normal",
                  color=INK if main else SOFT)  # fmt: skip
@@ -224,14 +226,6 @@ _SAVINGS = (
     ("_p95", "p95", 0.29, "D", "white"),
 )
 """Suffix of the column, name, place in the row, marker, and its face."""
-
-
-def _whole(value: float) -> float:
-    return float(round(value))
-
-
-def _between(low: float, high: float) -> str:
-    return interval(low, high) if math.isnan(low) else interval(_whole(low), _whole(high))
 
 
 def _advice(row: Mapping[str, Any]) -> str:

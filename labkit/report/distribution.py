@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 
 from labkit.evidence import statistics
 from labkit.evidence.anchors import Anchor
+from labkit.evidence.units import whole_interval
 from labkit.report.palette import ACCENT, MAIN, SOFT, Chart, ms_axis, new_axes, note
 
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
@@ -49,7 +50,7 @@ def distribution(turns: pd.DataFrame, anchors: Sequence[Anchor] = ()) -> Chart:
         value, low, high = (1000 * v for v in (found.value, found.low, found.high))
         ax.plot([low, high], [q, q], color=MAIN, linewidth=3.5, solid_capstyle="butt")
         ax.plot([value], [q], "o", color=MAIN, markersize=7, markeredgecolor="white")
-        note(ax, f"p{q * 100:.0f} {value:,.0f} ms\n[{low:,.0f}–{high:,.0f}]", (value, q), (10, -9),
+        note(ax, f"p{q * 100:.0f} {value:,.0f} ms\n{whole_interval(low, high)}", (value, q), (10, -9),
              va="top", fontweight="bold", color=MAIN)  # fmt: skip
         right = max(right, high)
     _anchors(ax, anchors)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from labkit.evidence import statistics
@@ -48,13 +49,13 @@ def stages(turns: pd.DataFrame) -> Chart:
     """Draws :func:`stage_means`, coloured by owner; the bars add up to the mean latency."""
     means = stage_means(turns)
     ax = new_axes(8.0, 0.31 * len(means) + 1.2)
-    edge = 1000 * float(means["high_s"].max())
+    edge = 1000 * float(np.nanmax(means[["mean_s", "high_s"]].to_numpy(dtype=float)))
     longest = means["mean_s"].nlargest(2).to_list()
     for y, row in enumerate(records(means)):
         value, low, high = (1000 * row[k] for k in ("mean_s", "low_s", "high_s"))
         owner_bar(ax, y, 0.0, value, row["owner"], 0.7)
         draw_ci(ax, y, low, high)
-        bar = ax.text(high + 0.012 * edge, y, f"{value:,.0f}", va="center", fontsize=8.5,
+        bar = ax.text(max(value, high) + 0.012 * edge, y, f"{value:,.0f}", va="center", fontsize=8.5,
                       fontweight="bold" if row["mean_s"] in longest else "normal")  # fmt: skip
         if row["slack_s"] > SHOWN_S:
             text = f"of {1000 * row['length_s']:,.0f}, slack {1000 * row['slack_s']:,.0f}"
