@@ -50,8 +50,8 @@ def distribution(turns: pd.DataFrame, anchors: Sequence[Anchor] = ()) -> Chart:
         value, low, high = (1000 * v for v in (found.value, found.low, found.high))
         ax.plot([low, high], [q, q], color=MAIN, linewidth=3.5, solid_capstyle="butt")
         ax.plot([value], [q], "o", color=MAIN, markersize=7, markeredgecolor="white")
-        note(ax, f"p{q * 100:.0f} {value:,.0f} ms\n{whole_interval(low, high)}", (value, q), (10, -9),
-             va="top", fontweight="bold", color=MAIN)  # fmt: skip
+        text = f"p{q * 100:.0f} {value:,.0f} ms\n{whole_interval(low, high)}"
+        note(ax, text, (value, q), (10, -9), va="top", fontweight="bold", color=MAIN)
         right = max(right, high)
     _anchors(ax, anchors)
     right = max([right, *(1000 * a.high_s for a in anchors)]) * 1.06

@@ -55,8 +55,9 @@ def stages(turns: pd.DataFrame) -> Chart:
         value, low, high = (1000 * row[k] for k in ("mean_s", "low_s", "high_s"))
         owner_bar(ax, y, 0.0, value, row["owner"], 0.7)
         draw_ci(ax, y, low, high)
-        bar = ax.text(max(value, high) + 0.012 * edge, y, f"{value:,.0f}", va="center", fontsize=8.5,
-                      fontweight="bold" if row["mean_s"] in longest else "normal")  # fmt: skip
+        weight = "bold" if row["mean_s"] in longest else "normal"
+        bar = ax.text(max(value, high) + 0.012 * edge, y, f"{value:,.0f}", va="center",
+                      fontsize=8.5, fontweight=weight)  # fmt: skip
         if row["slack_s"] > SHOWN_S:
             text = f"of {1000 * row['length_s']:,.0f}, slack {1000 * row['slack_s']:,.0f}"
             note(ax, text, (1, 0.5), (5, 0), xycoords=bar, va="center", color=SOFT, fontsize=7.5)

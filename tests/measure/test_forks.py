@@ -8,7 +8,7 @@ import pytest
 from by_hand import Script, item, row
 
 from labkit.tunnel.record import CallRecord
-from labkit.world.events import Cancelled, Completed, FirstToken, Request, Text
+from labkit.world.events import Cancelled, Completed, FirstToken, Request, Role, Text
 
 EARLY = Script(
     uses_tool=False, early=True
@@ -90,3 +90,16 @@ def test_a_delay_that_the_sdk_counts_from_the_transcript_has_the_transcripts_tim
     assert found["length_endpointing_s"] == pytest.approx(0.211)
     assert found["slack_transcript_s"] == pytest.approx(0), "the reply waits for it as well"
     assert found["slack_vad_silence_s"] != found["slack_vad_silence_s"], "the VAD is not asked"
+
+
+def test_a_turn_that_the_hook_answers_itself_waited_for_the_delay_before_its_words() -> None:
+    """StopResponse leaves no user message: the commit is known by the words alone, 2 s later."""
+    record = replace(EARLY, early=False).record()
+    late_s = next(e.sent_s for e in record.providers if isinstance(e, Text))
+    record.session = [r for r in record.session if r["event"] != "item"]
+    record.providers = [e for e in record.providers if e.role is not Role.LLM]
+    record.session.append({"event": "speech", "source": "say", "t_s": late_s})
+    found = row(record)
+    assert found["residual_s"] == pytest.approx(0, abs=1e-9)
+    assert found["endpointing_s"] > 0.2
+    assert found["at_committed_s"] == found["at_delay_over_s"] == pytest.approx(late_s)
