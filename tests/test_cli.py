@@ -289,3 +289,13 @@ def test_config_lists_every_setting_with_its_source(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_times_are_said_as_people_do(seconds: float, said: str) -> None:
     assert duration(seconds) == said
+
+
+@pytest.mark.slow
+def test_a_comparison_whose_tables_cannot_be_written_is_still_told(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file, not a folder")
+    words = ["vanilla", "vanilla@preemptive.enabled=false", "--calls", "1", "--turns", "1"]
+    done = labkit("compare", *words, "--out", "taken/x.parquet", "--json", cwd=tmp_path)
+    assert done.returncode == 1
+    assert [row["arm"] for row in json.loads(done.stdout)] == ["vanilla@preemptive.enabled=false"]
+    assert "the tables are not written: taken/x.parquet" in done.stderr

@@ -76,7 +76,7 @@ def compare(
             rules=Rules(worth_saving_s=worth, max_harm=max_harm, worth_p95_s=worth_p95),
         )  # fmt: skip
         if out_file is not None:
-            results.save(out_file)
+            results.save_if_possible(out_file)
         if not results.interrupted:  # half a comparison would be none
             if json_:
                 print(table.to_json(orient="records", indent=2))

@@ -11,7 +11,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit.cachefile import tell
 from labkit.engine import store
 from labkit.engine.calls import work_off
 from labkit.engine.encoding import Rows
@@ -98,11 +97,7 @@ def carry_out(
         n_known=work.n_found,
     )
     if out is not None:
-        try:
-            results.save(out)
-        except OSError as e:  # what was computed is not lost for it
-            results.unsaved = f"{out}: {e.strerror or e}"
-            tell(f"the tables are not written: {results.unsaved}")
+        results.save_if_possible(out)
     return results
 
 

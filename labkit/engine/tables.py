@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from labkit.cachefile import tell
 from labkit.engine.workload import checked_path
 
 
@@ -123,6 +124,19 @@ class Results:
             self.calls.to_parquet(new, index=False)
         with _whole(turns.with_suffix(".json")) as new:
             new.write_text(text)
+
+    def save_if_possible(self, path: str | Path) -> None:
+        """The same, but where the files cannot be written, :attr:`unsaved` and a line say why:
+        what was computed is not lost for it.
+
+        Raises:
+            UsageError: the name does not end in ``.parquet``.
+        """
+        try:
+            self.save(path)
+        except OSError as e:
+            self.unsaved = f"{path}: {e.strerror or e}"
+            tell(f"the tables are not written: {self.unsaved}")
 
     @classmethod
     def load(cls, path: str | Path) -> Results:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
@@ -25,6 +26,8 @@ LEVEL = 0.95
 """Coverage of an interval unless another is asked for."""
 _FEW = 10
 """Clusters below which their skewness cannot be told from chance."""
+_DRAWS = 20_000
+"""Of the multiplier bootstrap."""
 
 Array: TypeAlias = np.ndarray
 Ends: TypeAlias = tuple[float, float]
@@ -131,7 +134,7 @@ def tango(more: float, fewer: float, n: float, level: float = LEVEL) -> Ends:
     return _crossing(score, z, -1.0, seen), _crossing(score, -z, seen, 1.0)
 
 
-def _crossing(score, at: float, low: float, high: float) -> float:  # type: ignore[no-untyped-def]
+def _crossing(score: Callable[[float], float], at: float, low: float, high: float) -> float:
     """Where a falling function passes a value, by bisection; an end if it does not."""
     for _ in range(60):
         middle = (low + high) / 2
@@ -230,6 +233,3 @@ def simultaneous(offs: Array, level: float = LEVEL) -> float:
     largest = np.abs(signs @ known.T).max(axis=1)
     reach = float(np.quantile(largest, level))
     return max(level, math.erf(reach / math.sqrt(2)))
-
-
-_DRAWS = 20_000

@@ -58,6 +58,10 @@ class Unit:
         return f"{number(value, sign, like=size)}{unit} {interval(low, high)}"
 
 
+MS = Unit("", 1000.0, "ms")
+"""Times, where what they are of is said elsewhere."""
+
+
 def unit_of(column: str) -> Unit:
     """Unit of a column by its suffix, as all tables and settings name theirs.
 

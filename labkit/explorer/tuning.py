@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from labkit.evidence import statistics
 from labkit.evidence.compare import compare
-from labkit.evidence.units import SHARE, Unit, change_unit, ms, percent
+from labkit.evidence.units import MS, SHARE, change_unit, ms, percent
 from labkit.evidence.verdict import Rules
 from labkit.measure.stages import STAGES
 from labkit.report.arms import frontier, frontier_points
@@ -20,7 +20,6 @@ from labkit.report.palette import NAMES, owner_of
 from labkit.report.saving import ends, records
 from labkit.report.waterfall import turn_waterfall
 
-_MS = Unit("", 1000.0, "ms")
 _SHOWN_S = 0.0005
 _DPI = 96
 
@@ -53,7 +52,7 @@ def stage_table(baseline: pd.DataFrame, chosen: pd.DataFrame) -> str:
             continue
         what = (NAMES[name], owner_of(name)) if name in STAGES else ("response latency", "")
         e = statistics.difference(sides[0], sides[1], name)
-        rows.append((*what, *map(ms, means), _MS.estimate(e.value, e.low, e.high, sign=True)))
+        rows.append((*what, *map(ms, means), MS.estimate(e.value, e.low, e.high, sign=True)))
     columns = ["stage", "owner", "baseline", "chosen", "change (ms)"]
     return str(pd.DataFrame(rows, columns=columns).to_html(index=False, border=0))
 
@@ -63,7 +62,7 @@ def headline(baseline: pd.DataFrame, chosen: pd.DataFrame, rules: Rules) -> str:
     (row,) = records(compare(baseline, {"chosen": chosen}, rules=rules))
     shown = (("", "saves", "per turn"), ("_p50", "p50:", ""), ("_p95", "p95:", ""))
     saved = [
-        f"{name} {_MS.estimate(*ends(row, f'saving{p}', '_s'), symbol=True)} {of}".strip()
+        f"{name} {MS.estimate(*ends(row, f'saving{p}', '_s'), symbol=True)} {of}".strip()
         for p, name, of in shown
     ]
     change = change_unit(SHARE, "").estimate(*ends(row, "harm"), sign=True, symbol=True)

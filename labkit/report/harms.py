@@ -85,7 +85,7 @@ def harm_changes(
             if kind == SHARE:
                 found = statistics.rate_difference(before, turns, "harm")
             else:
-                found = statistics.difference(before, turns, "harm", q=None)
+                found = statistics.difference(before, turns, "harm")
             rows.append({"harm": name, "kind": kind, "arm": arm,
                          "baseline": float(before["harm"].mean()),
                          **found.row("value")})  # fmt: skip

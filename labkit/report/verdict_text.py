@@ -9,11 +9,9 @@ from typing import Any
 import pandas as pd
 
 from labkit.evidence.claims import REPRODUCED
-from labkit.evidence.units import Unit, change_unit, interval, number
+from labkit.evidence.units import MS, Unit, change_unit, interval, number
 from labkit.report.saving import ends, records
 from labkit.report.tables import titled
-
-_MS = Unit("", 1000.0, "ms")
 
 
 def cells(row: Mapping[str, Any]) -> dict[str, str]:
@@ -23,8 +21,8 @@ def cells(row: Mapping[str, Any]) -> dict[str, str]:
         ``claimed``, ``mean`` (of the saving), ``p50``, ``p95``, ``harm``.
     """
     level = "" if row["measures"] == "saving" else "latency "
-    found = {p: level + _estimate(row, p, _MS) for p in ("p50", "p95")}
-    found["mean"] = "" if is_none(row.get("saving_s")) else _estimate(row, "saving", _MS)
+    found = {p: level + _estimate(row, p, MS) for p in ("p50", "p95")}
+    found["mean"] = "" if is_none(row.get("saving_s")) else _estimate(row, "saving", MS)
     found["claimed"] = "" if is_none(row["claimed_low_s"]) else f"{_band(row)} at {_p(row)}"
     found["harm"] = ""
     if not is_none(row["harm_name"]):
@@ -53,10 +51,10 @@ def table(verdicts: pd.DataFrame) -> pd.DataFrame:
         saved = "saved" if row["measures"] == "saving" else "latency"
         line = {"arm": row["arm"]}
         if not is_none(row["saving_s"]):
-            line["saved per turn (ms)"] = _estimate(row, "saving", _MS)
+            line["saved per turn (ms)"] = _estimate(row, "saving", MS)
             line["by speaker"] = _speakers(row)
         for p in ("p50", "p95"):
-            line[f"{saved} {p} (ms)"] = _estimate(row, p, _MS)
+            line[f"{saved} {p} (ms)"] = _estimate(row, p, MS)
         if not is_none(row["harm_name"]):
             unit = change_unit(row["harm_kind"], row["harm_name"])
             line[unit.label] = _estimate(row, "harm", unit, sign=True)
@@ -73,9 +71,9 @@ def table(verdicts: pd.DataFrame) -> pd.DataFrame:
 
 def sentence(row: Mapping[str, Any]) -> str:
     """A row of a table of verdicts as a sentence."""
-    p50, p95 = (_estimate(row, p, _MS, symbol=True) for p in ("p50", "p95"))
+    p50, p95 = (_estimate(row, p, MS, symbol=True) for p in ("p50", "p95"))
     if row.get("advice"):
-        saved = _estimate(row, "saving", _MS, symbol=True)
+        saved = _estimate(row, "saving", MS, symbol=True)
         text = f"{row['arm']}: {row['advice']}. It saves {saved} per turn in the mean"
         text += f" (by speaker {_speakers(row)}), {p50} at p50 and {p95} at p95"
     else:
@@ -98,7 +96,7 @@ def _speakers(row: Mapping[str, Any]) -> str:
 def _estimate(
     row: Mapping[str, Any], name: str, unit: Unit, sign: bool = False, symbol: bool = False
 ) -> str:
-    suffix = "_s" if unit is _MS else ""
+    suffix = "_s" if unit is MS else ""
     value, low, high = (math.nan if is_none(v) else float(v) for v in ends(row, name, suffix))
     return unit.estimate(value, low, high, sign, symbol)
 

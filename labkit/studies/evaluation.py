@@ -209,7 +209,7 @@ def cost_by(turns: pd.DataFrame, by: str, baseline: str) -> pd.DataFrame:
         base = part[part["arm"] == baseline]
         for arm in dict.fromkeys(part["arm"]):
             if arm != baseline:
-                added = statistics.difference(base, part[part["arm"] == arm], q=None)
+                added = statistics.difference(base, part[part["arm"] == arm])
                 rows[f"{by}={value}"] = {f"added by the {arm} (ms)": ms_ci(added)}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("mean", axis="columns")
 

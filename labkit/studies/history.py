@@ -151,7 +151,7 @@ def _difference(
     turns: pd.DataFrame, arm: str, column: str = "response_latency_s"
 ) -> statistics.Estimate:
     before, after = (turns[turns["arm"] == name] for name in (STABLE, arm))
-    return statistics.difference(before, after, column, q=None)
+    return statistics.difference(before, after, column)
 
 
 def judge(results: Results, rules: Rules) -> pd.DataFrame:

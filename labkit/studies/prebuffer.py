@@ -141,7 +141,7 @@ def harms_of_barging_in(turns: pd.DataFrame, warm_up_s: float) -> pd.DataFrame:
     off, on = turns[length == 0], turns[length == warm_up_s]
     rows = []
     for name, column in (("first words lost", "leading_deletions"), ("barge-ins unheard", "lost")):
-        found = statistics.difference(off, on, column, q=None)
+        found = statistics.difference(off, on, column)
         kind = "share" if column == "lost" else column
         rows.append({
             "harm": name, "kind": kind, "arm": "as published",

@@ -115,7 +115,7 @@ def savings(turns: pd.DataFrame) -> pd.DataFrame:
         arms = by_arm(point)
         base = arms.pop("none")
         most = base.assign(most_s=np.minimum(base["agent_room_s"], base["agent_wait_s"]))
-        found = {arm: statistics.difference(own, base, q=None) for arm, own in arms.items()}
+        found = {arm: statistics.difference(own, base) for arm, own in arms.items()}
         found["bound for the hook"] = statistics.mean(most, "most_s")
         rows += [{"arm": arm, TOOL_S: value, **e.row("saving_s"),
                   "n_turns": len(arms.get(arm, base))} for arm, e in found.items()]  # fmt: skip

@@ -171,7 +171,7 @@ def savings(turns: pd.DataFrame, pairs: Mapping[str, tuple[str, str]]) -> pd.Dat
         for column, measure in _MEASURES.items():
             for tokens, here in turns.groupby(TOKENS):
                 fast, slow = (here[here["arm"] == arm] for arm in (cached, without))
-                found = statistics.difference(fast, slow, column, q=None)
+                found = statistics.difference(fast, slow, column)
                 rows.append({"line": f"{name}: {measure}", TOKENS: tokens, **found.row("saved_s"),
                              "n_turns": found.n})  # fmt: skip
     return pd.DataFrame(rows)

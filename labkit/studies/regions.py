@@ -117,7 +117,7 @@ def added(turns: pd.DataFrame) -> pd.DataFrame:
     base, far = _by_place(turns)
     heard = {}
     for hop, rtt_s, part in far:
-        more = statistics.difference(base, part, q=None)
+        more = statistics.difference(base, part)
         heard[hop, rtt_s] = (more.value, more.low, more.high)
     steps = sorted({rtt_s for _, rtt_s in heard})
     heard |= {(NOTHING_HIDDEN, rtt_s): (rtt_s, rtt_s, rtt_s) for rtt_s in steps}

@@ -17,7 +17,7 @@ from labkit.evidence.checks import check
 from labkit.evidence.claims import Claim
 from labkit.evidence.compare import compare, harmed
 from labkit.evidence.summary import OUTCOMES
-from labkit.evidence.units import Unit, ms, percent
+from labkit.evidence.units import MS, ms, percent
 from labkit.evidence.verdict import MORE, Rules
 from labkit.report import verdicts
 from labkit.report.dots import Dot, dots
@@ -33,7 +33,6 @@ CHOSEN = "chosen"
 LEVEL = "level: all together"
 NO_PREEMPTION = {"preemptive.enabled": False}
 
-_MS = Unit("", 1000.0, "ms")
 _WITHOUT = "without "
 _MODES = {"preemptive_tts": "tts"}
 """What a technique starts before the commit, where that is not the default's ``llm``."""
@@ -287,7 +286,7 @@ def _harm(turns: pd.DataFrame) -> dict[str, float]:
 
 
 def _ms(row: Mapping[str, Any], name: str) -> str:
-    return _MS.estimate(*ends(row, name, "_s"), symbol=True)
+    return MS.estimate(*ends(row, name, "_s"), symbol=True)
 
 
 def verdict_rows(
