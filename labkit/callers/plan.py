@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from labkit.callers.persona import persona_of
+from labkit.callers.persona import PERSONAS
+from labkit.callers.rendering import spoken, through_microphone
 from labkit.errors import one_of
 from labkit.randomness import stream, uniform
 from labkit.settings import SettingError, Settings
@@ -20,7 +21,7 @@ BREATH_S = 0.2
 
 @dataclass(frozen=True)
 class PlannedTurn:
-    """A turn of the dialogue with the recording that says it.
+    """A turn of the dialogue with the clip that says it, as it sounds in this call.
 
     ``interjection`` is said first when the turn begins with a barge-in.
     """
@@ -58,7 +59,8 @@ def plan_call(
         SettingError: the setting names a dialogue that does not exist.
     """
     wanted = settings.text("caller.dialogue")
-    persona = persona_of(settings, seed, call)
+    persona = PERSONAS[settings.text("caller.persona")]
+    own = persona.settings(settings, seed, call)
     names = sorted(dialogues)
     if wanted != "mixed" and wanted not in dialogues:
         raise SettingError(f"caller.dialogue={wanted}: {one_of(wanted, ['mixed', *names])}")
@@ -78,13 +80,22 @@ def plan_call(
         speaker = voice if voice in spoken_by else spoken_by[int(voice_draw * len(spoken_by))]
         stops = corpus.barge_ins(speaker)
         for turn in dialogue.turns[: n_turns - len(turns)]:
-            variant = persona.variant(corpus.variants(dialogue.name, turn.id))
+            draw = uniform(seed, "caller.variant", call, len(turns))
+            variant = persona.variant(corpus.variants(dialogue.name, turn.id), own, draw)
             clip = corpus.clip(dialogue=dialogue.name, turn=turn.id, variant=variant, voice=speaker)
+            clip = spoken(clip, own, (seed, call, len(turns)))
             draw = uniform(seed, "caller.interjection", call, len(turns))
             stop = stops[int(draw * len(stops))]
             turns.append(PlannedTurn(dialogue.name, turn, variant, clip, stop))
+    sounds = [*(t.clip for t in turns), *(t.interjection for t in turns)]
     backchannels = corpus.backchannels(voice)
-    return CallPlan(voice, persona.name, tuple(turns), backchannels, persona.settings(settings))
+    sounds = through_microphone([*sounds, *backchannels], own)
+    n = len(turns)
+    heard = (
+        replace(turn, clip=clip, interjection=stop)
+        for turn, clip, stop in zip(turns, sounds[:n], sounds[n : 2 * n], strict=True)
+    )
+    return CallPlan(voice, persona.name, tuple(heard), tuple(sounds[2 * n :]), own)
 
 
 def joined(first: Clip, second: Clip) -> Clip:
