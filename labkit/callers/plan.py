@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from labkit.callers.persona import PERSONAS
-from labkit.callers.rendering import spoken, through_microphone
+from labkit.callers.rendering import at_level, spoken
 from labkit.errors import one_of
 from labkit.randomness import stream, uniform
 from labkit.settings import SettingError, Settings
@@ -85,17 +85,19 @@ def plan_call(
             clip = corpus.clip(dialogue=dialogue.name, turn=turn.id, variant=variant, voice=speaker)
             clip = spoken(clip, own, (seed, call, len(turns)))
             draw = uniform(seed, "caller.interjection", call, len(turns))
-            stop = stops[int(draw * len(stops))]
+            stop = spoken(stops[int(draw * len(stops))], own, (seed, call, len(turns)))
             turns.append(PlannedTurn(dialogue.name, turn, variant, clip, stop))
-    sounds = [*(t.clip for t in turns), *(t.interjection for t in turns)]
-    backchannels = corpus.backchannels(voice)
-    sounds = through_microphone([*sounds, *backchannels], own)
-    n = len(turns)
-    heard = (
-        replace(turn, clip=clip, interjection=stop)
-        for turn, clip, stop in zip(turns, sounds[:n], sounds[n : 2 * n], strict=True)
-    )
-    return CallPlan(voice, persona.name, tuple(heard), tuple(sounds[2 * n :]), own)
+    backchannels = [spoken(c, own, (seed, call, n_turns)) for c in corpus.backchannels(voice)]
+    level = own["caller.level_dbfs"]
+    if level is not None:
+        clips = [*(t.clip for t in turns), *(t.interjection for t in turns), *backchannels]
+        loud = at_level(clips, float(level))
+        turns = [
+            replace(turn, clip=loud[i], interjection=loud[len(turns) + i])
+            for i, turn in enumerate(turns)
+        ]
+        backchannels = loud[2 * len(turns) :]
+    return CallPlan(voice, persona.name, tuple(turns), tuple(backchannels), own)
 
 
 def joined(first: Clip, second: Clip) -> Clip:

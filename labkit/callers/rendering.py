@@ -16,15 +16,20 @@ from labkit.settings import Settings
 from labkit.world.clips import CALLER_RATE_HZ, Clip, Pcm, Word
 
 MICROPHONES = {"flat": None, "small": (150.0, 7_500.0), "telephone": (300.0, 3_400.0)}
-"""Pass band of each microphone, Hz; a small one hears no low notes."""
+"""Pass band of each microphone, Hz."""
+
+VOICED_DB = -35.0
+"""A 10 ms frame is voiced when it is within this of the loudest one of the clip."""
 
 _BREATH_DB = -38.0
-"""A breath beside the loudest 10 ms of the speech: heard, and not voiced (within 35 dB)."""
 _BREATH_S = (0.25, 0.4)
+_FRAME = CALLER_RATE_HZ // 100
 
 
 def spoken(clip: Clip, settings: Settings, occasion: tuple[int, int, int]) -> Clip:
-    """A clip with this call's pauses and pace.
+    """A clip with this call's pauses and pace, through the caller's microphone.
+
+    It still begins and ends with voiced sound, and so does each stretch between two pauses.
 
     Args:
         clip: As recorded.
@@ -32,82 +37,81 @@ def spoken(clip: Clip, settings: Settings, occasion: tuple[int, int, int]) -> Cl
         occasion: Seed, call and turn, which name the draws.
     """
     pace = settings.number("caller.pace")
-    drawn = settings["caller.pauses"] == "drawn" and clip.pauses
-    if pace == 1.0 and not drawn:
+    band = MICROPHONES[settings.text("caller.microphone")]
+    drawn = settings["caller.pauses"] == "drawn" and bool(clip.pauses)
+    if pace == 1.0 and band is None and not drawn:
         return clip
     seed, call, turn = occasion
+    edges_s = [0.0, *(t for pause in clip.pauses for t in pause), clip.duration_s]
+    said = list(zip(edges_s[::2], edges_s[1::2], strict=True))
+    sounds = [_banded(paced(clip.pcm[_samples(a) : _samples(b)], pace), band) for a, b in said]
+    loudest = max(float(np.max(_power(sound))) for sound in sounds)
+
     pieces: list[Pcm] = []
-    old_s: list[float] = []  # edges of the pieces in the recording …
-    new_s: list[float] = []  # … and where they are now
+    moved_s: list[float] = []  # where the edges are now
     pauses: list[tuple[float, float]] = []
-    begin_s, at = 0.0, 0
-    for index, (start_s, end_s) in enumerate([*clip.pauses, (clip.duration_s, np.inf)]):
-        piece = paced(clip.pcm[_samples(begin_s) : _samples(start_s)], pace)
-        old_s += [begin_s, start_s]
-        new_s += [_seconds(at), _seconds(at + len(piece))]
-        pieces.append(piece)
-        at += len(piece)
+    at = 0
+    for index, sound in enumerate(sounds):
+        first, last = _voiced(sound, loudest)
+        moved_s += [_seconds(at - first), _seconds(at - first + len(sound))]
+        pieces.append(sound[first:last])
+        at += last - first
         if index < len(clip.pauses):
-            long_s = pause_s(seed, call, turn, index) if drawn else end_s - start_s
-            gap = _silence(clip.pcm, _samples(long_s), seed, (call, turn, index), bool(drawn))
+            start_s, end_s = clip.pauses[index]
+            n = _samples(pause_s(seed, call, turn, index) if drawn else end_s - start_s)
+            gap = _silence(n, loudest, seed, (call, turn, index), drawn)
             pieces.append(gap)
-            pauses.append((_seconds(at), _seconds(at + len(gap))))
-            at += len(gap)
-            begin_s = end_s
+            pauses.append((_seconds(at), _seconds(at + n)))
+            at += n
 
     def moved(t_s: float) -> float:
-        return float(np.interp(t_s, old_s, new_s))
+        return min(max(float(np.interp(t_s, edges_s, moved_s)), 0.0), _seconds(at))
 
     return replace(
         clip,
         words=tuple(Word(w.text, moved(w.start_s), moved(w.end_s)) for w in clip.words),
         speech_end_s=moved(clip.speech_end_s),
         pauses=tuple(pauses),
-        pcm=_frozen(np.concatenate(pieces)),
+        pcm=_pcm(np.concatenate(pieces)),
     )
 
 
-def through_microphone(clips: Sequence[Clip], settings: Settings) -> list[Clip]:
-    """The clips of one call at the caller's level, through the caller's microphone."""
-    level = settings["caller.level_dbfs"]
-    band = MICROPHONES[settings.text("caller.microphone")]
-    if level is None and band is None:
-        return list(clips)
-    heard = [_banded(clip, band) for clip in clips] if band else list(clips)
-    if level is not None:
-        gain = 32768 * 10 ** (float(level) / 20) / np.sqrt(speech_power(heard))
-        heard = [replace(c, pcm=_pcm(c.pcm * gain)) for c in heard]
-    return heard
+def at_level(clips: Sequence[Clip], level_dbfs: float) -> list[Clip]:
+    """Clips whose words have that level together; they keep their differences."""
+    gain = 32768 * 10 ** (level_dbfs / 20) / np.sqrt(speech_power(clips))
+    return [replace(clip, pcm=_pcm(clip.pcm * gain)) for clip in clips]
 
 
 def paced(pcm: Pcm, pace: float) -> Pcm:
     """Speech at another pace and the same pitch; its length is divided by ``pace``."""
-    if pace == 1.0 or not len(pcm):
+    if pace == 1.0:
         return pcm
     stretch = python_stretch.Signalsmith.Stretch()
     stretch.preset(1, CALLER_RATE_HZ)
     stretch.timeFactor = pace
-    return _pcm(stretch.process(pcm.astype(np.float32)[None])[0])
+    return _pcm(np.asarray(stretch.process(pcm.astype(np.float32)[None]))[0])
 
 
-def _banded(clip: Clip, band: tuple[float, float]) -> Clip:
-    """Filtered forwards and backwards, so nothing moves in time; pauses stay as they are."""
+def _banded(pcm: Pcm, band: tuple[float, float] | None) -> Pcm:
+    """What a microphone takes up; filtered forwards and backwards, so nothing moves in time."""
+    if band is None:
+        return pcm
     sos = signal.butter(2, band, "bandpass", fs=CALLER_RATE_HZ, output="sos")
-    out = np.zeros(len(clip.pcm))
-    edges = [0.0, *(t for pause in clip.pauses for t in pause), clip.duration_s]
-    for start_s, end_s in zip(edges[::2], edges[1::2], strict=True):
-        piece = slice(_samples(start_s), _samples(end_s))
-        out[piece] = signal.sosfiltfilt(sos, clip.pcm[piece].astype(float))
-    for start_s, end_s in clip.pauses:
-        gap = slice(_samples(start_s), _samples(end_s))
-        out[gap] = clip.pcm[gap]
-    return replace(clip, pcm=_pcm(out))
+    return _pcm(signal.sosfiltfilt(sos, pcm.astype(float)))
+
+
+def _voiced(pcm: Pcm, loudest: float) -> tuple[int, int]:
+    """First and last sample that are voiced, in whole frames."""
+    frames = np.flatnonzero(_power(pcm) > loudest * 10 ** (VOICED_DB / 10))
+    if not len(frames):
+        return 0, len(pcm)
+    return int(frames[0]) * _FRAME, (int(frames[-1]) + 1) * _FRAME
 
 
 def _silence(
-    speech: Pcm, n: int, seed: int, occasion: tuple[int, int, int], may_breathe: bool
+    n: int, loudest: float, seed: int, occasion: tuple[int, int, int], may_breathe: bool
 ) -> Pcm:
-    """A pause, perhaps with a breath at its end."""
+    """A pause, perhaps with a breath at its end that is heard and not voiced."""
     gap = np.zeros(n, np.int16)
     table = distributions()["pauses"]
     enough = n >= table["breath_from_s"] * CALLER_RATE_HZ
@@ -117,25 +121,22 @@ def _silence(
     length = _samples(draws.uniform(*_BREATH_S))
     sos = signal.butter(2, (500.0, 4_000.0), "bandpass", fs=CALLER_RATE_HZ, output="sos")
     breath = signal.sosfilt(sos, draws.standard_normal(length)) * np.hanning(length)
-    loudest = np.sqrt(np.max(_power(speech)))
-    breath *= loudest * 10 ** (_BREATH_DB / 20) / np.sqrt(np.max(_power(breath)))
+    breath *= np.sqrt(loudest * 10 ** (_BREATH_DB / 10) / np.max(_power(breath)))
     rest = _samples(0.05)  # between drawing breath and speaking
     gap[n - rest - length : n - rest] = _pcm(breath)
     return gap
 
 
 def _power(samples: np.ndarray) -> np.ndarray:
-    """Mean square of each 10 ms."""
-    size = CALLER_RATE_HZ // 100
-    whole = len(samples) // size * size
-    return np.mean(samples[:whole].astype(float).reshape(-1, size) ** 2, axis=1)
+    """Mean square of each whole 10 ms frame."""
+    whole = len(samples) // _FRAME * _FRAME
+    frames = samples[:whole].astype(float).reshape(-1, _FRAME)
+    power: np.ndarray = np.mean(frames**2, axis=1)
+    return power
 
 
 def _pcm(samples: np.ndarray) -> Pcm:
-    return _frozen(np.clip(np.round(samples), -32768, 32767).astype(np.int16))
-
-
-def _frozen(pcm: Pcm) -> Pcm:
+    pcm: Pcm = np.clip(np.round(samples), -32768, 32767).astype(np.int16)
     pcm.setflags(write=False)
     return pcm
 

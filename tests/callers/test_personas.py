@@ -9,7 +9,7 @@ import pytest
 from labkit.callers import noise
 from labkit.callers.caller import Mouth
 from labkit.callers.ear import Ear, Heard
-from labkit.callers.persona import MIXED, PERSONAS, persona_of
+from labkit.callers.persona import PERSONAS
 from labkit.callers.plan import BREATH_S, joined, plan_call
 from labkit.engine.run import run
 from labkit.settings import SETTINGS, SettingError, Settings
@@ -27,11 +27,10 @@ def plan(**settings: object):
 
 
 def test_every_persona_can_be_chosen_and_says_whom_it_stands_for() -> None:
-    assert set(SETTINGS["caller.persona"].choices) == {*PERSONAS, MIXED}
-    assert sum(p.proportion for p in PERSONAS.values()) == pytest.approx(1.0)
+    assert set(SETTINGS["caller.persona"].choices) == set(PERSONAS)
     for persona in PERSONAS.values():
         assert persona.stands_for
-        persona.settings(Settings())  # every setting it brings along exists
+        persona.settings(Settings(), 7, 0)  # every setting it brings along exists
 
 
 def test_a_misspelt_persona_is_refused_with_the_closest() -> None:
@@ -41,25 +40,15 @@ def test_a_misspelt_persona_is_refused_with_the_closest() -> None:
 
 def test_what_a_study_sets_goes_before_what_a_persona_brings_along() -> None:
     own = Settings({"caller.persona": "noisy_line", "caller.noise_snr_db": 20.0})
-    found = PERSONAS["noisy_line"].settings(own)
+    found = PERSONAS["noisy_line"].settings(own, 7, 0)
     assert found["caller.noise_snr_db"] == 20.0
     assert found["caller.noise"] == "office" and found["links.caller.loss"] == 0.03
     good = Settings({"caller.persona": "noisy_line", "links.caller.loss": 0})
-    assert PERSONAS["noisy_line"].settings(good)["links.caller.loss"] == 0, (
+    assert PERSONAS["noisy_line"].settings(good, 7, 0)["links.caller.loss"] == 0, (
         "its default, but chosen"
     )
     assert good.as_dict()["links.caller.loss"] == 0
     assert not Settings({"links.caller.loss": "default", "links.openai.rtt_s": 0.03}).as_dict()
-
-
-def test_mixed_callers_come_by_their_shares_whatever_else_is_set() -> None:
-    settings = Settings({"caller.persona": MIXED})
-    drawn = [persona_of(settings, 7, call).name for call in range(2000)]
-    again = Settings({"caller.persona": MIXED, "links.openai.rtt_s": 0.3})
-    assert drawn[:50] == [persona_of(again, 7, call).name for call in range(50)]
-    for persona in PERSONAS.values():
-        # three standard errors of a share of 2000
-        assert drawn.count(persona.name) / 2000 == pytest.approx(persona.proportion, abs=0.034)
 
 
 def test_all_personas_say_the_same_turns_in_the_same_voice() -> None:
@@ -67,6 +56,7 @@ def test_all_personas_say_the_same_turns_in_the_same_voice() -> None:
     assert len({tuple(t.turn.id for t in p.turns) for p in plans.values()}) == 1
     assert len({p.voice for p in plans.values()}) == 1
     assert any(t.clip.n_pauses for t in plans["hesitant"].turns)
+    assert {t.variant for t in plans["rephrasing"].turns} & {"paraphrase"}
     assert not any(t.clip.n_pauses for t in plans["fluent"].turns)
 
 
@@ -131,6 +121,7 @@ def test_the_ear_knows_where_speech_broke_off_and_went_on() -> None:
 
 def rows(turns: int = 4, **settings: object) -> pd.DataFrame:
     given = {name.replace("__", "."): value for name, value in settings.items()}
+    given = {"caller.persona": "fluent"} | given
     results = run("vanilla", calls=1, turns=turns, settings=given)
     assert results.calls["status"].tolist() == ["ok"]
     return results.turns
