@@ -33,10 +33,11 @@ class G711:
 
     def __init__(self, rate_hz: int) -> None:
         self._step = rate_hz // RATE_HZ
-        self._before = _minimum_phase(rate_hz, _LOW_HZ_DB + _HIGH_HZ_DB)
+        # taps in the order of the samples, in memory that is multiplied fast
+        self._before = _minimum_phase(rate_hz, _LOW_HZ_DB + _HIGH_HZ_DB)[::-1].copy()
         after = _minimum_phase(rate_hz, _HIGH_HZ_DB) * self._step
-        # of every 8 kHz sample this many come out: one row of taps for each
-        self._after = after.reshape(-1, self._step)[::-1]
+        # of every 8 kHz sample this many come out, each by a column of taps
+        self._after = after.reshape(-1, self._step)[::-1].copy()
         self._raw = np.zeros(len(self._before) - 1, np.float32)
         self._coded = np.zeros(len(self._after) - 1, np.float32)
         self.look_ahead = round(LOOK_AHEAD_S * rate_hz)
@@ -53,11 +54,12 @@ class G711:
         if not n:
             self._raw = raw
             return np.zeros(0, np.int16)
-        inner = sliding_window_view(raw, len(self._before))[: n * self._step : self._step]
-        coded = np.concatenate([self._coded, _through_mu_law(inner @ self._before[::-1])])
+        windows = sliding_window_view(raw, len(self._before))[: n * self._step : self._step]
+        sent = np.ascontiguousarray(windows) @ self._before
+        coded = np.concatenate([self._coded, _through_mu_law(sent)])
         self._raw = raw[n * self._step :]
         self._coded = coded[n:]
-        out = sliding_window_view(coded, len(self._after)) @ self._after
+        out = np.ascontiguousarray(sliding_window_view(coded, len(self._after))) @ self._after
         heard = _int16(out.reshape(-1))[self._drop :]
         self._drop -= min(self._drop, n * self._step)
         return heard
