@@ -73,7 +73,10 @@ class SpokenBackchannel:
 class Mouth:
     """What leaves the caller's mouth: scheduled speech over a background, 16 kHz mono.
 
-    ``scene.track`` receives every sample as it leaves, and each word beforehand.
+    ``scene.track`` receives each word before it is spoken.
+
+    Attributes:
+        pcm: All that has left, as 16-bit samples.
     """
 
     scene: Scene
@@ -81,6 +84,9 @@ class Mouth:
     turn: tuple[int, int] = (-1, 0)
     """The latest turn and its first sample: random draws are counted from there, so that a turn
     gets the same noise and losses however long the replies before it took."""
+    pcm: bytearray = field(default_factory=bytearray)
+    _said: list[tuple[int, np.ndarray]] = field(default_factory=list)
+    """Everything said so far and where it begins; ``_speech`` is what has not left yet."""
     _speech: list[tuple[int, np.ndarray]] = field(default_factory=list)
     _entered: tuple[int, int] = (-2, 0)
     """A turn, and where in the background's loop it began."""
@@ -97,6 +103,7 @@ class Mouth:
         if turn != self.turn[0]:
             self.turn = (turn, first)
         heard = clip.pcm[: round(audible_s * SAMPLE_RATE_HZ)] if audible_s < math.inf else clip.pcm
+        self._said.append((first, heard))
         self._speech.append((first, heard))
         self.scene.track.words.extend(
             SpokenWord(w.text, start_s + w.start_s, start_s + min(w.end_s, audible_s), turn)
@@ -119,8 +126,16 @@ class Mouth:
         if speech and speech[0][0] + len(speech[0][1]) <= last:
             self._speech = [(s, p) for s, p in speech if s + len(p) > last]
         self._sent = last
-        self.scene.track.pcm += out.tobytes()
+        self.pcm += out.tobytes()
         return out
+
+    def speech(self) -> np.ndarray:
+        """What has left without the background, int16: the words alone."""
+        alone = np.zeros(self._sent, dtype=np.int32)
+        for start, pcm in self._said:
+            end = min(start + len(pcm), self._sent)
+            alone[start:end] += pcm[: max(end - start, 0)]
+        return np.clip(alone, -32768, 32767).astype(np.int16)
 
     def _behind(self, first: int, n_samples: int) -> np.ndarray:
         """A copy of the background behind some samples; it is a loop, entered anew each turn."""

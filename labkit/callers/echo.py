@@ -17,7 +17,7 @@ class EchoingMouth(Mouth):
     """A mouth beside a loudspeaker.
 
     Args:
-        scene: The call's scene; the echo is on its track, but holds no words.
+        scene: The call's scene; the echo is heard there, but holds no words.
         background: As for :class:`Mouth`.
         ear: What the loudspeaker plays.
         level_db: Level of the echo in the microphone, relative to the agent's voice; negative.
@@ -41,7 +41,7 @@ class EchoingMouth(Mouth):
             return out
         self._left_s -= loud / SAMPLE_RATE_HZ
         mixed: np.ndarray = np.clip(out + self._gain * played, -32768, 32767).astype(np.int16)
-        self.scene.track.pcm[-2 * n_samples :] = mixed.tobytes()
+        self.pcm[-2 * n_samples :] = mixed.tobytes()
         return mixed
 
     def _played(self, first: int, n_samples: int) -> np.ndarray:

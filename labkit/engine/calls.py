@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
 
 from labkit.engine import store
 from labkit.engine.child import Overtime
@@ -26,14 +25,9 @@ from labkit.errors import UsageError
 from labkit.measure.timeline import call_row, turn_rows
 from labkit.settings import Settings
 from labkit.tunnel.isolation import limited_memory
-from labkit.tunnel.record import CallRecord
+from labkit.tunnel.record import CallRecord, Tracks
 from labkit.tunnel.spec import CallSpec
 
-if TYPE_CHECKING:
-    import numpy as np
-
-Tracks: TypeAlias = "tuple[np.ndarray, np.ndarray]"
-"""Caller and agent as the caller heard it, int16 at 16 kHz."""
 _TRIES = 3
 """A call whose process was killed this often is given up."""
 
@@ -217,4 +211,7 @@ def _write_tracks(folder: Path, call: int, tracks: Tracks) -> None:
     from labkit.world.scene import SAMPLE_RATE_HZ
 
     folder.mkdir(parents=True, exist_ok=True)
-    soundfile.write(folder / f"call-{call:04d}.wav", np.stack(tracks, axis=1), SAMPLE_RATE_HZ)
+    stereo = np.stack([tracks.mouth, tracks.ear], axis=1)
+    soundfile.write(folder / f"call-{call:04d}.wav", stereo, SAMPLE_RATE_HZ)
+    if not np.array_equal(tracks.mouth, tracks.speech):
+        soundfile.write(folder / f"call-{call:04d}-speech.wav", tracks.speech, SAMPLE_RATE_HZ)

@@ -47,8 +47,9 @@ def run(
         fresh: Run every call, even those that are known.
         out: Where to write the turns (``.parquet``; calls and provenance go beside it). Also
             written when the run is interrupted.
-        tracks: A folder for one stereo WAV per call: caller left, agent as heard right. Every
-            call is run then.
+        tracks: A folder for one stereo WAV per call, ``call-0000.wav``: caller left, agent as
+            heard right. Where something lies behind the words, ``call-0000-speech.wav`` holds them
+            alone. Every call is run then.
         first: Index of the first call, to repeat a single one.
         progress: Called with (calls done, calls in all), at first with those already known; a bar
             in a terminal or a notebook by default.

@@ -110,7 +110,7 @@ def _false_starts(record: CallRecord, from_s: float, until_s: float) -> int:
     sounds = [(t.started_s, t.stopped_s) for t in record.turns]
     sounds += [(b.started_s, b.stopped_s) for b in record.backchannels]
     starts = [
-        r["t_s"] - record.line_delay_s
+        r["t_s"] - record.up_delay_s
         for r in record.session
         if r["event"] == "user_state" and r["state"] == "speaking" and from_s <= r["t_s"] < until_s
     ]

@@ -98,7 +98,7 @@ class Milestones:
         turn, reply = logs.turn, logs.reply
         self.at["caller_started_s"], self.at["caller_stopped_s"] = turn.started_s, turn.stopped_s
         frames = math.ceil(round(turn.stopped_s / _FRAME_S, 6))
-        self.at["heard_s"] = frames * _FRAME_S + logs.record.line_delay_s
+        self.at["heard_s"] = frames * _FRAME_S + logs.record.up_delay_s
         if reply is None:
             return
         self.at["agent_audio_left_s"] = reply.left_s

@@ -194,7 +194,7 @@ class _Turn(Network):
             ("tts_ttfb_s", "audio_left", found.tts[1]),
             ("tts_network_s", "audio", at["tts_first_audio_s"]),
         )
-        line_s, left_s = found.logs.record.line_delay_s, at["agent_audio_left_s"]
+        line_s, left_s = found.logs.record.down_delay_s, at["agent_audio_left_s"]
         starved_s = found.logs.reply.starved_s if found.logs.reply else 0.0
         self._chain(
             self._join(end, "out"),

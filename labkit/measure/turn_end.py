@@ -39,7 +39,7 @@ def commits(record: CallRecord, from_s: float, until_s: float) -> list[float]:
 
 def _row(record: CallRecord, i: int) -> dict[str, Any]:
     turn, over_s = record.turns[i], until_s(record, i)
-    heard_s = turn.stopped_s + record.line_delay_s
+    heard_s = turn.stopped_s + record.up_delay_s
     replies = [
         s.left_s
         for s in record.segments
@@ -66,5 +66,5 @@ def _row(record: CallRecord, i: int) -> dict[str, Any]:
 
 def false_endpoints(record: CallRecord, turn: CallerTurn, until_s: float) -> int:
     """How often the session committed a turn before its last sound had reached it."""
-    heard_s = turn.stopped_s + record.line_delay_s
+    heard_s = turn.stopped_s + record.up_delay_s
     return sum(t < heard_s for t in commits(record, turn.started_s, until_s))

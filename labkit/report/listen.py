@@ -116,7 +116,7 @@ def listen(row: pd.Series | Mapping[str, Any], *, after_s: float = AFTER_S) -> M
     ends_s = float(given["at_caller_stopped_s"]), float(given.get("at_reply_heard_s", math.nan))
     last_s = np.nanmax(ends_s) + after_s
     assert call.tracks is not None
-    stereo = np.stack(call.tracks, axis=1)
+    stereo = np.stack([call.tracks.mouth, call.tracks.ear], axis=1)
     first = max(round((started_s - BEFORE_S) * SAMPLE_RATE_HZ), 0)
     stereo = stereo[first : round(last_s * SAMPLE_RATE_HZ)]
     return Moment(stereo, SAMPLE_RATE_HZ, first / SAMPLE_RATE_HZ, given)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from labkit.callers.line import Line
 from labkit.evidence import statistics
 from labkit.report.palette import (
     ACCENT,
@@ -66,28 +67,29 @@ def sdk_difference(
     up = turns["at_heard_s"] - turns["at_caller_stopped_s"]
     sound = turns["at_reply_heard_s"] - turns["at_agent_audio_left_s"]
     down = turns["downlink_s"]
-    line = _line(settings) if settings is not None else {}
-    for name, value in line.items():
+    parts_up, parts_down = _line(settings) if settings is not None else ({}, {})
+    for name, value in parts_up.items():
         out[f"{name}_up_s"] = value
-    out["frames_s" if line else "uplink_s"] = up - sum(line.values())
+    out["frames_s" if parts_up else "uplink_s"] = up - sum(parts_up.values())
     out["stop_guess_s"] = stopped - turns["at_heard_s"]
     out["play_out_s"] = turns["at_agent_audio_left_s"] - started
     out["leading_silence_s"] = sound - down
-    for name, value in line.items():
+    for name, value in parts_down.items():
         out[f"{name}_down_s"] = value
-    rest = down - sum(line.values())
-    if not line or rest.abs().max() > SHOWN_S:
+    rest = down - sum(parts_down.values())
+    if not parts_down or rest.abs().max() > SHOWN_S:
         out["downlink_s"] = rest
     return out.reset_index(drop=True)
 
 
-def _line(settings: Mapping[str, object]) -> dict[str, float]:
-    chosen = Settings(settings)
-    return {
-        "path": chosen.number("links.caller.rtt_s") / 2,
-        "codec": chosen.number("links.caller.codec_s"),
-        "jitter_buffer": chosen.number("links.caller.jitter_buffer_s"),
-    }
+def _line(settings: Mapping[str, object]) -> tuple[dict[str, float], dict[str, float]]:
+    """The parts of the line's delay to the agent, and to the caller."""
+    line = Line.of(Settings(settings), 0, 0)
+    both = {"path": line.rtt_s / 2, "codec": line.codec_s}
+    return (
+        both | {"jitter_buffer": line.up.jitter_buffer_s},
+        both | {"jitter_buffer": line.down.jitter_buffer_s},
+    )
 
 
 def difference_means(

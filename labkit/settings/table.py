@@ -163,7 +163,19 @@ def _read() -> Iterator[Setting]:
             text = setting.help.replace("PROVIDER", provider)
             yield replace(setting, name=f"links.{provider}.{part}", help=text)
     for rows in (_LINKS, _rows("agent.toml"), _rows("tunnel.toml")):
-        yield from (_setting(n, row) for n, row in rows.items() if not n.startswith(_PREFIX))
+        for name, row in rows.items():
+            if not name.startswith(_PREFIX):
+                yield from _each_way(_setting(name, row))
+
+
+def _each_way(setting: Setting) -> Iterator[Setting]:
+    """A setting, or of one with WAY in its name that of either direction."""
+    if "WAY" not in setting.name:
+        yield setting
+        return
+    for way, towards in (("up", "to the agent"), ("down", "to the caller")):
+        text = setting.help.replace("TOWARDS", towards)
+        yield replace(setting, name=setting.name.replace("WAY", way), help=text)
 
 
 SETTINGS: dict[str, Setting] = {s.name: s for s in _read()}

@@ -17,6 +17,7 @@ from livekit.agents.voice import io
 
 from labkit.callers.caller import Mouth
 from labkit.callers.ear import Ear, Heard, Segment
+from labkit.callers.g711 import G711
 from labkit.callers.line import Line
 from labkit.world.scene import SAMPLE_RATE_HZ
 
@@ -31,6 +32,7 @@ class Microphone(io.AudioInput):
     def __init__(self, mouth: Mouth, line: Line, now: Callable[[], float]) -> None:
         super().__init__(label="tunnel")
         self._mouth, self._line, self._now = mouth, line, now
+        self._coder = line.coder(SAMPLE_RATE_HZ)
         self._frame = 0
         self._size = round(FRAME_S * SAMPLE_RATE_HZ)
         self._attached = True
@@ -43,17 +45,27 @@ class Microphone(io.AudioInput):
 
     async def __anext__(self) -> rtc.AudioFrame:
         while True:
-            due_s = (self._frame + 1) * FRAME_S + self._line.delay_s
+            due_s = (self._frame + 1) * FRAME_S + self._line.up_s
             wait_s = due_s - self._now()
             if wait_s > 0:
                 await asyncio.sleep(wait_s)
-            pcm = self._mouth.emit(self._size)
+            pcm = self._next()
             first = self._frame * self._size
             pcm = self._line.carry("up", first, pcm, SAMPLE_RATE_HZ, self._mouth.turn)
             self._frame += 1
             # as in a room, what arrives while the agent has its ears closed is gone
             if self._attached:
                 return rtc.AudioFrame(pcm.tobytes(), SAMPLE_RATE_HZ, 1, self._size)
+
+    def _next(self) -> np.ndarray:
+        """The next frame as it leaves the caller's device, which the scene is told."""
+        if self._coder is None:
+            pcm = self._mouth.emit(self._size)
+        else:
+            ahead = 0 if self._frame else self._coder.look_ahead
+            pcm = self._coder.carry(self._mouth.emit(self._size + ahead))
+        self._mouth.scene.track.pcm += pcm.tobytes()
+        return pcm
 
 
 class Captions(io.TextOutput):
@@ -107,7 +119,10 @@ class Speaker(io.AudioOutput):
         self._counted = (-1, 0)  # the turn that is answered, and the first sample of that
         self._segment: Segment | None = None
         self._end_s = 0.0  # when all that is scheduled has been played
+        self._sent: list[tuple[float, np.ndarray]] = []  # what is scheduled, and when it leaves
         self._held: list[np.ndarray] | None = None  # what waits while paused
+        self._coder: G711 | None = None
+        self._begun_s, self._coded = -1.0, 0  # sent without a break since then; samples coded of it
         self._pushed_s = 0.0
         self._lost_s = 0.0
         self._flushed = False
@@ -128,12 +143,27 @@ class Speaker(io.AudioOutput):
         if self._segment is None:
             self._segment = self._ear.begin(start_s)
             self.on_playback_started(created_at=time.time() + start_s - now)
-        first, turn = round(start_s * OUTPUT_RATE_HZ), self._turn()
+        self._sent.append((start_s, pcm))
+        at_s, coded = self._code(start_s, pcm)
+        first, turn = round(at_s * OUTPUT_RATE_HZ), self._turn()
         if turn != self._counted[0]:
             self._counted = (turn, first)
-        heard = self._line.carry("down", first, pcm, OUTPUT_RATE_HZ, self._counted)
-        self._ear.add(self._segment, Heard(start_s + self._line.delay_s, heard, OUTPUT_RATE_HZ))
+        heard = self._line.carry("down", first, coded, OUTPUT_RATE_HZ, self._counted)
+        self._ear.add(self._segment, Heard(at_s + self._line.down_s, heard, OUTPUT_RATE_HZ))
         self._end_s = start_s + len(pcm) / OUTPUT_RATE_HZ
+
+    def _code(self, start_s: float, pcm: np.ndarray) -> tuple[float, np.ndarray]:
+        """What the codec makes of the next samples, and when the first of those is sent."""
+        if self._line.codec == "opus":
+            return start_s, pcm
+        if self._coder is None or start_s > self._end_s:
+            self._coder = self._line.coder(OUTPUT_RATE_HZ)
+            self._begun_s, self._coded = start_s, 0
+        assert self._coder is not None
+        at_s = self._begun_s + self._coded / OUTPUT_RATE_HZ
+        coded = self._coder.carry(pcm)
+        self._coded += len(coded)
+        return at_s, coded
 
     def flush(self) -> None:
         super().flush()
@@ -173,20 +203,19 @@ class Speaker(io.AudioOutput):
 
     def _unplayed(self, now: float) -> list[np.ndarray]:
         """What is scheduled but has not left yet."""
-        if self._segment is None:
-            return []
         rest = []
-        for heard in self._segment.heard:
-            done = round((now + self._line.delay_s - heard.start_s) * heard.rate_hz)
-            if done < len(heard.pcm):
-                rest.append(heard.pcm[max(done, 0) :])
+        for start_s, pcm in self._sent:
+            done = round((now - start_s) * OUTPUT_RATE_HZ)
+            if done < len(pcm):
+                rest.append(pcm[max(done, 0) :])
         return rest
 
     def _take_back(self, now: float) -> float:
         """Unschedules what has not left yet; returns its length, seconds."""
         back_s = max(self._end_s - now, 0.0)
         if self._segment is not None and back_s:
-            self._ear.cut(self._segment, now + self._line.delay_s)
+            self._ear.cut(self._segment, now + self._line.down_s)
+        self._sent, self._coder = [], None
         self._end_s = min(self._end_s, now)
         return back_s + sum(len(p) for p in self._held or ()) / OUTPUT_RATE_HZ
 
@@ -198,7 +227,7 @@ class Speaker(io.AudioOutput):
         if self._segment is not None:
             self._segment.interrupted = interrupted
             self._segment.finished_s = self._now()
-        self._segment = None
+        self._segment, self._sent = None, []
         heard = self.captions.take(position_s, self._pushed_s, self._flushed)
         self._pushed_s = self._lost_s = 0.0
         self._flushed = False

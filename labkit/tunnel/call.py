@@ -32,7 +32,7 @@ from labkit.tunnel.loop import waiting
 from labkit.tunnel.memo import Overheard
 from labkit.tunnel.network import Network
 from labkit.tunnel.preconnect import EarlyMicrophone
-from labkit.tunnel.record import Backchannel, CallerTurn, CallRecord, ReplySegment
+from labkit.tunnel.record import Backchannel, CallerTurn, CallRecord, ReplySegment, Tracks
 from labkit.tunnel.sources import line_that_names
 from labkit.tunnel.spec import CallSpec, longest_s
 from labkit.tunnel.tls import Authority, listen
@@ -243,8 +243,9 @@ class Call:
         plan = self.caller.plan
         tracks = None
         if self.spec.tracks:
-            mouth = np.frombuffer(bytes(self.scene.track.pcm), dtype=np.int16)
-            tracks = (mouth, self.ear.track(SAMPLE_RATE_HZ, len(mouth) / SAMPLE_RATE_HZ))
+            mouth = np.frombuffer(bytes(self.mouth.pcm), dtype=np.int16)
+            ear = self.ear.track(SAMPLE_RATE_HZ, len(mouth) / SAMPLE_RATE_HZ)
+            tracks = Tracks(mouth, ear, self.mouth.speech())
         return CallRecord(
             call=self.spec.call,
             seed=self.spec.seed,
@@ -265,7 +266,8 @@ class Call:
             ],
             providers=self.scene.log.recorded(self.began_s, self._one_way()),
             session=self.log.rows,
-            line_delay_s=self.line.delay_s,
+            up_delay_s=self.line.up_s,
+            down_delay_s=self.line.down_s,
             simulated_s=ended_s,
             wall_s=float("nan"),
             status=status,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -69,6 +69,21 @@ class Backchannel:
     stopped_s: float
 
 
+class Tracks(NamedTuple):
+    """A call as the caller has it, int16 at 16 kHz; sample 0 is the start of the call.
+
+    Attributes:
+        mouth: What left the mouth, background included, before any codec.
+        ear: What was heard of the agent, after the line.
+        speech: The caller's words alone. Where noise covers the end of a word, only these say when
+            it ended.
+    """
+
+    mouth: np.ndarray
+    ear: np.ndarray
+    speech: np.ndarray
+
+
 @dataclass
 class CallRecord:
     """One finished call.
@@ -82,7 +97,8 @@ class CallRecord:
         segments: What the agent said.
         providers: What happened at the providers, in order.
         session: Rows of the session's own events, in order.
-        line_delay_s: From a mouth's sample to its play-out at the agent, and back.
+        up_delay_s: From a sample at the caller's mouth to its play-out at the agent.
+        down_delay_s: From a sample at the agent to its play-out at the caller's ear.
         simulated_s: Length of the call on its own clock.
         wall_s: Time it took to run.
         refused: Whether it failed because the agent asked for a host the tunnel does not have.
@@ -90,7 +106,7 @@ class CallRecord:
         survey: What the agent's session has, and what can be changed of it; see
             :func:`labkit.tunnel.override.survey`. Empty if none started.
         backchannels: The caller's backchannels.
-        tracks: The caller's two tracks (mouth, ear) at 16 kHz, if they were asked for.
+        tracks: What the caller said and heard, if it was asked for.
     """
 
     call: int
@@ -101,7 +117,8 @@ class CallRecord:
     segments: list[ReplySegment]
     providers: list[Event]
     session: list[dict[str, Any]]
-    line_delay_s: float
+    up_delay_s: float
+    down_delay_s: float
     simulated_s: float
     wall_s: float
     status: str = "ok"
@@ -111,7 +128,7 @@ class CallRecord:
     overrides: list[str] = field(default_factory=list)
     survey: dict[str, Any] = field(default_factory=dict)
     backchannels: list[Backchannel] = field(default_factory=list)
-    tracks: tuple[np.ndarray, np.ndarray] | None = None
+    tracks: Tracks | None = None
 
     @classmethod
     def lost(cls, call: int, seed: int, error: str) -> CallRecord:
@@ -119,5 +136,6 @@ class CallRecord:
         nan = float("nan")
         return cls(
             call=call, seed=seed, persona="", voice="", turns=[], segments=[], providers=[],
-            session=[], line_delay_s=nan, simulated_s=nan, wall_s=nan, status="failed", error=error,
+            session=[], up_delay_s=nan, down_delay_s=nan, simulated_s=nan, wall_s=nan,
+            status="failed", error=error,
         )  # fmt: skip

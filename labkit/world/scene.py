@@ -32,6 +32,8 @@ class SpokenWord:
 class CallerTrack:
     """Everything the caller has said so far, as 16 kHz mono 16-bit PCM, and its words.
 
+    It is what leaves the caller's device, so with what a telephone's codec does to it.
+
     ``pcm`` grows as the caller speaks (with background noise between utterances); ``words`` is
     sorted by time and holds each word *before* its samples are sent: a reader must compare times.
     """

@@ -89,7 +89,7 @@ def call(
         **{
             "call": 0, "seed": 7, "persona": "p", "voice": "v", "turns": list(turns),
             "segments": list(segments), "providers": list(providers), "session": list(session),
-            "line_delay_s": LINE, "simulated_s": 60.0, "wall_s": 0.1,
+            "up_delay_s": LINE, "down_delay_s": LINE, "simulated_s": 60.0, "wall_s": 0.1,
             "backchannels": list(backchannels), **more,
         }
     )  # fmt: skip
@@ -112,7 +112,8 @@ class Script:
     """
 
     stopped_s: float = 2.0  # the caller's last sound, with which a frame of 50 ms ends
-    line_s: float = 0.083  # one way, to the caller
+    up_s: float = 0.083  # from the caller
+    down_s: float = 0.097  # to the caller
     stt_s: float = 0.037  # one way, to the STT
     llm_s: float = 0.019
     tts_s: float = 0.053
@@ -136,7 +137,7 @@ class Script:
     @property
     def at(self) -> dict[str, float]:
         """When each thing happens, at the agent, seconds."""
-        heard = self.stopped_s + self.line_s
+        heard = self.stopped_s + self.up_s
         ends = {
             "vad": heard + self.vad,
             "transcript": heard + self.transcript + 2 * self.stt_s,
@@ -156,7 +157,7 @@ class Script:
         text = sentence if self.tts_early else max(sentence, done)
         audio = text + 2 * self.tts_s + self.ttfb
         left = max(audio, done) + self.playout
-        first = left + self.silence + self.line_s
+        first = left + self.silence + self.down_s
         return {"heard": heard, **ends, "committed": committed, "done": done, **more,
                 "asked": asked, "token": token, "sentence": sentence, "text": text,
                 "audio": audio, "left": left, "first": first}  # fmt: skip
@@ -172,8 +173,9 @@ class Script:
         said = turn(text="Where is it?", right_reply="It is here.", stopped_s=self.stopped_s)
         spoken = ReplySegment(at["left"], at["first"], at["first"] + 1.0, False)
         return call(
-            [said], [spoken], self._session(at), self._providers(at), line_delay_s=self.line_s
-        )
+            [said], [spoken], self._session(at), self._providers(at),
+            up_delay_s=self.up_s, down_delay_s=self.down_s,
+        )  # fmt: skip
 
     def _providers(self, at: dict[str, float]) -> list[Event]:
         llm = {"role": Role.LLM, "one_way_s": self.llm_s}

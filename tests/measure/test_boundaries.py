@@ -241,13 +241,13 @@ def test_a_false_start_is_heard_where_nothing_has_sounded_for_300_ms(
 
 
 def test_a_start_300_ms_after_the_end_of_a_sound_is_still_its_own() -> None:
-    record = call([turn()], [], [state("speaking", 4.3)], line_delay_s=0.0)
+    record = call([turn()], [], [state("speaking", 4.3)], up_delay_s=0.0)
     assert harm(record)["n_false_starts"] == 0
 
 
 @pytest.mark.parametrize(("at_s", "n"), [(1.0 - MS, 0), (8.9, 1), (NEXT_S - MS, 1), (NEXT_S, 0)])
 def test_false_starts_belong_to_the_turn_in_which_the_session_has_them(at_s: float, n: int) -> None:
-    record = call(two_turns(), [], [state("speaking", at_s)], line_delay_s=0.05)
+    record = call(two_turns(), [], [state("speaking", at_s)], up_delay_s=0.05)
     assert harm(record)["n_false_starts"] == n
 
 
@@ -269,7 +269,7 @@ def test_a_false_endpoint_is_decided_before_the_last_sound_arrives(
 
 
 def test_a_decision_at_the_very_moment_of_the_last_sound_is_none() -> None:
-    record = call([turn(stopped_s=4.0)], [], [message(SAID, 4.5, 4.0, 0.25)], line_delay_s=0.25)
+    record = call([turn(stopped_s=4.0)], [], [message(SAID, 4.5, 4.0, 0.25)], up_delay_s=0.25)
     assert harm(record)["n_false_endpoints"] == 0
 
 
@@ -360,7 +360,7 @@ def test_speech_of_the_next_turn_does_not_end_this_one(left_s: float, counts: bo
 
 def test_the_end_of_a_turn_is_its_last_decision_and_counts_from_its_sound_at_the_agent() -> None:
     session = [message("I want", 3.0, 2.1, 0.4), message("to go.", 4.6, 4.1, 0.4)]
-    (found,) = turn_ends(call([turn(released_s=4.25)], [], session, line_delay_s=0.3))
+    (found,) = turn_ends(call([turn(released_s=4.25)], [], session, up_delay_s=0.3))
     assert found["end_of_turn_s"] == pytest.approx(4.5 - 4.3)
     assert found["handover_s"] == pytest.approx(4.5 - 4.25)
 

@@ -24,7 +24,8 @@ PLAIN = Script(
 )
 EARLY = replace(PLAIN, early=True)
 PARTS = {
-    "line_s": ("uplink_s", "downlink_s"),
+    "up_s": ("uplink_s",),
+    "down_s": ("downlink_s",),
     "stt_s": ("stt_network_s",),
     "llm_s": ("llm_network_s",),
     "tts_s": ("tts_network_s",),
@@ -43,14 +44,14 @@ PARTS = {
     "silence": ("leading_silence_s",),
 }
 """The parts of a script, and the stages that they lengthen."""
-TWICE = ("line_s", "stt_s", "llm_s", "tts_s")
+TWICE = ("stt_s", "llm_s", "tts_s")
 
 
 def lengths_of(script: Script) -> dict[str, float]:
     """How long each stage takes, waited for or not."""
     tool = script.uses_tool
     return {
-        "uplink_s": script.line_s,
+        "uplink_s": script.up_s,
         "vad_silence_s": script.vad,
         "stt_network_s": 2 * script.stt_s,
         "eager_s": 0.0,
@@ -66,7 +67,7 @@ def lengths_of(script: Script) -> dict[str, float]:
         "tts_ttfb_s": script.ttfb,
         "playout_s": script.playout,
         "leading_silence_s": script.silence,
-        "downlink_s": script.line_s,
+        "downlink_s": script.down_s,
     }
 
 
@@ -103,9 +104,9 @@ def test_every_stage_of_a_turn_without_preemption() -> None:
         "tts_ttfb_s": 0.149,
         "playout_s": 0.005,
         "leading_silence_s": 0.173,
-        "downlink_s": 0.083,
+        "downlink_s": 0.097,
     }
-    assert found["response_latency_s"] == pytest.approx(1.445)
+    assert found["response_latency_s"] == pytest.approx(1.459)
     slacks = {n: round(s, 6) for n, s in read(found, "slack_").items() if s > 0}
     assert slacks == {
         "vad_silence_s": 0.080,  # over at 2.314
@@ -136,7 +137,7 @@ def test_every_stage_of_a_turn_that_waits_for_the_early_reply() -> None:
         "tts_ttfb_s": 0.149,
         "playout_s": 0.005,
         "leading_silence_s": 0.173,
-        "downlink_s": 0.083,
+        "downlink_s": 0.097,
     }
     assert found["waited_for"] == "reply"
     assert found["branch_slack_s"] == pytest.approx(0.367)
@@ -204,8 +205,8 @@ def test_the_milestones_of_that_turn() -> None:
         "tts_text_s": 3.574,  # leaves the agent
         "tts_first_audio_s": 3.829,
         "agent_audio_left_s": 3.834,
-        "reply_heard_s": 4.09,
-        "reply_over_s": 5.09,
+        "reply_heard_s": 4.104,
+        "reply_over_s": 5.104,
     }
 
 
@@ -274,7 +275,7 @@ def test_the_agent_hears_a_sound_when_its_frame_of_50_ms_is_full(
 ) -> None:
     record = PLAIN.record()
     record.turns[0].stopped_s = stopped_s
-    assert row(record)["at_heard_s"] == pytest.approx(heard_s + PLAIN.line_s, abs=1e-9)
+    assert row(record)["at_heard_s"] == pytest.approx(heard_s + PLAIN.up_s, abs=1e-9)
 
 
 def test_a_frame_that_is_waited_for_is_uplink() -> None:
@@ -282,7 +283,7 @@ def test_a_frame_that_is_waited_for_is_uplink() -> None:
     record.turns[0].stopped_s = 1.966  # the frame is full at 2.0
     found = row(record)
     assert found["uplink_s"] == pytest.approx(0.034 + 0.083)
-    assert found["downlink_s"] == pytest.approx(0.083)
+    assert found["downlink_s"] == pytest.approx(0.097)
     assert found["response_latency_s"] == pytest.approx(PLAIN.latency_s + 0.034)
 
 

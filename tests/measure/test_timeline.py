@@ -51,7 +51,9 @@ def record() -> CallRecord:
     ]  # fmt: skip
     # first audio reaches the agent at 3.00 and plays at once; 0.2 of it is silence
     segment = ReplySegment(3.0, 3.28, 4.0, False)
-    return call([said], [segment], session, providers, line_delay_s=LINE, simulated_s=6.0)
+    return call(
+        [said], [segment], session, providers, up_delay_s=LINE, down_delay_s=LINE, simulated_s=6.0
+    )
 
 
 def later(event: Event, by_s: float, **change) -> Event:
@@ -132,7 +134,7 @@ def test_a_milestone_of_the_wrong_request_shows_in_the_residual():
         wrong.providers[5], 0.005
     )  # 2.99: would arrive at 3.005, after it was played at 3.00
     wrong.segments[0] = ReplySegment(3.0, 3.01, 4.0, False)
-    wrong.line_delay_s = 0.0
+    wrong.up_delay_s = wrong.down_delay_s = 0.0
     assert abs(row(wrong)["residual_s"]) < 0.005
     wrong.session[2]["metrics"]["end_of_turn_delay"] = 0.92  # "committed" at 2.99
     wrong.session[2]["metrics"]["on_user_turn_completed_delay"] = 0.5

@@ -110,6 +110,19 @@ def test_the_parts_of_the_sdk_difference_sum_to_it():
     assert means["mean_s"].iloc[:-1].sum() == pytest.approx(means["mean_s"].iloc[-1])
 
 
+def test_the_line_is_split_into_its_parts_each_way():
+    chosen = {"caller.line": "sip", "links.caller.up.jitter_buffer_s": 0.033}
+    split = sdk_difference(BASE, chosen)
+    assert split["difference_s"].to_list() == pytest.approx([SDK_START_S + SDK_END_S] * len(BASE))
+    one = split.iloc[0]
+    for part, up_s, down_s in (("path", 0.056, 0.056), ("codec", 0.0465, 0.0465),
+                               ("jitter_buffer", 0.033, 0.06)):  # fmt: skip
+        assert (one[f"{part}_up_s"], one[f"{part}_down_s"]) == pytest.approx((up_s, down_s))
+    rest = ["frames_s", "stop_guess_s", "play_out_s", "leading_silence_s", "downlink_s"]
+    parts = [n for n in split if n.endswith(("_up_s", "_down_s")) or n in rest]
+    assert split[parts].sum(axis=1).to_list() == pytest.approx(split["difference_s"].to_list())
+
+
 def test_a_turn_of_several_messages_has_no_sdk_figure():
     mixed = BASE.assign(n_user_messages=np.where(BASE["turn"] == 0, 2, 1))
     assert len(sdk_difference(mixed)) == (BASE["turn"] > 0).sum()

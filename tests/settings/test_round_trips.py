@@ -65,9 +65,10 @@ def test_only_what_was_chosen_reaches_the_metadata_and_where_the_sdk_has_it(chos
 PRESET = {
     *("stt.provider", "stt.model", "llm.provider", "tts.provider", "tts.model"),
     *("agent.greets", "prewarm.llm", "prewarm.tts"),
-    *(f"caller.{n}" for n in ("dialogue", "noise_floor_dbfs", "noise", "backchannel_prob", "gap_s",
-                              "patience_s", "start_after_s", "echo_learned_s")),
-    *(f"links.caller.{n}" for n in ("rtt_s", "jitter_s", "loss", "jitter_buffer_s", "codec_s")),
+    *(f"caller.{n}" for n in ("line", "dialogue", "noise_floor_dbfs", "noise", "backchannel_prob",
+                              "gap_s", "patience_s", "start_after_s", "echo_learned_s")),
+    *(f"links.caller.{n}" for n in ("rtt_s", "jitter_s", "loss", "burst_ratio", "jitter_buffer_s",
+                                    "codec", "codec_s")),
 }  # fmt: skip
 """Settings whose default is a choice too: an agent file, or a persona, may say something else."""
 
@@ -119,7 +120,9 @@ def test_few_limits_are_not_zero() -> None:
         "stt.eager_eot_threshold": (0.3, 0.9),
         "stt.eot_threshold": (0.5, 0.9),
         **{f"links.{p}.loss": (0.0, 0.5) for p in ("deepgram", "openai", "anthropic", "cartesia",
-                                                   "collector", "caller")},
+                                                   "collector", "caller", "caller.up",
+                                                   "caller.down")},
+        **{f"links.{p}.burst_ratio": (1.0, 50.0) for p in ("caller", "caller.up", "caller.down")},
         "caller.noise_floor_dbfs": (-120.0, -20.0),
         "caller.noise_snr_db": (-20.0, 60.0),
         "caller.release_after_s": (-10.0, None),

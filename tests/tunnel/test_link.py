@@ -423,9 +423,11 @@ def line(seed: int = 7, call: int = 0, **links: float) -> Line:
 
 def test_the_caller_is_heard_half_a_round_trip_a_codec_and_a_buffer_later() -> None:
     assert PACKET_S == 0.02
-    assert line().delay_s == pytest.approx(0.02 + 0.0265 + 0.04)
-    far = line(rtt_s=0.21, codec_s=0.013, jitter_buffer_s=0.057)
-    assert far.delay_s == pytest.approx(0.105 + 0.013 + 0.057)
+    assert line().up_s == line().down_s == pytest.approx(0.02 + 0.0265 + 0.04)
+    far = line(**{"rtt_s": 0.21, "codec_s": 0.013, "jitter_buffer_s": 0.057,
+                  "down.jitter_buffer_s": 0.061})  # fmt: skip
+    assert far.up_s == pytest.approx(0.105 + 0.013 + 0.057)
+    assert far.down_s == pytest.approx(0.105 + 0.013 + 0.061)
 
 
 @pytest.mark.parametrize("weather", [{"loss": 0.3}, {"jitter_s": 0.03}], ids=["loss", "jitter"])
@@ -447,6 +449,33 @@ def test_a_better_line_loses_no_packet_that_a_worse_one_kept() -> None:
         ({"loss": 0.3}, {"loss": 0.1}),
         ({"jitter_s": 0.03}, {"jitter_s": 0.01}),
         ({"jitter_s": 0.03}, {"jitter_s": 0.03, "jitter_buffer_s": 0.06}),
+        ({"loss": 0.3, "burst_ratio": 4}, {"loss": 0.1, "burst_ratio": 4}),
     ):
         a, b = heard(line(**worse)), heard(line(**better))
         assert all(y for x, y in zip(a, b, strict=True) if x) and sum(b) > sum(a)
+
+
+def test_each_way_has_losses_of_its_own() -> None:
+    uneven = line(**{"loss": 0.3, "down.loss": 0.05})
+    assert 1 - np.mean(heard(uneven)) == pytest.approx(0.3, abs=0.04)
+    assert 1 - np.mean(heard(uneven, "down")) == pytest.approx(0.05, abs=0.02)
+    assert heard(uneven) == heard(line(loss=0.3)), "the other way is none of its business"
+    late = line(**{"up.jitter_s": 0.03})
+    assert not all(heard(late)) and all(heard(late, "down"))
+
+
+@pytest.mark.parametrize("loss", [0.02, 0.2])
+@pytest.mark.parametrize("ratio", [1.0, 4.0])
+def test_losses_come_in_runs_of_the_length_that_was_asked_for(loss: float, ratio: float) -> None:
+    bursty = line(loss=loss, burst_ratio=ratio)
+    lost = np.array([not bursty.arrives("up", turn, p) for turn in range(40) for p in range(1000)])
+    runs = np.count_nonzero(lost[1:] & ~lost[:-1])
+    # four standard errors of a proportion whose packets go together
+    assert lost.mean() == pytest.approx(loss, abs=4 * np.sqrt(2 * ratio * loss / len(lost)))
+    assert lost.sum() / runs == pytest.approx(ratio / (1 - loss), rel=0.2)
+
+
+def test_one_draw_decides_a_packet_and_those_before_the_turn_have_one_too() -> None:
+    bursty = line(loss=0.2, burst_ratio=5.0)
+    backwards = [bursty.arrives("up", 0, packet) for packet in range(99, -21, -1)]
+    assert backwards[::-1] == [bursty.arrives("up", 0, packet) for packet in range(-20, 100)]
