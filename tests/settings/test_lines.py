@@ -22,7 +22,9 @@ def test_every_line_can_be_chosen_and_every_figure_has_a_source_and_a_date() -> 
     for presets in LINES.values():
         for name, preset in presets.items():
             assert name.startswith("links.caller.")
-            assert len(preset.source) > 20 and re.fullmatch(r"20\d\d-\d\d-\d\d", preset.date), name
+            assert len(preset.source) > 20 and re.fullmatch(
+                r"20\d\d-\d\d(-\d\d)?|undated", preset.date
+            ), name
 
 
 def test_an_ordinary_line_is_that_of_the_defaults() -> None:
@@ -70,6 +72,6 @@ def test_both_ways_chosen_go_before_one_way_of_the_line() -> None:
 
 
 def test_what_a_persona_brings_along_goes_before_the_line() -> None:
-    settings = PERSONAS["noisy_line"].settings(Settings({"caller.line": "sip"}))
+    settings = PERSONAS["noisy_line"].settings(Settings({"caller.line": "sip"}), 7, 0)
     assert line_value(settings, "loss", "up") == 0.03
     assert line_value(settings, "codec") == "g711"

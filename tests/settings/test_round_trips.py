@@ -66,7 +66,8 @@ PRESET = {
     *("stt.provider", "stt.model", "llm.provider", "tts.provider", "tts.model"),
     *("agent.greets", "prewarm.llm", "prewarm.tts"),
     *(f"caller.{n}" for n in ("line", "dialogue", "noise_floor_dbfs", "noise", "backchannel_prob",
-                              "gap_s", "patience_s", "start_after_s", "echo_learned_s")),
+                              "gap_s", "patience_s", "start_after_s", "echo_learned_s",
+                              "hesitant_prob", "terse_prob", "pauses", "pace", "microphone")),
     *(f"links.caller.{n}" for n in ("rtt_s", "jitter_s", "loss", "burst_ratio", "jitter_buffer_s",
                                     "codec", "codec_s")),
 }  # fmt: skip
@@ -123,6 +124,8 @@ def test_few_limits_are_not_zero() -> None:
                                                    "collector", "caller", "caller.up",
                                                    "caller.down")},
         **{f"links.{p}.burst_ratio": (1.0, 50.0) for p in ("caller", "caller.up", "caller.down")},
+        "caller.level_dbfs": (-60.0, -10.0),
+        "caller.pace": (0.5, 2.0),
         "caller.noise_floor_dbfs": (-120.0, -20.0),
         "caller.noise_snr_db": (-20.0, 60.0),
         "caller.release_after_s": (-10.0, None),
