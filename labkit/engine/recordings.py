@@ -7,7 +7,8 @@ A folder holds WAV files and one CSV with a row per turn::
     two.wav,2.70,,
 
 ``end_s`` is where the caller's last sound ends. ``pauses_s`` are the silences before it; where it
-is empty, silences of 0.1 s or more are found from the energy. ``speaker`` may be left out; then
+is empty, silences of 0.1 s or more are found from the energy (35 dB below the loudest), which needs
+a quiet room. ``speaker`` may be left out; then
 each file counts as a speaker.
 """
 
@@ -23,7 +24,7 @@ import soundfile
 from scipy.signal import resample_poly
 
 from labkit.cachefile import tell
-from labkit.engine.marked import TAIL_S, MarkedTurn, Span, found_silences
+from labkit.engine.marked import TAIL_S, MarkedTurn, Span, silent_spans
 from labkit.errors import UsageError, hint
 from labkit.world.clips import Pcm
 from labkit.world.scene import SAMPLE_RATE_HZ
@@ -79,8 +80,7 @@ def _turn(index: int, folder: Path, row: Mapping[str, str | None]) -> MarkedTurn
         tell(f"{name}: {lacking / SAMPLE_RATE_HZ:.2f} s of digital silence added after the end")
         pcm = np.concatenate([pcm, np.zeros(lacking, np.int16)])
     text = (row["pauses_s"] or "").strip()
-    inside = pcm[: round(end_s * SAMPLE_RATE_HZ)]
-    pauses = _spans(name, text, end_s) if text else tuple(found_silences(inside))
+    pauses = _spans(name, text, end_s) if text else silent_spans(pcm, (), end_s)
     speaker = (row.get("speaker") or "").strip() or Path(name).stem
     return MarkedTurn(index, 0, speaker, name, pcm, pauses, end_s)
 

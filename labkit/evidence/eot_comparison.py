@@ -92,7 +92,7 @@ def _within(
 def _length_ci(silences: pd.DataFrame, q: float) -> dict[str, float]:
     """What silence alone must wait is a quantile of the lengths of pauses, which are uncertain."""
     pauses = counted(silences)[0]
-    found = {}
+    found: dict[str, float] = {}
     for by, name in ((["call", "turn"], ""), ([SPEAKER], "speaker_")):
         owner = pauses.groupby(by).ngroup().to_numpy()
         ends = of_quantile(
