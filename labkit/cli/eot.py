@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import labkit.cli.console as console
+from labkit.engine.experiment import N_CALLS_UNANSWERED
 from labkit.errors import UsageError
 from labkit.tunnel.spec import N_TURNS, SEED
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from labkit.evidence.eot import Eot
 
-_N_CALLS = 100
 _SHOWN = 40
 """Policies of a grid of one's own that are printed."""
 
@@ -25,7 +25,7 @@ _SHOWN = 40
 def eot(
     calls: Annotated[
         int, typer.Option(help="Calls whose turns are taken; none is run.")
-    ] = _N_CALLS,
+    ] = N_CALLS_UNANSWERED,
     turns: console.Turns = N_TURNS,
     seed: console.Seed = SEED,
     set_: console.Set = None,

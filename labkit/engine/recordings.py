@@ -7,9 +7,8 @@ A folder holds WAV files and one CSV with a row per turn::
     two.wav,2.70,,
 
 ``end_s`` is where the caller's last sound ends. ``pauses_s`` are the silences before it; where it
-is empty, silences of 0.1 s or more are found from the energy (35 dB below the loudest), which needs
-a quiet room. ``speaker`` may be left out; then
-each file counts as a speaker.
+is empty, silences of 0.1 s or more are found from the energy, 35 dB below the loudest frame, which
+needs a quiet room. ``speaker`` may be left out; then each file counts as a speaker.
 """
 
 from __future__ import annotations

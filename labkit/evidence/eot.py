@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from labkit.engine.experiment import N_CALLS_UNANSWERED
 from labkit.engine.marked import MarkedTurn, Span, spoken
 from labkit.engine.progress import Progress, reported
 from labkit.engine.provenance import provenance
@@ -34,8 +35,6 @@ from labkit.settings import Settings
 from labkit.tunnel.detector import Detector, asked_s
 from labkit.tunnel.spec import N_TURNS, SEED
 
-N_CALLS = 100
-"""Calls to draw turns from, unless something else is asked for: no agent has to be run."""
 _LATE_S = 0.15
 """How long after a silence has ended the VAD may still hear it."""
 
@@ -64,7 +63,7 @@ class Eot:
 
 def eot(
     *,
-    calls: int = N_CALLS,
+    calls: int = N_CALLS_UNANSWERED,
     turns: int = N_TURNS,
     seed: int = SEED,
     settings: Mapping[str, object] | None = None,

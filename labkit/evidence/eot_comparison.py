@@ -24,6 +24,8 @@ from labkit.evidence.statistics import NOTHING, SPEAKER
 
 FIT, CHECK = "input of the fit", "check"
 """What a published figure was for the callers: given to them, or left to see whether they agree."""
+HEADLINE = Policy(0.36, 0.5, 1.5)
+"""The published policy with the SDK's own threshold for English."""
 ALLOWED = {"false_cutoffs": 0.05, "latency_s": 0.15, "ends_detected": 0.05}
 """Differences that still agree: proportions absolutely, latencies relatively."""
 ALLOWED_SILENCE = {"false_cutoffs": 0.03, "latency_s": 0.15}
