@@ -11,13 +11,14 @@ from matplotlib.axes import Axes
 from labkit.evidence import eot_bench
 from labkit.evidence.eot import Eot
 from labkit.evidence.eot_bench import LOCAL, SILENCE, EotBench
-from labkit.evidence.eot_comparison import HEADLINE, named, speakers
+from labkit.evidence.eot_comparison import named, speakers
 from labkit.evidence.eot_policy import (
     SCORED_S,
     SHORTEST_S,
+    Policy,
     counted,
-    estimates,
     frontier,
+    policy,
     sweep_silence,
 )
 from labkit.evidence.intervals import wilson
@@ -41,7 +42,6 @@ from labkit.report.palette import (
 def trade_off(found: Eot) -> Chart:
     """Draws what policies trade: false cut-offs against latency, beside the published points."""
     bench, ax, parts = eot_bench.load(), new_axes(8.4, 5.0), []
-    labels: list[Label] = []
     for i, name in enumerate((SILENCE, LOCAL)):
         look, own = looks(i), bench[name]
         best = frontier(found.sweep[found.sweep["detector"] == name])
@@ -58,10 +58,14 @@ def trade_off(found: Eot) -> Chart:
     ax.plot(1000 * hosted["latency_s"], 100 * hosted["false_cutoffs"], "X", color=SOFT,
             linestyle="none", label=f"{bench['v1'].name}, published")  # fmt: skip
     parts.append(hosted)
-    at = estimates(found.silences, HEADLINE)
-    x, y = 1000 * at["latency_s"].value, 100 * at["false_cutoffs"].value
-    ax.plot([x], [y], looks(1).marker, color=looks(1).colour, markersize=8)
-    labels.append(Label(x, y, f"{named(HEADLINE)} here", looks(1).text))
+    moved = policies(found, bench)
+    x, y = 1000 * moved["latency_s"], 100 * moved["false_cutoffs"]
+    ax.plot([1000 * moved["published_s"], x], [100 * moved["published_cutoffs"], y],
+            color=looks(1).colour, linewidth=0.8)  # fmt: skip
+    labels = [Label(*at, looks(1).text) for at in zip(x, y, moved["policy"], strict=True)]
+    ax.plot(x, y, looks(1).marker, zorder=4,
+            color=looks(1).colour, linestyle="none", label="its policies, here")  # fmt: skip
+    parts.append(moved.assign(detector=LOCAL, published=False))
     ax.set(xlim=(0, 1000 * 2.0), ylim=(0, 65))
     ms_axis(ax, "mean wait at ends of turns")
     unit_axis(ax, Unit("mid-turn silences cut off", 100.0, "%"), "y")
@@ -69,6 +73,23 @@ def trade_off(found: Eot) -> Chart:
     ax.legend(loc="upper right")
     place(ax, labels)
     return Chart(ax, pd.concat(parts, ignore_index=True))
+
+
+def policies(found: Eot, bench: EotBench) -> pd.DataFrame:
+    """What the local detector's published policies do here.
+
+    Returns:
+        ``policy``, ``latency_s`` and ``false_cutoffs``, and the published ones: ``published_s``,
+        ``published_cutoffs``.
+    """
+    rows = []
+    for p in bench[LOCAL].points:
+        knobs = Policy(p.threshold, p.action_delay_s, p.timeout_s)
+        done = policy(found.silences, *knobs)
+        rows.append((named(knobs), done.latency_s, done.false_cutoffs, p.latency_s,
+                     p.false_cutoffs))  # fmt: skip
+    columns = ["policy", "latency_s", "false_cutoffs", "published_s", "published_cutoffs"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def published_points(bench: EotBench, name: str) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from labkit.evidence.eot import Eot, eot
 from labkit.evidence.eot_bench import LOCAL, EotBench, Point
 from labkit.evidence.eot_comparison import ALLOWED, CHECK, FIT, HEADLINE, moments, named, speakers
 from labkit.evidence.eot_policy import Policy, auc, counted, decisions, estimates
-from labkit.evidence.statistics import SPEAKER, mean, quantile
+from labkit.evidence.statistics import SPEAKER, quantile, rate
 from labkit.evidence.units import ms, ms_ci, percent
 from labkit.report import verdicts
 from labkit.report.eot import comparison_table
@@ -94,8 +94,9 @@ def backgrounds(
         **drawn: ``calls``, ``turns`` and ``seed`` of :func:`labkit.evidence.eot.eot`.
 
     Returns:
-        One row per level and kind of silence: ``of``, the floor, ``taken`` (proportion of silences
-        at or over the threshold) with ``low`` and ``high``, ``auc``; and what the last run left.
+        One row per level and kind of silence: ``of``, the floor, ``taken_rate`` (proportion of
+        silences at or over the threshold) with ``low`` and ``high``, ``auc``; and the last run's
+        results.
     """
     rows: list[dict[str, Any]] = []
     for floor in floors_dbfs:
@@ -103,16 +104,15 @@ def backgrounds(
         pauses, ends = counted(found.silences)
         area = auc(ends["score"], pauses["score"])
         for name, part in (("ends of turns", ends), ("mid-turn silences", pauses)):
-            taken = part.assign(taken=(part["score"] >= threshold).astype(float))
-            share = mean(taken, "taken")
-            rows.append({"of": name, FLOOR: floor, **share.row("taken"), "auc": area,
+            share = rate(part, part["score"] >= threshold)
+            rows.append({"of": name, FLOOR: floor, **share.row("taken_rate"), "auc": area,
                          "n_turns": len(part)})  # fmt: skip
     return pd.DataFrame(rows), found.results
 
 
 def background_chart(points: pd.DataFrame) -> Chart:
     """Draws :func:`backgrounds`."""
-    return lines(points, FLOOR, "taken", "of", x_name="background noise", share=True,
+    return lines(points, FLOOR, "taken_rate", "of", x_name="background noise",
                  y_name="taken for the end of the turn")  # fmt: skip
 
 

@@ -162,6 +162,13 @@ silences = st.lists(
 
 
 @given(silences)
+def test_a_sweep_counts_each_silence_once_as_its_policy_does(table: pd.DataFrame) -> None:
+    for row in sweep(table, (0.0, 0.5, 1.0), (0.2, 0.6), (1.0, 3.0)).to_dict("records"):
+        found = policy(table, *(row[k] for k in KNOBS))
+        assert [row[k] for k in Outcome._fields] == pytest.approx(list(found), nan_ok=True)
+
+
+@given(silences)
 def test_a_higher_threshold_or_a_longer_wait_never_cuts_off_more(table: pd.DataFrame) -> None:
     swept = sweep(table, np.linspace(0, 1, 9), (0.2, 0.5, 1.0), (1.0, 2.0, 4.0))
     for knob in KNOBS:
