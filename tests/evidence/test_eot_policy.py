@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labkit.errors import UsageError
@@ -161,6 +161,7 @@ silences = st.lists(
 )]))  # fmt: skip
 
 
+@settings(max_examples=30)
 @given(silences)
 def test_a_sweep_counts_each_silence_once_as_its_policy_does(table: pd.DataFrame) -> None:
     for row in sweep(table, (0.0, 0.5, 1.0), (0.2, 0.6), (1.0, 3.0)).to_dict("records"):
