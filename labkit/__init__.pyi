@@ -7,6 +7,7 @@ from .engine.tables import Results as Results
 from .evidence import claims as claims
 from .evidence.checks import check as check
 from .evidence.compare import compare as compare
+from .evidence.eot import eot as eot
 from .evidence.levers import levers as levers
 from .evidence.paired import savings as savings
 from .evidence.sequential import decide as decide

@@ -56,6 +56,7 @@ WALLS = {
         "agents/*.py",
         "tunnel/agentfile.py",
         "tunnel/audio.py",
+        "tunnel/detector.py",
         "tunnel/events.py",
         "tunnel/faults.py",
         "tunnel/job.py",

@@ -8,6 +8,7 @@ import typer
 
 from labkit.cli import cache
 from labkit.cli.compare import compare
+from labkit.cli.eot import eot
 from labkit.cli.levers import levers
 from labkit.cli.reports import notebook, report
 from labkit.cli.run import run
@@ -22,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="A wind tunnel for LiveKit voice agents: real agents, emulated providers, virtual time.",
 )
-for command in (run, compare, levers, sweep, config, doctor, serve, notebook, report):
+for command in (run, compare, levers, sweep, eot, config, doctor, serve, notebook, report):
     app.command()(command)
 app.add_typer(cache.app, name="cache")
 

@@ -18,6 +18,8 @@ N_CALLS = 20
 """Calls at each point of each arm, unless something else is asked for."""
 N_CALLS_OF_MANY = 12
 """The same where an agent is run with every lever moved, which makes some twenty arms."""
+N_CALLS_UNANSWERED = 100
+"""The same where callers only are heard and no agent is run."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from labkit.engine.tables import Results
 from labkit.evidence import statistics
 from labkit.evidence.anchors import Anchor
 from labkit.evidence.compare import compare
+from labkit.evidence.eot_policy import auc
 from labkit.evidence.intervals import wilson
 from labkit.evidence.units import Unit
 from labkit.evidence.verdict import Rules
@@ -187,9 +188,5 @@ def separation(turns: pd.DataFrame) -> pd.DataFrame:
     rows = {}
     for at, part in turns.groupby(FLOOR):
         ends, pauses = part["eot_prob"].dropna(), part["eot_pause_prob"].dropna()
-        ranks = pd.concat([ends, pauses]).rank().iloc[: len(ends)].sum()
-        above = ranks - len(ends) * (len(ends) + 1) / 2
-        n_pairs = len(ends) * len(pauses)
-        rows[at] = {"auc": above / n_pairs if n_pairs else float("nan"),
-                    "ends": len(ends), "pauses": len(pauses)}  # fmt: skip
+        rows[at] = {"auc": auc(ends, pauses), "ends": len(ends), "pauses": len(pauses)}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(FLOOR)
