@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from labkit.callers.caller import Mouth
+from labkit.callers.device import Device
 from labkit.callers.line import Line
 from labkit.callers.noise import background
 from labkit.callers.plan import plan_call
@@ -61,9 +62,10 @@ def spoken(settings: Settings, seed: int, call: int, n_turns: int) -> Iterator[M
     for index, planned in enumerate(plan.turns):
         clip = planned.clip
         mouth = Mouth(Scene(seed, call), behind)
-        pcm = _listen(mouth, line, LEAD_S)
+        device = Device(mouth, line.coder(SAMPLE_RATE_HZ))
+        pcm = _listen(device, line, LEAD_S)
         mouth.say(clip, LEAD_S, index)
-        pcm = np.concatenate([pcm, _listen(mouth, line, clip.duration_s + TAIL_S, len(pcm))])
+        pcm = np.concatenate([pcm, _listen(device, line, clip.duration_s + TAIL_S, len(pcm))])
         pauses = silent_spans(clip.pcm, clip.pauses, clip.speech_end_s)
         yield MarkedTurn(
             call, index, clip.voice, clip.clip_id, pcm,
@@ -71,12 +73,12 @@ def spoken(settings: Settings, seed: int, call: int, n_turns: int) -> Iterator[M
         )  # fmt: skip
 
 
-def _listen(mouth: Mouth, line: Line, length_s: float, first: int = 0) -> Pcm:
+def _listen(device: Device, line: Line, length_s: float, first: int = 0) -> Pcm:
     """What of the next seconds arrives at the agent, in whole frames."""
     heard = []
     for k in range(round(np.ceil(length_s * SAMPLE_RATE_HZ / _BLOCK))):
-        pcm = mouth.emit(_BLOCK)
-        heard.append(line.carry("up", first + k * _BLOCK, pcm, SAMPLE_RATE_HZ, mouth.turn))
+        pcm = device.emit(_BLOCK)
+        heard.append(line.carry("up", first + k * _BLOCK, pcm, SAMPLE_RATE_HZ, device.mouth.turn))
     return np.concatenate(heard)
 
 

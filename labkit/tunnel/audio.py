@@ -16,6 +16,7 @@ from livekit import rtc
 from livekit.agents.voice import io
 
 from labkit.callers.caller import Mouth
+from labkit.callers.device import Device
 from labkit.callers.ear import Ear, Heard, Segment
 from labkit.callers.g711 import G711
 from labkit.callers.line import Line
@@ -31,8 +32,8 @@ class Microphone(io.AudioInput):
 
     def __init__(self, mouth: Mouth, line: Line, now: Callable[[], float]) -> None:
         super().__init__(label="tunnel")
-        self._mouth, self._line, self._now = mouth, line, now
-        self._coder = line.coder(SAMPLE_RATE_HZ)
+        self._device = Device(mouth, line.coder(SAMPLE_RATE_HZ))
+        self._line, self._now = line, now
         self._frame = 0
         self._size = round(FRAME_S * SAMPLE_RATE_HZ)
         self._attached = True
@@ -49,23 +50,13 @@ class Microphone(io.AudioInput):
             wait_s = due_s - self._now()
             if wait_s > 0:
                 await asyncio.sleep(wait_s)
-            pcm = self._next()
+            pcm = self._device.emit(self._size)
             first = self._frame * self._size
-            pcm = self._line.carry("up", first, pcm, SAMPLE_RATE_HZ, self._mouth.turn)
+            pcm = self._line.carry("up", first, pcm, SAMPLE_RATE_HZ, self._device.mouth.turn)
             self._frame += 1
             # as in a room, what arrives while the agent has its ears closed is gone
             if self._attached:
                 return rtc.AudioFrame(pcm.tobytes(), SAMPLE_RATE_HZ, 1, self._size)
-
-    def _next(self) -> np.ndarray:
-        """The next frame as it leaves the caller's device, which the scene is told."""
-        if self._coder is None:
-            pcm = self._mouth.emit(self._size)
-        else:
-            ahead = 0 if self._frame else self._coder.look_ahead
-            pcm = self._coder.carry(self._mouth.emit(self._size + ahead))
-        self._mouth.scene.track.pcm += pcm.tobytes()
-        return pcm
 
 
 class Captions(io.TextOutput):

@@ -131,7 +131,13 @@ def test_the_scene_is_told_what_leaves_the_callers_device(codec: str) -> None:
 
 
 def test_a_telephone_call_adds_up_and_loses_no_word() -> None:
-    results = run("vanilla", calls=2, turns=3, seed=7, settings={"caller.line": "sip"})
+    results = run(
+        "vanilla",
+        calls=2,
+        turns=3,
+        seed=7,
+        settings={"caller.line": "sip", "caller.persona": "fluent"},
+    )
     turns = results.turns
     assert set(turns["outcome"]) == {"answered"} and turns["deletions"].sum() == 0
     assert turns["residual_s"].abs().max() < 0.005
