@@ -42,8 +42,8 @@ def eot(
     timeout: Annotated[
         str | None, typer.Option(help="Timeouts, seconds; 1.0 to 3.5 by 0.5 by default.")
     ] = None,
-    sdk: Annotated[
-        bool, typer.Option("--sdk", help="Also ask the detector when a session would.")
+    early: Annotated[
+        bool, typer.Option("--early", help="Also ask the detector 0.2 s after the last sound.")
     ] = False,
     out_file: Annotated[
         Path | None, typer.Option("--out", help="Write the marked silences here (.parquet).")
@@ -62,7 +62,7 @@ def eot(
     with console.usage():
         found = measure(
             calls=calls, turns=turns, seed=seed, settings=parse_assignments(set_ or []),
-            recordings=recordings, sdk=sdk, out=out_file, progress=console.bar(json_),
+            recordings=recordings, early=early, out=out_file, progress=console.bar(json_),
             thresholds=_numbers("threshold", threshold, eot_policy.THRESHOLDS),
             action_delays_s=_numbers("action-delay", action_delay, eot_policy.ACTION_DELAYS_S),
             timeouts_s=_numbers("timeout", timeout, eot_policy.TIMEOUTS_S),

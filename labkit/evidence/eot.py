@@ -46,8 +46,9 @@ class Eot:
     Attributes:
         silences: One row per marked silence: ``call``, ``turn``, ``voice``, ``name`` (of the clip
             or file), ``start_s`` and ``length_s`` (infinite at an end), ``is_end``, ``score`` (the
-            local detector's at 0.2 s of silence; NaN in shorter ones), and where it was wanted
-            ``sdk_score`` and ``sdk_asked_s`` (seconds of silence after which a session asks).
+            local detector's at 0.2 s of silence as the SDK's VAD hears it, when a session asks;
+            NaN in silences that end before), ``asked_s`` (how long after the last sound that is),
+            and where it was wanted ``early_score``, 0.2 s after the last sound.
         sweep: One row per policy of the grid and ``detector``, with its outcome: see
             :func:`labkit.evidence.eot_policy.sweep`.
         comparison: One row per published figure, and ours: see
@@ -71,7 +72,7 @@ def eot(
     thresholds: Sequence[float] = THRESHOLDS,
     action_delays_s: Sequence[float] = ACTION_DELAYS_S,
     timeouts_s: Sequence[float] = TIMEOUTS_S,
-    sdk: bool = False,
+    early: bool = False,
     out: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Eot:
@@ -87,7 +88,7 @@ def eot(
         thresholds: Scores from which a turn counts as finished, 0 to 1.
         action_delays_s: Silences after which the score may act, 0.2 s or more.
         timeouts_s: Silences after which the turn ends whatever the score.
-        sdk: Also ask the detector at the moment at which a session asks it.
+        early: Also ask the detector 0.2 s after the last sound, which the VAD hears later.
         out: Where to write the silences (``.parquet``; calls and provenance go beside it).
         progress: Called with (turns done, turns in all); a bar by default.
 
@@ -110,7 +111,7 @@ def eot(
             raise UsageError(f"calls={calls}, turns={turns}: at least 1 of each is needed")
         marked = (t for c in range(calls) for t in spoken(given, seed, c, turns))
         n_turns = calls * turns
-    silences = score(marked, n_turns, sdk=sdk, progress=progress)
+    silences = score(marked, n_turns, early=early, progress=progress)
     swept = pd.concat([
         sweep_silence(silences).assign(detector=SILENCE),
         sweep(silences, thresholds, action_delays_s, timeouts_s).assign(detector=LOCAL),
@@ -131,7 +132,7 @@ def score(
     turns: Iterable[MarkedTurn],
     n_turns: int,
     *,
-    sdk: bool = False,
+    early: bool = False,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Asks the local detector at every silence of some turns.
@@ -143,7 +144,7 @@ def score(
     try:
         with reported(progress, 0, n_turns, "turn") as tell:
             for done, turn in enumerate(turns, 1):
-                rows += _scored(turn, detector, sdk)
+                rows += _scored(turn, detector, early)
                 if done % 20 == 0:
                     detector.keep()
                 tell(done, n_turns)
@@ -152,20 +153,21 @@ def score(
     return pd.DataFrame(rows)
 
 
-def _scored(turn: MarkedTurn, detector: Detector, sdk: bool) -> list[dict[str, Any]]:
-    asked = asked_s(turn.pcm) if sdk else []
+def _scored(turn: MarkedTurn, detector: Detector, early: bool) -> list[dict[str, Any]]:
+    asked = asked_s(turn.pcm)
     rows = []
     for start_s, end_s in (*turn.pauses, (turn.end_s, np.inf)):
-        long_enough = end_s - start_s >= SCORED_S - 1e-9
+        at_s = _first_in(asked, (start_s, end_s))
         row: dict[str, Any] = {
             "call": turn.call, "turn": turn.turn, "voice": turn.voice, "name": turn.name,
             "start_s": start_s, "length_s": end_s - start_s, "is_end": np.isinf(end_s),
-            "score": detector.score(turn.pcm, start_s + SCORED_S) if long_enough else np.nan,
+            "score": np.nan if np.isnan(at_s) else detector.score(turn.pcm, at_s),
+            "asked_s": at_s - start_s,
         }  # fmt: skip
-        if sdk:
-            at_s = _first_in(asked, (start_s, end_s))
-            row["sdk_score"] = np.nan if np.isnan(at_s) else detector.score(turn.pcm, at_s)
-            row["sdk_asked_s"] = at_s - start_s
+        if early:
+            long_enough = end_s - start_s >= SCORED_S - 1e-9
+            at_s = start_s + SCORED_S
+            row["early_score"] = detector.score(turn.pcm, at_s) if long_enough else np.nan
         rows.append(row)
     return rows
 

@@ -159,16 +159,16 @@ def speakers(silences: pd.DataFrame, threshold: float) -> pd.DataFrame:
 
 
 def moments(silences: pd.DataFrame) -> pd.DataFrame:
-    """The score at 0.2 s of silence beside the one at the moment when a session asks.
+    """The score when a session asks beside the one 0.2 s after the last sound.
 
     Returns:
-        One row per column of scores: ``asked`` ("at 0.2 s", "by the SDK"), the proportion of ends
-        and of mid-turn silences at or over 0.36 and 0.43 (``ends_0.36`` …), the ``auc``, and
-        ``not_asked``, the proportion of mid-turn silences that end before the question.
+        One row per column of scores: ``asked`` ("by a session", "0.2 s after the last sound"), the
+        proportion of ends and of mid-turn silences at or over 0.36 and 0.43 (``ends_0.36`` …), the
+        ``auc``, and ``not_asked``, the proportion of mid-turn silences over before the question.
     """
     pauses, ends = counted(silences)
     rows = []
-    for asked, column in (("at 0.2 s", "score"), ("by the SDK", "sdk_score")):
+    for asked, column in (("by a session", "score"), ("0.2 s after the last sound", "early_score")):
         if column not in silences or silences[column].isna().all():
             continue
         row: dict[str, Any] = {"asked": asked}

@@ -24,7 +24,7 @@ from labkit.evidence.statistics import NOTHING, SPEAKER, Estimate, mean
 SHORTEST_S, LONGEST_S = 0.2, 5.0
 """Mid-turn silences that count."""
 SCORED_S = 0.2
-"""How long a silence has lasted when the detector's score is taken."""
+"""How much silence is heard before the detector is asked."""
 THRESHOLDS = tuple(np.round(np.arange(0, 1.005, 0.01), 2).tolist())
 ACTION_DELAYS_S = tuple(np.round(np.arange(0.2, 1.05, 0.1), 1).tolist())
 TIMEOUTS_S = tuple(np.round(np.arange(1.0, 3.55, 0.5), 1).tolist())

@@ -59,13 +59,13 @@ def summary(found: Eot) -> str:
 
 
 def asked(found: Eot) -> pd.DataFrame:
-    """The score at 0.2 s of silence beside the one at the moment when a session asks."""
+    """The score when a session asks beside the one 0.2 s after the last sound."""
     table = moments(found.silences).set_index("asked")
-    late_s = found.silences["sdk_asked_s"]
+    late_s = found.silences["asked_s"]
     shares = table.drop(columns="auc").map(percent)
     names = {c: str(c).replace("_0.", " at 0.").replace("_", " ") for c in shares}
     shown = shares.rename(columns=names).assign(**{"area under the curve": table["auc"].round(2)})
-    shown["asked after (ms)"] = ["200", "–".join(ms(float(late_s.quantile(q))) for q in (0.1, 0.9))]
+    shown["asked after (ms)"] = ["–".join(ms(float(late_s.quantile(q))) for q in (0.1, 0.9)), "200"]
     return titled(shown, "detector asked")
 
 

@@ -28,18 +28,19 @@ RATE = 16_000
 
 @pytest.fixture(scope="module")
 def found() -> Eot:
-    return lab.eot(calls=2, turns=2, settings=HESITANT, sdk=True)
+    return lab.eot(calls=2, turns=2, settings=HESITANT, early=True)
 
 
 def test_each_silence_has_the_score_of_what_was_heard_by_then(found: Eot) -> None:
     clips = {c.clip_id: c for c in SpeechCorpus.load().clips()}
-    model, scored = EOT(), found.silences.dropna(subset="score")
+    model, scored = EOT(), found.silences.dropna(subset=["score", "early_score"])
     assert len(scored) > 6
     for row in scored.itertuples():
         heard = np.concatenate([np.zeros(19_200, np.int16), clips[row.name].pcm,
                                 np.zeros(RATE, np.int16)])  # fmt: skip
-        last = round((row.start_s + 0.2) * RATE)
-        assert row.score == pytest.approx(model.predict(heard[last - 19_200 : last]), abs=1e-6)
+        for score, silence_s in ((row.score, row.asked_s), (row.early_score, 0.2)):
+            last = round((row.start_s + silence_s) * RATE)
+            assert score == pytest.approx(model.predict(heard[last - 19_200 : last]), abs=1e-6)
 
 
 def test_every_turn_has_one_end_and_its_marked_pauses(found: Eot) -> None:
@@ -50,26 +51,26 @@ def test_every_turn_has_one_end_and_its_marked_pauses(found: Eot) -> None:
         assert len(turn) - 1 >= clip.n_pauses
         assert np.isinf(turn["length_s"].iloc[-1])
     short = found.silences["length_s"] < 0.2 - 1e-9
-    assert found.silences.loc[short, "score"].isna().all()
+    assert found.silences.loc[short, "early_score"].isna().all()
 
 
 def test_a_session_asks_a_tenth_of_a_second_later_and_not_in_short_pauses(found: Eot) -> None:
-    asked = found.silences["sdk_asked_s"].dropna()
+    asked = found.silences["asked_s"].dropna()
     assert asked.between(0.23, 0.45).all()
-    assert found.silences.loc[found.silences["is_end"], "sdk_score"].notna().all()
+    assert found.silences.loc[found.silences["is_end"], "score"].notna().all()
     brief = found.silences["length_s"] < 0.15
-    assert found.silences.loc[brief, "sdk_score"].isna().all()
+    assert found.silences.loc[brief, "score"].isna().all()
     table = moments(found.silences)
-    assert table["asked"].tolist() == ["at 0.2 s", "by the SDK"]
+    assert table["asked"].tolist() == ["by a session", "0.2 s after the last sound"]
 
 
 def test_the_tunnel_gets_the_same_answers() -> None:
     """The detector of a session in the tunnel, over the same callers: alike, not equal, as the
     frames of a call lie otherwise."""
-    ours = lab.eot(calls=3, turns=3, settings=HESITANT, sdk=True).silences
+    ours = lab.eot(calls=3, turns=3, settings=HESITANT, early=True).silences
     run = lab.run(calls=3, turns=3, settings=HESITANT, workers=1).turns
     both = ours[ours["is_end"]].merge(run, on=["call", "turn"])
-    apart = (both["sdk_score"] - both["eot_prob"]).abs()
+    apart = (both["score"] - both["eot_prob"]).abs()
     assert len(apart.dropna()) >= 8
     assert apart.median() < 0.1
 
@@ -153,7 +154,7 @@ def test_recordings_of_a_clip_score_as_the_clip_does(found: Eot, tmp_path: Path)
 def test_a_rerun_and_a_saved_table_are_the_same(found: Eot, tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     out = tmp_path / "silences.parquet"
-    again = lab.eot(calls=2, turns=2, settings=HESITANT, sdk=True, out=out,
+    again = lab.eot(calls=2, turns=2, settings=HESITANT, early=True, out=out,
                     progress=lambda done, total: told.append((done, total)))  # fmt: skip
     assert again.results.digest == found.results.digest
     pd.testing.assert_frame_equal(pd.read_parquet(out), again.silences)
@@ -192,7 +193,7 @@ FEW = ("--calls", "2", "--turns", "2", "--set", "caller.persona=hesitant")
 
 def test_the_command_prints_json(found: Eot, tmp_path: Path) -> None:
     out = tmp_path / "table.parquet"
-    code, text, _ = labkit(*FEW, "--json", "--sdk", "--out", str(out), "--threshold", "0.3,0.36",
+    code, text, _ = labkit(*FEW, "--json", "--early", "--out", str(out), "--threshold", "0.3,0.36",
                            "--action-delay", "0.3", "--timeout", "1.5,2")  # fmt: skip
     assert code == 0
     told = json.loads(text)

@@ -28,7 +28,7 @@ def callers(n: int = 400, detected: float = 0.802, cut: float = 0.098) -> Eot:
         for is_end, length_s, proportion in ((False, 1.0, cut), (True, math.inf, detected)):
             score = 0.9 if place < proportion else 0.1
             rows.append({**head, "length_s": length_s, "is_end": is_end, "score": score,
-                         "sdk_score": score, "sdk_asked_s": 0.3})  # fmt: skip
+                         "early_score": score, "asked_s": 0.3})  # fmt: skip
     silences = pd.DataFrame(rows)
     swept = pd.concat([sweep_silence(silences).assign(detector=SILENCE),
                        sweep(silences).assign(detector=LOCAL)])  # fmt: skip
@@ -93,11 +93,11 @@ def test_the_charts_draw_the_numbers() -> None:
 
 def test_the_moments_of_asking_stand_beside_each_other() -> None:
     found = callers()
-    found.silences.loc[~found.silences["is_end"], "sdk_score"] = math.nan
+    found.silences.loc[~found.silences["is_end"], "score"] = math.nan
     table = turn_detection.asked(found)
-    assert table.loc["by the SDK", "not asked"] == "100.0%"
-    assert table.loc["at 0.2 s", "not asked"] == "0.0%"
-    assert table.loc["by the SDK", "asked after (ms)"] == "300–300"
+    assert table.loc["by a session", "not asked"] == "100.0%"
+    assert table.loc["0.2 s after the last sound", "not asked"] == "0.0%"
+    assert table.loc["by a session", "asked after (ms)"] == "300–300"
 
 
 def test_speakers_that_differ_are_named() -> None:
