@@ -1,7 +1,7 @@
 """A published recording of real calls, from ``data/reality.toml``: inputs and outputs kept apart.
 
-What is published of a stage may be given to the emulated providers (:meth:`Recording.settings`). What
-was heard may only be compared with what they then let one hear.
+What is published of a stage may be given to the emulated providers (:meth:`Recording.settings`).
+What was heard may only be compared with what is then heard.
 """
 
 from __future__ import annotations
@@ -87,6 +87,7 @@ class Recording:
         slow_from_s: Latency from which a reply belongs to the slower of its two modes, seconds.
         inputs, outputs: By id.
         stand_in: Settings under which the emulated providers stand in for those recorded.
+        left_open: Settings of what the recording does not tell, by name.
         turns: One row per timed turn: ``call``, ``scenario``, ``line`` (what the caller said) and
             ``response_latency_s``.
     """
@@ -100,10 +101,11 @@ class Recording:
     inputs: Mapping[str, Input]
     outputs: Mapping[str, Output]
     stand_in: Mapping[str, Any]
+    left_open: Mapping[str, str]
     turns: pd.DataFrame
 
     def settings(self) -> dict[str, Any]:
-        """Settings of a run whose providers have the recorded stages; nothing else of the record."""
+        """Settings of a run whose providers have the recorded stages; none comes from an output."""
         found = dict(self.stand_in)
         for stage in self.inputs.values():
             found |= stage.settings()
@@ -128,6 +130,7 @@ def load() -> Recording:
         inputs={row["id"]: Input(**row) for row in table["input"]},
         outputs={row["id"]: Output(**row) for row in table["output"]},
         stand_in=table["stand_in"],
+        left_open=table["left_open"],
         turns=_turns(table["scenario"], table["lines"]),
     )
 
