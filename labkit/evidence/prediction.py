@@ -38,9 +38,12 @@ class Runs(NamedTuple):
 
 
 def whole(turns: pd.DataFrame) -> pd.DataFrame:
-    """Answered turns that the session heard as one message, of which the SDK's metrics speak."""
-    own = statistics.heard(turns)
-    own = own[own["n_user_messages"] == 1]
+    """Turns of which the SDK's metrics speak: heard as one message, answered, over no other reply.
+
+    Column ``gap_s`` is what the SDK's ``e2e_latency`` leaves out of the response latency.
+    """
+    plain = (turns["outcome"] == "answered") & ~turns["barged_in"].astype(bool)
+    own = turns[plain & (turns["n_user_messages"] == 1)]
     return own.assign(**{GAP: own[LATENCY] - own[SDK]})
 
 
@@ -65,7 +68,8 @@ def predictions(runs: Runs) -> dict[str, Estimate]:
     """What the runs say of each of the recording's outputs, by its id."""
     turns, one = runs.calm, whole(runs.calm)
     eot, cut, hums = "sdk_end_of_turn_delay_s", runs.cutting, runs.humming
-    cut = cut[cut["barged_in"] & (cut["turn"] >= _SETTLED_TURN)]
+    cut = cut[cut["barged_in"].astype(bool) & (cut["turn"] >= _SETTLED_TURN)]
+    cut = cut.assign(path_s=_path_s(cut), decided_s=cut["yield_s"] - _path_s(cut))
     hums = hums[hums["n_backchannels"] > 0]
     return {
         "ear_p50": statistics.quantile(turns, 0.5),
@@ -77,7 +81,8 @@ def predictions(runs: Runs) -> dict[str, Estimate]:
         "eot_mean": statistics.mean(one, eot),
         "eot_p95": statistics.quantile(one, 0.95, eot),
         "stop": statistics.quantile(cut, 0.5, "yield_s"),
-        "path": statistics.quantile(cut.assign(path_s=_path_s(cut)), 0.5, "path_s"),
+        "decided": statistics.quantile(cut, 0.5, "decided_s"),
+        "path": statistics.quantile(cut, 0.5, "path_s"),
         "hums": statistics.rate(hums, hums["n_false_interruptions"] > 0),
         "requests": statistics.mean(statistics.heard(turns), "llm_calls"),
     }

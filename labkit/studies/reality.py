@@ -42,18 +42,16 @@ WHY = {
     "fast": _PATH,
     "slow": f"{_PATH}; field callers' pauses make some replies start anew after the wait",
     "share": f"{_DETECTOR}; most of the recorded waits are one sentence's",
-    "sdk_p50": "within what the draw of calls allows, if covered",
-    "sdk_p95": "within what the draw of calls allows, if covered",
     "gap": _PATH,
     "eot_p50": _COUNT,
     "eot_mean": _COUNT,
     "eot_p95": f"{_COUNT}; see the text",
-    "stop": f"{_PATH}, and {_ADAPTIVE}",
+    "stop": f"{_PATH}; the decision is another, too",
+    "decided": _ADAPTIVE,
     "path": _PATH,
     "hums": _ADAPTIVE,
-    "requests": "unexplained",
 }
-"""What is named as the cause of each row's difference."""
+"""What is named as the cause of a row's difference, where one is."""
 
 
 def arms(cut_in_after_s: float) -> dict[str, Arm]:
@@ -102,12 +100,13 @@ def comparison_table(table: pd.DataFrame) -> pd.DataFrame:
     rows = {}
     for row in records(table):
         form, recorded = _FORMS[row["unit"]], _estimate(row, "recorded")
+        met = covered(row)
         rows[row["name"]] = {
             "recorded": form(recorded).partition(" [" if math.isnan(recorded.low) else "|")[0],
             "predicted": form(_estimate(row, "predicted")),
             "recorded less predicted": difference(row),
-            "covered": "yes" if covered(row) else "no",
-            "cause": WHY[row["id"]],
+            "intervals meet": "yes" if met else "no",
+            "cause": WHY.get(row["id"], "none needed" if met else UNEXPLAINED),
         }
     return titled(pd.DataFrame(rows).T, "output")
 

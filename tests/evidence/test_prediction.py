@@ -27,12 +27,12 @@ def turns(n_slow: int, n: int = 20, **more: object) -> pd.DataFrame:
         "sdk_end_of_turn_delay_s": 0.5, "sdk_transcription_delay_s": 0.498,
         "sdk_llm_node_ttft_s": 0.441, "sdk_tts_node_ttfb_s": 0.518, "llm_calls": 1.0,
         "at_caller_stopped_s": 1.0, "at_heard_s": 1.0 + LINE_S, "downlink_s": LINE_S,
-        "barged_in": True, "yield_s": 0.8, "n_backchannels": 1, "n_false_interruptions": 0,
+        "barged_in": False, "yield_s": 0.8, "n_backchannels": 1, "n_false_interruptions": 0,
     } | more)  # fmt: skip
 
 
 def runs(n_slow: int = 4, **more: object) -> Runs:
-    return Runs(turns(n_slow), turns(0), turns(0, **more))
+    return Runs(turns(n_slow), turns(0, barged_in=True), turns(0, **more))
 
 
 def rows(table: pd.DataFrame) -> dict[str, pd.Series]:
@@ -45,15 +45,15 @@ def test_every_output_is_compared_and_the_difference_is_recorded_less_predicted(
     expected = {
         "ear_p50": 2.47 - FAST_S, "sdk_p50": 1.755 - SDK_S, "gap": 0.72 - (FAST_S - SDK_S),
         "eot_p50": 0.408 - 0.5, "stop": 1.04 - 0.8, "path": 0.575 - 2 * LINE_S,
+        "decided": 0.435 - (0.8 - 2 * LINE_S),
         "hums": 3 / 24, "requests": 1.494 - 1, "fast": 2.38 - FAST_S, "share": 22 / 75 - 4 / 20,
     }  # fmt: skip
     assert {i: found[i]["difference"] for i in expected} == pytest.approx(expected, abs=0.006)
 
 
 def test_only_turns_that_began_over_a_settled_reply_tell_of_a_stop() -> None:
-    early = turns(0).assign(turn=1, yield_s=9.0)
-    other = turns(0).assign(barged_in=False, yield_s=float("nan"))
-    cutting = pd.concat([turns(0), early, other])
+    early = turns(0, barged_in=True).assign(turn=1, yield_s=9.0)
+    cutting = pd.concat([turns(0, barged_in=True), early, early, early, turns(0, yield_s=9.0)])
     found = rows(compared(runs()._replace(cutting=cutting), RECORD))
     assert found["stop"]["predicted"] == pytest.approx(0.8)
 
@@ -64,9 +64,18 @@ def test_an_acknowledgement_counts_if_there_was_one() -> None:
     assert found["hums"]["predicted"] == pytest.approx(4 / 10)
 
 
-def test_turns_in_pieces_have_no_sdk_figure_of_the_whole() -> None:
-    pieces = turns(0).assign(n_user_messages=[2] * 5 + [1] * 15)
-    assert len(whole(pieces)) == 15
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"n_user_messages": [2] * 5 + [1] * 15},
+        {"barged_in": [True] * 5 + [False] * 15},
+        {"outcome": ["interrupted"] * 5 + ["answered"] * 15},
+    ],
+)
+def test_the_sdk_has_no_figure_of_turns_in_pieces_or_over_another_reply(
+    more: dict[str, object],
+) -> None:
+    assert len(whole(turns(0, **more))) == 15
 
 
 def test_weighting_to_the_recorded_waits_moves_the_median_only_as_far_as_they_differ() -> None:
@@ -79,8 +88,12 @@ def test_weighting_to_the_recorded_waits_moves_the_median_only_as_far_as_they_di
 
 
 def test_the_causes_and_the_unexplained_make_up_the_difference() -> None:
-    table = causes(runs(), RECORD).set_index("cause")
-    whole_s = float(rows(compared(runs(), RECORD))["ear_p50"]["difference"])
+    calm = turns(4, 40).assign(response_latency_s=[3.4] * 4 + [2.0 + 0.01 * i for i in range(36)])
+    calm["sdk_e2e_latency_s"] = calm["response_latency_s"] - FAST_S + SDK_S
+    own = runs()._replace(calm=calm)
+    table = causes(own, RECORD).set_index("cause")
+    whole_s = float(rows(compared(own, RECORD))["ear_p50"]["difference"])
+    assert table["size_s"].iloc[0] > 0.02, "fewer turns wait than in the recording"
     assert table["size_s"].sum() == pytest.approx(whole_s)
     path = table.loc["a longer audio path than the tunnel's line"]
     ends = [path[f"size{end}_s"] for end in ("_low", "", "_high")]
