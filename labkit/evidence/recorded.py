@@ -89,7 +89,8 @@ class Recording:
         stand_in: Settings under which the emulated providers stand in for those recorded.
         left_open: Settings of what the recording does not tell, by name.
         turns: One row per timed turn: ``call``, ``scenario``, ``line`` (what the caller said) and
-            ``response_latency_s``.
+            ``response_latency_s``; and ``in_pieces``, whether the line was heard in two pieces.
+        in_pieces: Names of those lines.
     """
 
     title: str
@@ -98,6 +99,7 @@ class Recording:
     agent: str
     caller: str
     slow_from_s: float
+    in_pieces: Sequence[str]
     inputs: Mapping[str, Input]
     outputs: Mapping[str, Output]
     stand_in: Mapping[str, Any]
@@ -131,16 +133,19 @@ def load() -> Recording:
         outputs={row["id"]: Output(**row) for row in table["output"]},
         stand_in=table["stand_in"],
         left_open=table["left_open"],
-        turns=_turns(table["scenario"], table["lines"]),
+        turns=_turns(table["scenario"], table["lines"], table["record"]["in_pieces"]),
     )
 
 
-def _turns(scenarios: Sequence[Mapping[str, Any]], lines: Mapping[str, str]) -> pd.DataFrame:
+def _turns(
+    scenarios: Sequence[Mapping[str, Any]], lines: Mapping[str, str], in_pieces: Sequence[str]
+) -> pd.DataFrame:
     rows = [
-        {"scenario": s["name"], "trial": trial, "line": lines[line], LATENCY: latency_s}
+        {"scenario": s["name"], "trial": trial, "line": lines[line], LATENCY: latency_s,
+         "in_pieces": line in in_pieces}
         for s in scenarios
         for trial, call in enumerate(s["calls_s"])
         for line, latency_s in zip(s["lines"], call, strict=True)
-    ]
+    ]  # fmt: skip
     turns = pd.DataFrame(rows)
     return turns.assign(call=turns.groupby(["scenario", "trial"], sort=False).ngroup())

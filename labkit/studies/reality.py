@@ -50,6 +50,7 @@ WHY = {
     "decided": _ADAPTIVE,
     "path": _PATH,
     "hums": _ADAPTIVE,
+    "requests": "the recorded voice pauses inside lines; see the text",
 }
 """What is named as the cause of a row's difference, where one is."""
 
@@ -199,6 +200,16 @@ def read_count(record: Recording, limit_s: float) -> str:
         f"transcript. Its p95 is {ms(out['eot_p95'].value)} ms, although the log has waits of "
         f"{ms(limit_s)}: less the STT delay that is {ms(limit_s - stt_s)}. So the dashboard seems "
         "to count from the transcript on the turns that wait, and the two are not one quantity."
+    )
+
+
+def read_requests(record: Recording) -> str:
+    """Whether the pauses of the recorded voice account for the requests to the LLM."""
+    pieces, requests = record.turns["in_pieces"].mean(), record.outputs["requests"].value
+    return (
+        f"The recorded voice pauses inside three of its lines, {percent(pieces, 0)} of the turns, "
+        "and these were heard in two pieces. With preemptive generation each piece asks the LLM: "
+        f"that makes {1 + pieces:.2f} requests per reply, and {requests:.2f} were counted."
     )
 
 

@@ -78,7 +78,7 @@ def test_a_difference_is_in_the_unit_of_its_row() -> None:
 def test_a_difference_without_a_cause_is_called_unexplained_unless_the_intervals_meet() -> None:
     assert set(reality.WHY) < set(RECORD.outputs) | set(prediction.MODES)
     rows = [
-        row(id="requests", name="off"),
+        row(id="ear", name="off"),
         row(id="sdk_p50", name="met", predicted_high=0.6),
         row(),
     ]
@@ -128,4 +128,11 @@ def test_the_answer_has_its_numbers() -> None:
 def test_the_dashboards_count_is_shown_not_to_be_the_sdks() -> None:
     text = reality.read_count(RECORD, 2.5)
     for said in ("408 ms", "498 ms", "2,019 ms", "2,500", "2,002"):
+        assert said in text
+
+
+def test_the_pauses_of_the_recorded_voice_account_for_its_requests() -> None:
+    assert RECORD.turns["in_pieces"].sum() == 18 + 18 + 3
+    text = reality.read_requests(RECORD)
+    for said in ("52%", "1.52", "1.49"):
         assert said in text
