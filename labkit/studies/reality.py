@@ -185,9 +185,9 @@ def read_path(table: pd.DataFrame) -> str:
     """Whether two outputs that have little in common ask for the same longer audio path."""
     by = {row["id"]: row for row in records(table)}
     return (
-        f"Ear less SDK is {difference(by['gap'])} longer in the recording, and the audio path of a "
-        f"barge-in {difference(by['path'])}: two measurements, of a reply's start and of its end, "
-        "that share neither a stage of the pipeline nor a provider."
+        f"Ear less SDK differs by {difference(by['gap'])}, the audio path of a barge-in by "
+        f"{difference(by['path'])}: two measurements, of a reply's start and of its end, that share "
+        "neither a stage of the pipeline nor a provider."
     )
 
 

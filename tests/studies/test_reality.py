@@ -122,7 +122,8 @@ def test_the_answer_has_its_numbers() -> None:
     text = reality.read(table, causes)
     for said in ("**2,000 ms**", "2,500", "+500 ms, or 20%", "20.0%", "30.0%", "-40 [-100 to 100]"):
         assert said in text
-    assert "+300 ms longer" in reality.read_path(table) and "+370 ms" in reality.read_path(table)
+    assert "differs by +300 ms" in reality.read_path(table)
+    assert "barge-in by +370 ms" in reality.read_path(table)
 
 
 def test_the_dashboards_count_is_shown_not_to_be_the_sdks() -> None:
