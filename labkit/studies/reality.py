@@ -186,8 +186,8 @@ def read_path(table: pd.DataFrame) -> str:
     by = {row["id"]: row for row in records(table)}
     return (
         f"Ear less SDK differs by {difference(by['gap'])}, the audio path of a barge-in by "
-        f"{difference(by['path'])}: two measurements, of a reply's start and of its end, that share "
-        "neither a stage of the pipeline nor a provider."
+        f"{difference(by['path'])}: two measurements, of a reply's start and of its end, that "
+        "share neither a stage of the pipeline nor a provider."
     )
 
 
