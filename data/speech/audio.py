@@ -22,7 +22,7 @@ LEVEL_DBFS = -23.0
 SENTENCE_GAP_S = 0.18
 LONGEST_GAP_S = 0.20
 """Unmarked silence is kept this short, so that a fluent clip holds no hidden pause for a VAD."""
-EDGE_DB = 2.0
+EDGE_DB = 3.0
 """Ends are trimmed this much above the floor, so that they still count as voiced after fading."""
 BREATH_S = 0.08
 """Unvoiced stretches of this length next to a word boundary are between the words, not in one."""

@@ -38,9 +38,7 @@ KOKORO: dict[str, Voice] = {
     "tebukuro": KokoroVoice("jf_tebukuro"),
 }
 """Callers' voices that take as long to make as they last, or longer on a busy machine."""
-KOKORO_EVERY = 2
-"""One dialogue in so many is spoken by one of them."""
-VOICES_EACH = 4
+VOICES_EACH = 3
 """How many voices speak a dialogue."""
 QUICK: dict[str, Voice] = {
     "awb": FliteVoice("awb"),
@@ -95,7 +93,7 @@ Job = tuple[str, str, str, str]
 
 
 def cast(dialogues: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """The four voices that speak each dialogue; one is kokoro's in every second dialogue.
+    """The voices that speak each dialogue: one of kokoro's and some of the others.
 
     Kokoro's come by turns; of the others those that have spoken least so far, and of these the
     ones that have met least.
@@ -104,7 +102,7 @@ def cast(dialogues: Iterable[str]) -> dict[str, tuple[str, ...]]:
     shared: Counter[frozenset[str]] = Counter()
     voices: dict[str, tuple[str, ...]] = {}
     for i, name in enumerate(dialogues):
-        chosen = [list(KOKORO)[i % len(KOKORO)]] if i % KOKORO_EVERY == 0 else []
+        chosen = [list(KOKORO)[i % len(KOKORO)]]
         while len(chosen) < VOICES_EACH:
             met = {v: sum(shared[frozenset((v, c))] for c in chosen) for v in QUICK}
             rest = (v for v in QUICK if v not in chosen)

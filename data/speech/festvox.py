@@ -9,6 +9,7 @@ import functools
 import re
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -85,19 +86,20 @@ class FliteVoice:
 
 
 SCRIPT = """
-(voice_{voice})
-(Parameter.set 'Duration_Stretch {stretch})
 (set! utt (eval (list 'Utterance 'Text "{text}")))
 (utt.synth utt)
 (utt.save.wave utt "{path}" 'riff)
+(set! spoken (fopen "{path}.txt" "w"))
 (mapcar (lambda (token)
   (mapcar (lambda (word)
-    (format t "%f %f\\n"
+    (format spoken "%f %f\\n"
       (item.feat word "R:SylStructure.daughter1.daughter1.R:Segment.segment_start")
       (item.feat word "R:SylStructure.daughtern.daughtern.R:Segment.segment_end")))
     (item.daughters token))
-  (format t "end\\n"))
+  (format spoken "end\\n"))
   (utt.relation.items utt 'Token))
+(fclose spoken)
+(fclose (fopen "{path}.done" "w"))
 """
 
 
@@ -108,17 +110,28 @@ class FestivalVoice:
     name: str
     pace: float = 1.0
 
+    @functools.cache  # noqa: B019 - starting takes longer than speaking
+    def _program(self) -> subprocess.Popen[str]:
+        pipe = subprocess.PIPE
+        program = subprocess.Popen(["festival", "--pipe"], stdin=pipe, text=True)
+        assert program.stdin is not None
+        stretch = f"(Parameter.set 'Duration_Stretch {1 / self.pace})"
+        program.stdin.write(f"(voice_{self.name})\n{stretch}\n")
+        return program
+
     def render(self, sentence: str, rate: int, drawn: frozenset[int] = frozenset()) -> Take:
         said = SAY.get(sentence, sentence)
+        program = self._program()
+        assert program.stdin is not None
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "said.wav"
-            script = SCRIPT.format(
-                voice=self.name, stretch=1 / self.pace, text=said.replace('"', ""), path=path
-            )
-            file = Path(folder) / "say.scm"
-            file.write_text(script, encoding="utf-8")
-            command = ["festival", "-b", str(file)]
-            lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            program.stdin.write(SCRIPT.format(text=said, path=path))
+            program.stdin.flush()
+            while not Path(f"{path}.done").exists():  # its output is held back in a pipe
+                if program.poll() is not None:
+                    raise RuntimeError(f"festival ended at {said!r}")
+                time.sleep(0.005)
+            lines = Path(f"{path}.txt").read_text(encoding="utf-8")
             samples, own_rate = sf.read(path, dtype="float32")
         tokens = [re.findall(r"(\S+) (\S+)\n", group) for group in lines.split("end\n")]
         spans = [(float(words[0][0]), max(float(b) for _, b in words)) for words in tokens if words]

@@ -26,9 +26,9 @@ KINDS = (
     "two_part",  # a complete sentence, a pause, and more: ambiguous to every end-of-turn detector
 )
 
-PAUSE_KINDS = ("filler", "drawn", "number", "clause", "cut")
-"""What comes before a mid-turn pause: "um"; a drawn-out word; part of a number or of a spelled
-name; a complete clause or sentence; none of these, as the caller broke off inside a phrase."""
+PAUSE_KINDS = ("filler", "number", "drawn", "clause", "cut")
+"""What comes before a mid-turn pause, the first that fits: "um"; part of a number or a spelled
+name; a drawn-out word; a complete clause; none of these: the caller broke off inside a phrase."""
 
 DRAWN_MARK = "~"
 """Written after a word of a hesitant text that is drawn out: ``the~``."""
@@ -39,9 +39,12 @@ FILLERS = ("um", "uh", "er")
 _FILLING = (*FILLERS, "you know", "let me see", "like", "well")
 
 _COUNTED = frozenset(
-    "zero oh one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-    "fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty "
-    "ninety hundred double triple dash slash dot at".split()
+    re.findall(
+        r"\w+",
+        "zero oh one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+        "fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy "
+        "eighty ninety hundred double triple dash slash dot at",
+    )
 )
 """Words between which a pause is inside a number, an address or a spelled name; so are letters."""
 
@@ -216,10 +219,10 @@ def _pause_kind(before: str, after: str) -> str:
     said = f" {normalise(before)}"
     if said.endswith(tuple(f" {filler}" for filler in _FILLING)):
         return "filler"
-    if before.rstrip(",.?!").endswith(DRAWN_MARK):
-        return "drawn"
     if _counted(said.split()[-1]) and _counted(normalise(after).split()[0]):
         return "number"
+    if before.rstrip(",.?!").endswith(DRAWN_MARK):
+        return "drawn"
     return "clause" if before[-1] in ",.?!" else "cut"
 
 
