@@ -37,7 +37,8 @@ from labkit.world.turn import FILLERS  # noqa: E402
 ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
 ONES += "fifteen sixteen seventeen eighteen nineteen"
 TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-ORDINALS = {"first": 1, "third": 3, "sixth": 6, "ninth": 9, "fifteenth": 15}
+ORDINALS = {"first": 1, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "ninth": 9}
+ORDINALS |= {"fourteenth": 14, "fifteenth": 15}
 NUMBERS = {w: i for i, w in enumerate(ONES.split())} | ORDINALS
 NUMBERS |= {w: 10 * (i + 2) for i, w in enumerate(TENS.split())}
 SAME = {"doctor": "dr", "mister": "mr", "missis": "mrs", "ok": "okay", "alright": "all right"}
@@ -48,9 +49,11 @@ def comparable(text: str) -> list[str]:
     """Words in one spelling: numbers as digits run together, no fillers, no punctuation."""
     text = re.sub(r"\$(\d+)", r"\1 dollars", text.lower()).replace("%", " percent")
     text = re.sub(r"(?<=\d)(st|nd|rd|th)\b", "", text.replace("'", ""))
+    text = re.sub(r"(?<=[a-z])\.(?=[a-z])", " dot ", text.replace("@", " at "))
     text = re.sub(r"(?<=[a-z])(?=\d)|(?<=\d)(?=[a-z])", " ", text)
     tokens = [t for t in re.findall(r"[a-z]+|\d+", text) if t not in FILLERS]
     out: list[str] = []
+    letters = False  # whether the last token was spelled letter by letter
     tens = hundred = False  # what the number at the end of ``out`` can still take in
     for i, token in enumerate(tokens):
         number = NUMBERS.get(token, None)
@@ -67,7 +70,7 @@ def comparable(text: str) -> list[str]:
                     out[-1] += str(number)
                 else:
                     out.append(str(number))
-                tens, hundred = number >= 20 and number % 10 == 0, False
+                tens, hundred, letters = number >= 20 and number % 10 == 0, False, False
             continue
         if token == "hundred" and joins:
             out[-1], hundred = str(int(out[-1]) * 100), True
@@ -75,19 +78,16 @@ def comparable(text: str) -> list[str]:
             continue
         else:
             tens = hundred = False
-            if (joins and token.isdigit()) or (out and _spelled(out[-1]) and _is_letter(token)):
+            if (joins and token.isdigit()) or (letters and _is_letter(token)):
                 out[-1] += token
             else:
                 out.append(token)
+            letters = _is_letter(token)
     return " ".join(SAME.get(t, t) for t in out).split()
 
 
 def _is_letter(token: str) -> bool:
     return len(token) == 1 and token.isalpha() and token not in "ai"
-
-
-def _spelled(token: str) -> bool:
-    return token in ("k", "s", "b")
 
 
 def errors(said: list[str], heard: list[str]) -> int:
