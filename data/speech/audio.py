@@ -19,8 +19,8 @@ from labkit.world.turn import DRAWN_MARK, plain
 FRAME_S = 0.010
 FLOOR_DB = 35.0
 LEVEL_DBFS = -23.0
-SENTENCE_GAP_S = 0.18
-LONGEST_GAP_S = 0.20
+SENTENCE_GAP_S = 0.15
+LONGEST_GAP_S = 0.15
 """Unmarked silence is kept this short, so that a fluent clip holds no hidden pause for a VAD."""
 EDGE_DB = 3.0
 """Ends are trimmed this much above the floor, so that they still count as voiced after fading."""
