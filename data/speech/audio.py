@@ -10,17 +10,19 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-from voices import Span, Take, Voice
+from timing import Span
+from voices import Take, Voice
 
 from labkit.world.dialogue import sentences, split_pauses
+from labkit.world.turn import DRAWN_MARK, plain
 
 FRAME_S = 0.010
 FLOOR_DB = 35.0
 LEVEL_DBFS = -23.0
-SENTENCE_GAP_S = 0.18
-LONGEST_GAP_S = 0.20
+SENTENCE_GAP_S = 0.15
+LONGEST_GAP_S = 0.15
 """Unmarked silence is kept this short, so that a fluent clip holds no hidden pause for a VAD."""
-EDGE_DB = 2.0
+EDGE_DB = 3.0
 """Ends are trimmed this much above the floor, so that they still count as voiced after fading."""
 BREATH_S = 0.08
 """Unvoiced stretches of this length next to a word boundary are between the words, not in one."""
@@ -57,7 +59,7 @@ def speak(voice: Voice, marked: str, rate: int, step: int) -> Spoken:
 
     Args:
         voice: who speaks.
-        marked: the text, e.g. ``"It's order, um, [0.9] four."``.
+        marked: the text, e.g. ``"It's order, um, [0.9] four."``; ``the~`` is drawn out.
         rate: samples per second of the clip.
         step: samples are rounded to multiples of this (FLAC stores fewer bits).
     """
@@ -67,7 +69,7 @@ def speak(voice: Voice, marked: str, rate: int, step: int) -> Spoken:
     for index, part in enumerate(parts):
         # A part that ends in punctuation ends a breath, so the next is spoken anew. Otherwise the
         # caller broke off inside a phrase: speak it in one pass and cut it at the word.
-        if index < len(pauses) and part[-1] not in ",.?!":
+        if index < len(pauses) and plain(part)[-1] not in ",.?!":
             continue
         pieces += _phrase(voice, parts[begin : index + 1], pauses[begin:index], rate)
         pieces[-1].gap_s, pieces[-1].marked = (*pauses, 0.0)[index], True
@@ -83,8 +85,10 @@ def _phrase(voice: Voice, parts: list[str], pauses: list[float], rate: int) -> l
     pieces: list[Piece] = []
     said = 0
     for sentence in sentences(" ".join(parts)):
-        take = voice.render(sentence, rate)
-        n = len(sentence.split())
+        tokens = sentence.split()
+        n = len(tokens)
+        drawn = frozenset(i for i, token in enumerate(tokens) if DRAWN_MARK in token)
+        take = voice.render(plain(sentence), rate, drawn)
         if len(take.spans) != n:
             raise ValueError(f"{len(take.spans)} spans for {n} words: {sentence!r}")
         start = first = 0
@@ -224,5 +228,5 @@ def _join(pieces: list[Piece], marked: str, rate: int, step: int) -> Spoken:
             else:
                 longest = max(longest, SENTENCE_GAP_S)
             now += gap / rate
-    words = " ".join(split_pauses(marked)[0]).split()
+    words = plain(" ".join(split_pauses(marked)[0])).split()
     return Spoken(np.concatenate(out), words, spans, pauses, longest)

@@ -10,8 +10,9 @@ import argparse
 import csv
 import hashlib
 import sys
-from collections.abc import Iterable, Iterator
-from itertools import combinations, cycle
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,35 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
 from audio import Spoken, speak  # noqa: E402
+from festvox import FestivalVoice, FliteVoice  # noqa: E402
+from neural import HibariVoice, KokoroVoice, PiperVoice  # noqa: E402
 from ogg import settle_serial  # noqa: E402
-from voices import AGENT, CALLERS  # noqa: E402
+from voices import Kept, Voice  # noqa: E402
 
 from labkit.world.dialogue import Dialogue, load_dialogues, normalise, sentences  # noqa: E402
+from labkit.world.turn import pause_kinds  # noqa: E402
+
+KOKORO: dict[str, Voice] = {
+    "alpha": KokoroVoice("jf_alpha"),
+    "gongitsune": KokoroVoice("jf_gongitsune"),
+    "kumo": KokoroVoice("jm_kumo"),
+    "nezumi": KokoroVoice("jf_nezumi"),
+    "tebukuro": KokoroVoice("jf_tebukuro"),
+}
+"""Callers' voices that take as long to make as they last, or longer on a busy machine."""
+VOICES_EACH = 3
+"""How many voices speak a dialogue."""
+QUICK: dict[str, Voice] = {
+    "awb": FliteVoice("awb"),
+    "heart": HibariVoice(),
+    "joe": PiperVoice(pace=0.9),
+    "rms": FliteVoice("rms", pace=1.15),
+    "slt": FestivalVoice("cmu_us_slt_arctic_hts"),
+}
+"""Callers' voices of four other sources."""
+CALLERS = {**KOKORO, **QUICK}
+AGENT: Voice = HibariVoice(Fraction(21, 25), pace=1.04)
+"""The agent's voice: deeper than any caller's."""
 
 CALLER_RATE, CALLER_STEP = 16_000, 32
 AGENT_RATE = 24_000
@@ -58,6 +84,7 @@ CLIP_COLUMNS = [
     "speech_end_s",
     "n_pauses",
     "pauses_s",
+    "pause_kinds",
     "longest_gap_s",
 ]
 
@@ -65,15 +92,37 @@ Job = tuple[str, str, str, str]
 """Dialogue, turn, variant, text with pause marks."""
 
 
+def cast(dialogues: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The voices that speak each dialogue: one of kokoro's and some of the others.
+
+    Kokoro's come by turns; of the others those that have spoken least so far, and of these the
+    ones that have met least.
+    """
+    spoken: Counter[str] = Counter()
+    shared: Counter[frozenset[str]] = Counter()
+    voices: dict[str, tuple[str, ...]] = {}
+    for i, name in enumerate(dialogues):
+        chosen = [list(KOKORO)[i % len(KOKORO)]]
+        while len(chosen) < VOICES_EACH:
+            met = {v: sum(shared[frozenset((v, c))] for c in chosen) for v in QUICK}
+            rest = (v for v in QUICK if v not in chosen)
+            chosen.append(min(rest, key=lambda v: (spoken[v], met[v])))
+        spoken.update(chosen)
+        shared.update(frozenset((a, b)) for a in chosen for b in chosen if a < b)
+        voices[name] = tuple(sorted(chosen))
+    return voices
+
+
 def jobs_by_voice(dialogues: dict[str, Dialogue]) -> dict[str, list[Job]]:
-    """What each voice says. A whole dialogue is spoken by the same two voices, pairs in turn."""
+    """What each voice says. A whole dialogue is spoken by the same voices."""
     jobs: dict[str, list[Job]] = {voice: [] for voice in CALLERS}
-    for dialogue, pair in zip(dialogues.values(), cycle(combinations(CALLERS, 2)), strict=False):
+    voices = cast(dialogues)
+    for dialogue in dialogues.values():
         for turn in dialogue.turns:
             for variant in turn.variants:
                 if variant == "paraphrase" and turn.intent not in ASKED_OFTEN:
                     continue
-                for voice in pair:
+                for voice in voices[dialogue.name]:
                     jobs[voice].append((dialogue.name, turn.id, variant, turn.marked(variant)))
     for own in jobs.values():
         own += [("", name, "backchannel", text) for name, text in BACKCHANNELS.items()]
@@ -81,7 +130,7 @@ def jobs_by_voice(dialogues: dict[str, Dialogue]) -> dict[str, list[Job]]:
     return jobs
 
 
-def build_callers(dialogues: dict[str, Dialogue]) -> None:
+def build_callers(dialogues: dict[str, Dialogue], voices: Mapping[str, Voice]) -> None:
     """Writes one FLAC per voice, ``clips.csv`` and ``words.csv``."""
     clips: list[list[object]] = []
     words: list[list[object]] = []
@@ -92,14 +141,14 @@ def build_callers(dialogues: dict[str, Dialogue]) -> None:
         for dialogue, turn, variant, marked in jobs:
             clip_id = "/".join(filter(None, (dialogue, turn, variant, voice)))
             if marked not in done:  # dialogues share questions: the same words are stored once
-                done[marked] = speak(CALLERS[voice], marked, CALLER_RATE, CALLER_STEP), size
+                done[marked] = speak(voices[voice], marked, CALLER_RATE, CALLER_STEP), size
                 pack.append(done[marked][0].pcm)
                 size += len(pack[-1])
             spoken, offset = done[marked]
             n = len(spoken.pcm)
             pauses = " ".join(f"{a:.2f}-{b:.2f}" for a, b in spoken.pauses)
             ends = [f"{spoken.spans[-1][1]:.2f}", len(spoken.pauses), pauses]
-            ends.append(f"{spoken.longest_gap_s:.2f}")
+            ends += [" ".join(pause_kinds(marked)), f"{spoken.longest_gap_s:.2f}"]
             text = " ".join(spoken.words)
             where = [f"{voice}.flac", offset, n]
             clips.append([clip_id, voice, dialogue, turn, variant, *where, text, *ends])
@@ -189,12 +238,16 @@ def main() -> None:
     """Rebuilds everything in place, or one half of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=("callers", "agent"), help="rebuild one half")
-    only = parser.parse_args().only
+    parser.add_argument("--takes", type=Path, help="folder to keep what was synthesized in")
+    options = parser.parse_args()
+    only = options.only
     dialogues = load_dialogues()
     if only != "agent":
         for stale in HERE.glob("*.flac"):
             stale.unlink()
-        build_callers(dialogues)
+        takes = options.takes
+        voices = {n: Kept(v, n, takes) for n, v in CALLERS.items()} if takes else CALLERS
+        build_callers(dialogues, voices)
     if only != "callers":
         for stale in HERE.glob("agent/*.ogg"):
             stale.unlink()

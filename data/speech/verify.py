@@ -1,8 +1,9 @@
 """Checks the corpus with ears that did not make it: ``python data/speech/verify.py``.
 
-Transcribes every clip with Whisper tiny.en, prints the word error rate per voice and the clips that
-were misheard most, and counts words that do not sound and pauses that are not silent. Takes about
-half a second per clip on one core; ``--every 10`` takes each tenth clip instead.
+Transcribes clips with Whisper tiny.en, prints the word error rate per voice and the clips that were
+misheard most, counts words that do not sound and pauses that are not silent, and asks the local
+end-of-turn model at every end and pause. Takes about a second per clip on one core; ``--every 10``
+takes each tenth recording instead.
 """
 
 from __future__ import annotations
@@ -25,29 +26,34 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
 from audio import FLOOR_DB, FRAME_S, frame_db  # noqa: E402
+from detector import Heard, probability, report  # noqa: E402
 from voices import resampled  # noqa: E402
 
 from labkit.world.clips import AGENT_RATE_HZ, CALLER_RATE_HZ, Clip  # noqa: E402
+from labkit.world.dialogue import load_dialogues  # noqa: E402
 from labkit.world.speech import SpeechCorpus  # noqa: E402
+from labkit.world.turn import FILLERS  # noqa: E402
 
 ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
 ONES += "fifteen sixteen seventeen eighteen nineteen"
 TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-ORDINALS = {"first": 1, "third": 3, "sixth": 6, "ninth": 9, "fifteenth": 15}
+ORDINALS = {"first": 1, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "ninth": 9}
+ORDINALS |= {"fourteenth": 14, "fifteenth": 15}
 NUMBERS = {w: i for i, w in enumerate(ONES.split())} | ORDINALS
 NUMBERS |= {w: 10 * (i + 2) for i, w in enumerate(TENS.split())}
 SAME = {"doctor": "dr", "mister": "mr", "missis": "mrs", "ok": "okay", "alright": "all right"}
 SAME |= {"mm hmm": "mhm", "uh huh": "mhm", "favorite": "favourite"}
-FILLERS = {"um", "uh"}
 
 
 def comparable(text: str) -> list[str]:
     """Words in one spelling: numbers as digits run together, no fillers, no punctuation."""
     text = re.sub(r"\$(\d+)", r"\1 dollars", text.lower()).replace("%", " percent")
     text = re.sub(r"(?<=\d)(st|nd|rd|th)\b", "", text.replace("'", ""))
+    text = re.sub(r"(?<=[a-z])\.(?=[a-z])", " dot ", text.replace("@", " at "))
     text = re.sub(r"(?<=[a-z])(?=\d)|(?<=\d)(?=[a-z])", " ", text)
     tokens = [t for t in re.findall(r"[a-z]+|\d+", text) if t not in FILLERS]
     out: list[str] = []
+    letters = False  # whether the last token was spelled letter by letter
     tens = hundred = False  # what the number at the end of ``out`` can still take in
     for i, token in enumerate(tokens):
         number = NUMBERS.get(token, None)
@@ -64,7 +70,7 @@ def comparable(text: str) -> list[str]:
                     out[-1] += str(number)
                 else:
                     out.append(str(number))
-                tens, hundred = number >= 20 and number % 10 == 0, False
+                tens, hundred, letters = number >= 20 and number % 10 == 0, False, False
             continue
         if token == "hundred" and joins:
             out[-1], hundred = str(int(out[-1]) * 100), True
@@ -72,19 +78,16 @@ def comparable(text: str) -> list[str]:
             continue
         else:
             tens = hundred = False
-            if (joins and token.isdigit()) or (out and _spelled(out[-1]) and _is_letter(token)):
+            if (joins and token.isdigit()) or (letters and _is_letter(token)):
                 out[-1] += token
             else:
                 out.append(token)
+            letters = _is_letter(token)
     return " ".join(SAME.get(t, t) for t in out).split()
 
 
 def _is_letter(token: str) -> bool:
     return len(token) == 1 and token.isalpha() and token not in "ai"
-
-
-def _spelled(token: str) -> bool:
-    return token in ("k", "s", "b")
 
 
 def errors(said: list[str], heard: list[str]) -> int:
@@ -130,30 +133,49 @@ def hear(model: Any, pcm: np.ndarray, rate: int) -> str:
     return " ".join(s.text.strip() for s in segments)
 
 
+def detected(clips: Iterable[Clip]) -> list[Heard]:
+    """The end-of-turn model's answers at the ends and pauses of clips."""
+    two_part = {
+        (d.name, t.id) for d in load_dialogues().values() for t in d.turns if t.kind == "two_part"
+    }
+    heard: list[Heard] = []
+    for c in clips:
+        heard.append((c.voice, "end", probability(c.pcm, c.speech_end_s)))
+        for (start_s, _), kind in zip(c.pauses, c.pause_kinds, strict=True):
+            what = "two_part" if (c.dialogue, c.turn) in two_part else kind
+            heard.append((c.voice, what, probability(c.pcm, start_s)))
+    return heard
+
+
 def main() -> None:
     """Prints the report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="take each Nth clip")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="take each Nth recording")
     parser.add_argument("--voice", help="one voice only, or agent")
     options = parser.parse_args()
     corpus = SpeechCorpus.load()
-    clips = list(corpus.clips())
+    clips = [c for c in corpus.clips() if options.voice in (None, c.voice)]
     words, mute, pauses, loud = structure(clips)
     print(f"words {words}, with a silent edge {mute}; pauses {pauses}, not silent {loud}")
-    texts = [row[0] for row in corpus._agent_rows.values()]
     # Dialogues share recordings; hear each once.
-    once = {(c.voice, c.text, c.n_pauses): c for c in clips}.values()
+    once = list({(c.voice, c.text, c.n_pauses): c for c in clips}.values())[:: options.every]
+    usual = [c for c in once if c.variant in ("fluent", "hesitant", "terse")]
+    print("\n".join(report(detected(usual))), flush=True)
     jobs = [(c.voice, c.variant, c.text, c.pcm, CALLER_RATE_HZ) for c in once]
-    for text in texts:
-        clip = corpus.agent_sentence(text)
-        assert clip is not None
-        jobs.append(("agent", "sentence", text, clip.pcm, AGENT_RATE_HZ))
+    if options.voice in (None, "agent"):
+        for text in [row[0] for row in corpus._agent_rows.values()][:: options.every]:
+            clip = corpus.agent_sentence(text)
+            assert clip is not None
+            jobs.append(("agent", "sentence", text, clip.pcm, AGENT_RATE_HZ))
+    transcribe(jobs)
+
+
+def transcribe(jobs: Iterable[tuple[str, str, str, np.ndarray, int]]) -> None:
+    """Prints word error rates of (voice, variant, text, samples, rate), and what was misheard."""
     model = whisper()
     tally: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
     worst: list[tuple[float, str, str, str]] = []
-    for voice, variant, text, pcm, rate in jobs[:: options.every]:
-        if options.voice not in (None, voice):
-            continue
+    for voice, variant, text, pcm, rate in jobs:
         heard = hear(model, pcm, rate)
         said = comparable(text)
         wrong = errors(said, comparable(heard))
@@ -162,11 +184,11 @@ def main() -> None:
                 tally[group][i] += n
         if wrong:
             worst.append((wrong / max(1, len(said)), voice, text, heard))
-    print(f"{'voice':8} {'variant':12} {'clips':>5} {'words':>6} {'WER':>7}")
+    print(f"{'voice':12} {'variant':12} {'clips':>5} {'words':>6} {'WER':>7}")
     for (voice, variant), (n, words, wrong) in sorted(tally.items()):
-        print(f"{voice:8} {variant:12} {n:5} {words:6} {wrong / max(1, words):7.1%}")
+        print(f"{voice:12} {variant:12} {n:5} {words:6} {wrong / max(1, words):7.1%}")
     for rate_, voice, text, heard in sorted(worst, reverse=True):
-        print(f"{rate_:5.0%} {voice:7} {text!r} heard as {heard!r}")
+        print(f"{rate_:5.0%} {voice:10} {text!r} heard as {heard!r}")
 
 
 if __name__ == "__main__":

@@ -39,6 +39,8 @@ class Clip:
     """End of the last voiced 10 ms frame."""
     pauses: tuple[tuple[float, float], ...]
     """Start and end of each marked pause in seconds; unmarked silence never exceeds 0.25 s."""
+    pause_kinds: tuple[str, ...] = ()
+    """What comes before each of these pauses, one of ``labkit.world.turn.PAUSE_KINDS``."""
     pcm: Pcm = field(repr=False)
     """Mono, 16 kHz, read-only."""
 

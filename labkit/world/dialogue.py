@@ -30,6 +30,7 @@ from labkit.world.turn import (
     normalise,
     sentences,
     split_pauses,
+    without_fillers,
 )
 
 __all__ = [
@@ -253,7 +254,8 @@ def _check_facts(turn: Turn, where: str, earlier: Sequence[Turn]) -> None:
         raise DialogueError(f"{where}: needs and reply_without must be given together")
     for fact, words in turn.gives.items():
         for variant in ("fluent", "hesitant", "terse"):
-            if variant in turn.variants and not mentions(turn.text(variant), words):
+            said = without_fillers(turn.text(variant)) if variant in turn.variants else words
+            if not mentions(said, words):
                 raise DialogueError(
                     f"{where}: gives {fact} = {words!r}, which its {variant} text does not say: "
                     f"{turn.text(variant)!r}"

@@ -45,6 +45,7 @@ class _Row:
     text: str
     speech_end_s: float
     pauses_s: str
+    pause_kinds: str
 
 
 class SpeechCorpus:
@@ -64,6 +65,7 @@ class SpeechCorpus:
                 text=r["text"],
                 speech_end_s=float(r["speech_end_s"]),
                 pauses_s=r["pauses_s"],
+                pause_kinds=r["pause_kinds"],
             )
             self._rows[row.dialogue, row.turn, row.variant, row.voice] = row
             _append_new(self._variants[row.dialogue, row.turn], row.variant)
@@ -196,6 +198,7 @@ class SpeechCorpus:
                 words=self._words[row.clip_id],
                 speech_end_s=row.speech_end_s,
                 pauses=_spans(row.pauses_s, 1.0),
+                pause_kinds=tuple(row.pause_kinds.split()),
                 pcm=self._cut(row.file, row.offset, row.n_samples),
             )
         return self._clips[row.clip_id]

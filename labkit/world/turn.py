@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from labkit.errors import UsageError, unknown
@@ -24,6 +25,28 @@ KINDS = (
     "request",
     "two_part",  # a complete sentence, a pause, and more: ambiguous to every end-of-turn detector
 )
+
+PAUSE_KINDS = ("filler", "number", "drawn", "clause", "cut")
+"""What comes before a mid-turn pause, the first that fits: "um"; part of a number or a spelled
+name; a drawn-out word; a complete clause; none of these: the caller broke off inside a phrase."""
+
+DRAWN_MARK = "~"
+"""Written after a word of a hesitant text that is drawn out: ``the~``."""
+
+FILLERS = ("um", "uh", "er")
+"""Sounds that mean nothing."""
+
+_FILLING = (*FILLERS, "you know", "let me see", "like", "well")
+
+_COUNTED = frozenset(
+    re.findall(
+        r"\w+",
+        "zero oh one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+        "fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy "
+        "eighty ninety hundred double triple dash slash dot at",
+    )
+)
+"""Words between which a pause is inside a number, an address or a spelled name; so are letters."""
 
 _PAUSE = re.compile(r"\s*\[(\d+(?:\.\d+)?)\]\s*")
 
@@ -102,8 +125,8 @@ class Turn:
         return text
 
     def text(self, variant: str = "fluent") -> str:
-        """What a perfect transcript of the variant reads: its text without the pause marks."""
-        return " ".join(split_pauses(self.marked(variant))[0])
+        """What a perfect transcript of the variant reads: its text without any marks."""
+        return plain(" ".join(split_pauses(self.marked(variant))[0]))
 
     def right_reply(self, variant: str = "fluent") -> str:
         """The right answer to a variant: a near miss has its own, all others share ``reply``."""
@@ -165,6 +188,11 @@ def mentions(text: str, words: str) -> bool:
     return f" {normalise(words)} " in f" {normalise(text)} "
 
 
+def without_fillers(text: str) -> str:
+    """The normalised words of a text that are no fillers."""
+    return " ".join(w for w in normalise(text).split() if w not in FILLERS)
+
+
 def sentences(text: str) -> tuple[str, ...]:
     """The sentences of a reply, split after ``.``, ``?`` or ``!`` and a space."""
     return tuple(s for s in re.split(r"(?<=[.?!])\s+", text.strip()) if s)
@@ -174,3 +202,29 @@ def split_pauses(marked: str) -> tuple[list[str], list[float]]:
     """Splits a text at its pause marks into n + 1 parts and n pauses in seconds."""
     pieces = _PAUSE.split(marked.strip())
     return pieces[0::2], [float(p) for p in pieces[1::2]]
+
+
+def plain(text: str) -> str:
+    """A text without the marks of drawn-out words."""
+    return text.replace(DRAWN_MARK, "")
+
+
+def pause_kinds(marked: str) -> tuple[str, ...]:
+    """One of ``PAUSE_KINDS`` for each pause of a text, by what stands before and after it."""
+    parts, _ = split_pauses(marked)
+    return tuple(_pause_kind(before, after) for before, after in pairwise(parts))
+
+
+def _pause_kind(before: str, after: str) -> str:
+    said = f" {normalise(before)}"
+    if said.endswith(tuple(f" {filler}" for filler in _FILLING)):
+        return "filler"
+    if _counted(said.split()[-1]) and _counted(normalise(after).split()[0]):
+        return "number"
+    if before.rstrip(",.?!").endswith(DRAWN_MARK):
+        return "drawn"
+    return "clause" if before[-1] in ",.?!" else "cut"
+
+
+def _counted(word: str) -> bool:
+    return word in _COUNTED or (len(word) == 1 and word not in "ai")

@@ -19,7 +19,8 @@ from labkit.world.scene import Scene
 from labkit.world.speech import SpeechCorpus
 
 CORPUS = SpeechCorpus.load()
-FLUENT = CORPUS.clip(dialogue="order_status", turn="keep_the_desk", voice="heart")
+VOICE = CORPUS.dialogue_voices("order_status")[0]
+FLUENT = CORPUS.clip(dialogue="order_status", turn="keep_the_desk", voice=VOICE)
 
 
 def plan(**settings: object):
@@ -84,7 +85,7 @@ def test_room_tone_lies_under_noise_too() -> None:
 
 
 def test_words_are_where_the_sound_is_when_two_clips_are_joined() -> None:
-    stop = CORPUS.barge_ins("heart")[0]
+    stop = CORPUS.barge_ins(VOICE)[0]
     both = joined(stop, FLUENT)
     shift_s = stop.duration_s + BREATH_S
     assert both.text == f"{stop.text} {FLUENT.text}"

@@ -18,6 +18,9 @@ from labkit.world.dialogue import (
     sentences,
     split_pauses,
 )
+from labkit.world.turn import pause_kinds
+
+DICTATION = ("account_opening", "contact_update", "gym_booking", "insurance_claim")
 
 GOOD = """
 name = "call"
@@ -135,10 +138,46 @@ def test_text_helpers() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("marked", "kinds"),
+    [
+        ("It's order, um, [0.9] four five [0.7] seven one.", ("filler", "number")),
+        ("It's, um~, [0.9] four.", ("filler",)),
+        ("For the~ [0.6] fourth [0.7] of May.", ("drawn", "cut")),
+        ("I live here. [0.8] Do you mind, [0.5] perhaps?", ("clause", "clause")),
+        ("M E Y [0.5] E R, um [0.5] at [0.6] bluebird", ("number", "filler", "cut")),
+        ("zero one, [0.5] nine eight", ("number",)),
+        ("zero one~ [0.5] nine eight", ("number",)),
+        ("It's like [0.5] a hum [0.5] in here.", ("filler", "cut")),
+        ("None.", ()),
+    ],
+)
+def test_a_pause_is_named_by_what_comes_before(marked: str, kinds: tuple[str, ...]) -> None:
+    assert pause_kinds(marked) == kinds
+
+
+def test_marks_of_drawn_out_words_are_not_in_the_transcript(tmp_path: Path) -> None:
+    drawn = GOOD.replace("It's, um, [0.9] four", "It's, um~, [0.9] the~ four")
+    assert _load(tmp_path, drawn).turns[0].text("hesitant") == "It's, um, the four five."
+
+
+def test_a_filler_inside_a_fact_does_not_hide_it(tmp_path: Path) -> None:
+    inside = GOOD.replace("um, [0.9] four five", "four, um, [0.9] five")
+    assert _load(tmp_path, inside).turns[0].gives == {"order_id": "four five"}
+
+
+@pytest.mark.parametrize("name", DICTATION)
+def test_dictation_comes_early_and_with_pauses_inside(
+    packaged: dict[str, Dialogue], name: str
+) -> None:
+    texts = [t.marked("hesitant") for t in packaged[name].turns[:5] if t.hesitates]
+    assert sum("number" in pause_kinds(t) for t in texts) >= 2
+
+
 def test_packaged_dialogues_are_enough(packaged: dict[str, Dialogue]) -> None:
     turns = [t for d in packaged.values() for t in d.turns]
     kinds = Counter(t.kind for t in turns)
-    assert 12 <= len(packaged) <= 14
+    assert len(packaged) >= 17
     assert all(9 <= len(d.turns) <= 12 for d in packaged.values())
     assert len(turns) >= 110
     assert sum(t.hesitates is not None for t in turns) >= 50
