@@ -19,7 +19,7 @@ from labkit.tunnel import worker
 from labkit.world.clips import CALLER_RATE_HZ, Clip, Word
 from labkit.world.speech import SpeechCorpus
 
-CLIP = {"dialogue": "order_status", "turn": "keep_the_desk", "voice": "joe"}
+CLIP = {"dialogue": "order_status", "turn": "keep_the_desk", "voice": "kumo"}
 BEFORE = "and"
 """The pause is put before the first such word."""
 
