@@ -89,7 +89,7 @@ def run_until(
     until: str = "decided",
     headline: Sequence[str] = (),
     in_full: Sequence[str] = (),
-    others: int = LIMIT,
+    beside: int = LIMIT,
     run: Callable[[Experiment], Results] = sweep,
 ) -> tuple[Results, pd.DataFrame]:
     """Runs arms until gain and harm are decided, or to the experiment's number of calls.
@@ -100,7 +100,7 @@ def run_until(
         until: ``decided``, or ``calls`` for all calls and one look.
         headline: Rows of the comparison that are to be decided; all by default.
         in_full: Arms on which the headline rests; all by default.
-        others: The most calls of the other arms, which are shown beside those.
+        beside: The most calls of the other arms, which are shown beside those.
         run: Runs an experiment.
 
     Returns:
@@ -121,7 +121,7 @@ def run_until(
         planned = [Look(experiment.calls, rules.level)]
     results, done = None, 0
     for look in planned:
-        for part in _stretches(experiment, done, look.calls, in_full, others):
+        for part in _stretches(experiment, done, look.calls, in_full, beside):
             more = run(part)
             results = more if results is None else joined(results, more)
             if results.interrupted:
@@ -144,10 +144,10 @@ def run_until(
 
 
 def _stretches(
-    experiment: Experiment, done: int, upto: int, in_full: Sequence[str], others: int
+    experiment: Experiment, done: int, upto: int, in_full: Sequence[str], beside: int
 ) -> list[Experiment]:
     """The calls from one look to the next: of all arms as long as the others take part."""
-    few = max(min(others, upto), done) if in_full else upto
+    few = max(min(beside, upto), done) if in_full else upto
     rest = {name: arm for name, arm in experiment.arms.items() if name in in_full}
     return [
         replace(experiment, arms=arms, first=experiment.first + begin, calls=end - begin)

@@ -104,7 +104,7 @@ class Study:
         *,
         headline: str | Sequence[str] = (),
         in_full: Sequence[str] = (),
-        others: int = LIMIT,
+        beside: int = LIMIT,
         grid: Mapping[str, Sequence[object]] | None = None,
         settings: Mapping[str, object] | None = None,
         calls: int | None = None,
@@ -121,7 +121,7 @@ class Study:
             headline: Rows of the comparison that are to be decided; all by default.
             in_full: Arms on which the headline rests, which are run until it is decided; all by
                 default.
-            others: The most calls of the other arms at each place.
+            beside: The most calls of the other arms, which are shown beside those.
             calls: The most calls of each arm at each place.
             first: Index of the first call.
 
@@ -137,7 +137,7 @@ class Study:
         results, table = run_until(
             replace(experiment, first=first), judge, rules=rules, until=self.until,
             headline=[headline] if isinstance(headline, str) else headline,
-            in_full=in_full, others=others,
+            in_full=in_full, beside=beside,
             run=lambda part: sweep(part, workers=self.workers),
         )  # fmt: skip
         if checked:

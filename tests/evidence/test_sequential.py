@@ -42,22 +42,22 @@ def until(n_calls: int):
     return judge
 
 
-@pytest.mark.parametrize("others", [5, 20, 30])
-def test_arms_beside_the_headline_make_fewer_calls(others: int) -> None:
+@pytest.mark.parametrize("beside", [5, 20, 30])
+def test_arms_beside_the_headline_make_fewer_calls(beside: int) -> None:
     runs = Runs()
     results, _ = run_until(
         Experiment(ARMS, calls=80, first=7), until(40), headline=["after"],
-        in_full=["before", "after"], others=others, run=runs,
+        in_full=["before", "after"], beside=beside, run=runs,
     )  # fmt: skip
-    for name, n in (("before", 40), ("after", 40), ("beside", others)):
+    for name, n in (("before", 40), ("after", 40), ("beside", beside)):
         assert runs.calls[name] == list(range(7, 7 + n)), name
-    assert len(results.calls) == 80 + others
+    assert len(results.calls) == 80 + beside
     assert results.provenance["n_calls"] == 40 and results.provenance["decided"]
 
 
 def test_all_arms_make_all_calls_unless_it_is_said_which_are_needed() -> None:
     runs = Runs()
-    run_until(Experiment(ARMS, calls=80), until(80), headline=["after"], others=5, run=runs)
+    run_until(Experiment(ARMS, calls=80), until(80), headline=["after"], beside=5, run=runs)
     assert [len(calls) for calls in runs.calls.values()] == [80, 80, 80]
 
 
