@@ -120,21 +120,28 @@ def forest(comparison: pd.DataFrame, rules: Rules) -> Chart:
 
 
 def read(comparison: pd.DataFrame) -> str:
-    """For each arm, whether its advice depends on who calls, in words."""
+    """For each arm, whether its advice depends on who calls, and what is known of gain and harm."""
     return "\n\n".join(
         _sentence(str(arm), own) for arm, own in comparison.groupby("arm", sort=False)
     )
 
 
 def _sentence(arm: str, rows: pd.DataFrame) -> str:
-    advice_by = rows.groupby("advice", sort=False)
-    found = {str(advice): ", ".join(own["caller"]) for advice, own in advice_by}
-    open_ = found.pop(UNDECIDED, "")
-    rest = f" It is undecided for {open_}." if open_ else ""
-    if not found:
-        return f"*{arm}*: on so few calls the advice is undecided for every kind of caller."
-    if len(found) > 1:
-        parts = "; ".join(f"**{advice}** for {callers}" for advice, callers in found.items())
-        return f"*{arm}*: **the advice depends on who calls**: {parts}.{rest}"
-    ((advice, callers),) = found.items()
-    return f"*{arm}*: **{advice}** for {callers}; no kind of caller has another advice.{rest}"
+    sides = f"Gain: {_decided(rows, 'gain')}. Harm: {_decided(rows, 'harm_verdict')}."
+    advice, n = _decided(rows, "advice", "**"), rows.loc[rows["advice"] != UNDECIDED, "advice"]
+    if n.nunique() > 1:
+        return f"*{arm}*: **the advice depends on who calls**: {advice}. {sides}"
+    if n.nunique() == 1:
+        return f"*{arm}*: {advice}; no kind of caller has another advice. {sides}"
+    return f"*{arm}*: on so few calls the advice is undecided for every kind of caller. {sides}"
+
+
+def _decided(rows: pd.DataFrame, column: str, mark: str = "") -> str:
+    """Which kinds of caller have which verdict; those without one come last."""
+    parts = []
+    for name, own in rows.groupby(column, sort=False):
+        verdict, all_of_them = str(name), len(own) == len(rows)
+        callers = "every kind of caller" if all_of_them else ", ".join(own["caller"])
+        marked = verdict if verdict == UNDECIDED else f"{mark}{verdict}{mark}"
+        parts.append((verdict == UNDECIDED, f"{marked} for {callers}"))
+    return "; ".join(text for _, text in sorted(parts, key=lambda part: part[0]))

@@ -172,9 +172,9 @@ def background_noise(turns: pd.DataFrame, threshold: float) -> Chart:
     """Draws the effect of background noise on the detector and on the callers of each arm.
 
     From ``threshold`` on the detector calls a turn finished. The numbers are those of
-    :func:`floor_points`, which the left half shows.
+    :func:`floor_points` of the default arm, which the left half shows.
     """
-    finished = floor_points(turns, threshold)
+    finished = floor_points(turns[turns["arm"] == DEFAULT], threshold)
     harms = proportions(turns, "arm", FLOOR, "n_false_endpoints")
     figure, (left, right) = plt.subplots(1, 2, figsize=(11.5, 4.4), layout="constrained")
     sweep_lines(finished, FLOOR, "finished", "asked", left, x_name="background noise", share=True,

@@ -57,6 +57,8 @@ def test_it_is_said_that_the_advice_depends_on_who_calls(comparison: pd.DataFram
     text = who_calls.read(comparison)
     assert "the advice depends on who calls" in text
     assert "**adopt** for fluent, field, −50 dBFS" in text and "**trade-off** for hesitant" in text
+    assert "Gain: faster for every kind of caller." in text
+    assert "Harm: within the limit for fluent, field, −50 dBFS; more for hesitant." in text
     alike = who_calls.read(comparison[comparison["caller"] != "hesitant"])
     assert "depends" not in alike and "no kind of caller has another advice" in alike
 
@@ -65,7 +67,7 @@ def test_what_is_undecided_is_said_apart(comparison: pd.DataFrame) -> None:
     hesitant = comparison["caller"] == "hesitant"
     open_ = comparison.assign(advice=comparison["advice"].mask(hesitant, "undecided"))
     text = who_calls.read(open_)
-    assert "depends" not in text and "It is undecided for hesitant." in text
+    assert "depends" not in text and "; undecided for hesitant; no kind" in text
     nothing = who_calls.read(open_[hesitant])
     assert "undecided for every kind of caller" in nothing
 
