@@ -29,7 +29,7 @@ RECORDINGS = {
     "forest": "forest-ambience.ogg",
     "keyboard": "keyboard-typing.ogg",
 }
-"""Recordings, 10 to 30 s each; ``caller.noise`` may also be ``pink``."""
+"""Recordings, 10 to 30 s each; ``caller.noise`` may also be ``pink`` or ``none``."""
 
 
 def background(settings: Settings, clips: Iterable[Clip], seed: int, call: int) -> np.ndarray:
@@ -43,7 +43,7 @@ def background(settings: Settings, clips: Iterable[Clip], seed: int, call: int) 
     """
     tone = pink_background(settings.number("caller.noise_floor_dbfs"), seed, call)
     snr_db = settings["caller.noise_snr_db"]
-    if snr_db is None:
+    if snr_db is None or settings.text("caller.noise") == "none":
         return tone
     noise = _noise(settings.text("caller.noise"), seed, call)
     wanted = speech_power(clips) / 10 ** (float(snr_db) / 10)

@@ -88,6 +88,8 @@ def run_until(
     rules: Rules | None = None,
     until: str = "decided",
     headline: Sequence[str] = (),
+    in_full: Sequence[str] = (),
+    beside: int = LIMIT,
     run: Callable[[Experiment], Results] = sweep,
 ) -> tuple[Results, pd.DataFrame]:
     """Runs arms until gain and harm are decided, or to the experiment's number of calls.
@@ -96,7 +98,9 @@ def run_until(
         experiment: What to run; its ``calls`` are the most that are made of each arm.
         judge: Compares the arms by the rules it is given.
         until: ``decided``, or ``calls`` for all calls and one look.
-        headline: Arms that are to be decided; all by default.
+        headline: Rows of the comparison that are to be decided; all by default.
+        in_full: Arms on which the headline rests; all by default.
+        beside: The most calls of the other arms, which are shown beside those.
         run: Runs an experiment.
 
     Returns:
@@ -104,21 +108,26 @@ def run_until(
         ``looks`` there were of how many, and ``decided``, whether they were enough.
 
     Raises:
-        UsageError: another ``until``, or whatever the run raises.
+        UsageError: another ``until``, no such arm, or whatever the run raises.
     """
     if until not in UNTIL:
         raise UsageError(f"until={until}: {one_of(until, UNTIL)}")
+    for name in in_full:
+        if name not in experiment.arms:
+            raise UsageError(f"in_full={name}: {one_of(name, experiment.arms)}")
     rules = rules or Rules()
     planned = looks(experiment.calls, rules.level)
     if until == "calls":
         planned = [Look(experiment.calls, rules.level)]
     results, done = None, 0
     for look in planned:
-        more = run(replace(experiment, first=experiment.first + done, calls=look.calls - done))
-        results = more if results is None else joined(results, more)
+        for part in _stretches(experiment, done, look.calls, in_full, beside):
+            more = run(part)
+            results = more if results is None else joined(results, more)
+            if results.interrupted:
+                return results, pd.DataFrame()
         done = look.calls
-        if results.interrupted:
-            return results, pd.DataFrame()
+        assert results is not None
         table = judge(results, rules.at(look.level))
         asked = table[table["arm"].isin(headline)] if headline else table
         decided = not (asked["advice"] == UNDECIDED).any()
@@ -132,6 +141,19 @@ def run_until(
         "decided": decided,
     }
     return results, table
+
+
+def _stretches(
+    experiment: Experiment, done: int, upto: int, in_full: Sequence[str], beside: int
+) -> list[Experiment]:
+    """The calls from one look to the next: of all arms as long as the others take part."""
+    few = max(min(beside, upto), done) if in_full else upto
+    rest = {name: arm for name, arm in experiment.arms.items() if name in in_full}
+    return [
+        replace(experiment, arms=arms, first=experiment.first + begin, calls=end - begin)
+        for arms, begin, end in ((experiment.arms, done, few), (rest, few, upto))
+        if end > begin
+    ]
 
 
 def decide(

@@ -208,7 +208,7 @@ def forest(
                  color=INK if main else SOFT)  # fmt: skip
         if math.isnan(row["saving_s"]):
             note(ax, "no answered turn to compare", (0, y), (5, 0), va="center", color=ACCENT)
-        ax.annotate(_advice(row), (1.01, y), xycoords=BESIDE, va="center", fontsize=8)
+        ax.annotate(advice_of(row), (1.01, y), xycoords=BESIDE, va="center", fontsize=8)
     ax.axvline(0, color=INK, linewidth=1.0, zorder=1)
     if worth_s is not None:
         ax.axvline(1000 * worth_s, color=SOFT, linewidth=1.0, linestyle=":", zorder=1)
@@ -228,7 +228,7 @@ _SAVINGS = (
 """Suffix of the column, name, place in the row, marker, and its face."""
 
 
-def _advice(row: Mapping[str, Any]) -> str:
+def advice_of(row: Mapping[str, Any]) -> str:
     """The advice, and below it gain and harm where they say more."""
     advice = str(row["advice"])
     if advice == UNDECIDED:

@@ -16,7 +16,7 @@ from labkit.engine.tables import Results
 from labkit.errors import UsageError
 from labkit.evidence import claims
 from labkit.evidence.checks import check
-from labkit.evidence.sequential import Judge, run_until
+from labkit.evidence.sequential import LIMIT, Judge, run_until
 from labkit.evidence.verdict import Rules
 from labkit.report import verdicts
 from labkit.report.palette import Chart, use_style
@@ -103,6 +103,8 @@ class Study:
         rules: Rules,
         *,
         headline: str | Sequence[str] = (),
+        in_full: Sequence[str] = (),
+        beside: int = LIMIT,
         grid: Mapping[str, Sequence[object]] | None = None,
         settings: Mapping[str, object] | None = None,
         calls: int | None = None,
@@ -116,7 +118,10 @@ class Study:
         Args:
             judge: Compares the arms by the rules it is given, as ``lab.compare`` does.
             rules: What is worth having, and what is accepted.
-            headline: Arms that are to be decided; all by default.
+            headline: Rows of the comparison that are to be decided; all by default.
+            in_full: Arms on which the headline rests, which are run until it is decided; all by
+                default.
+            beside: The most calls of the other arms, which are shown beside those.
             calls: The most calls of each arm at each place.
             first: Index of the first call.
 
@@ -132,6 +137,7 @@ class Study:
         results, table = run_until(
             replace(experiment, first=first), judge, rules=rules, until=self.until,
             headline=[headline] if isinstance(headline, str) else headline,
+            in_full=in_full, beside=beside,
             run=lambda part: sweep(part, workers=self.workers),
         )  # fmt: skip
         if checked:

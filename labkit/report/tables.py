@@ -81,13 +81,14 @@ def saving_by_wait(saved: pd.DataFrame, delay_s: float) -> pd.DataFrame:
 
 
 def same(turns: pd.DataFrame, one: str, other: str, axes: Sequence[str] = ()) -> str:
-    """Whether two arms answered every turn at the same moment, as a sentence."""
+    """Whether two arms answered the same turns at the same moment, on calls that both made."""
     key = [*axes, "call", "turn"]
     a, b = (turns[turns["arm"] == n].set_index(key)["response_latency_s"] for n in (one, other))
-    apart = (a - b).abs()
+    both = a.index.intersection(b.index)
+    apart = (a[both] - b[both]).abs()
     worst, n = float(apart.max()), int(apart.notna().sum())
-    if worst < 0.0005 and n == len(a) == len(b):
-        return f"On all {n} turns *{one}* and *{other}* answer at the same millisecond."
+    if worst < 0.0005 and (a[both].isna() == b[both].isna()).all():
+        return f"On all {n} answered turns *{one}* and *{other}* answer at the same millisecond."
     return f"*{one}* and *{other}* differ by up to {ms(worst)} ms on {n} turns."
 
 

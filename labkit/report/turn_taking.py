@@ -16,6 +16,8 @@ from labkit.report.palette import ABOVE, SOFT, Chart, note
 from labkit.settings.roles import figure
 
 PERSONA = "caller.persona"
+FIELD = {PERSONA: ["field"]}
+"""The default callers, as a grid, so that tables name them."""
 
 
 def quick_stack(

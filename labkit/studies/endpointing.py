@@ -20,11 +20,11 @@ from labkit.report.figures import Chart
 from labkit.report.labels import Label, Line, place
 from labkit.report.palette import SOFT, looks, ms_axis, new_axes, unit_axis
 from labkit.report.sweeps import sweep_lines
-from labkit.report.turn_taking import PERSONA, group_and_label, proportions
+from labkit.report.turn_taking import FIELD, group_and_label, proportions
+from labkit.report.who_calls import FLOOR, NOISE
 
-FLOOR = "caller.noise_floor_dbfs"
 MAX_DELAY = "endpointing.max_delay_s"
-CALLERS = {PERSONA: ["hesitant", "fluent"]}
+CALLERS = FIELD
 DEFAULT, HASTY = "turn detector, SDK default", "silence alone, 0.3 s"
 PUBLISHED = "as published, 0.4 to 2.0 s"
 PUBLISHED_PAUSES = ("eot_livekit_300", "eot_livekit_5", "eot_flux_300", "eot_ultravad_300")
@@ -50,6 +50,10 @@ ARMS = {
 """Ways to decide that a caller has finished, hasty to patient; ``GROUP, POINT`` each."""
 
 TWO = {name: ARMS[name] for name in (HASTY, DEFAULT)}
+DECIDED = (DEFAULT, PUBLISHED)
+"""What the verdict rests on."""
+ASKED = {name: ARMS[name] for name in DECIDED}
+"""What is compared for each kind of caller."""
 
 
 def compared(results: Results, rules: Rules) -> pd.DataFrame:
@@ -141,6 +145,11 @@ def commits(turns: pd.DataFrame) -> Chart:
     return Chart(ax, pd.concat(parts, ignore_index=True))
 
 
+def rooms(callers: Results) -> Results:
+    """Of a run over kinds of callers, the part in which the background was set."""
+    return callers.part(**{NOISE: "none"})
+
+
 def floor_points(turns: pd.DataFrame, threshold: float) -> pd.DataFrame:
     """What the detector takes for a finished turn, at each level of background noise.
 
@@ -161,18 +170,18 @@ def floor_points(turns: pd.DataFrame, threshold: float) -> pd.DataFrame:
 
 
 def background_noise(turns: pd.DataFrame, threshold: float) -> Chart:
-    """Draws the effect of background noise on the detector and on the callers.
+    """Draws the effect of background noise on the detector and on the callers of each arm.
 
     From ``threshold`` on the detector calls a turn finished. The numbers are those of
-    :func:`floor_points`, which the left half shows.
+    :func:`floor_points` of the default arm, which the left half shows.
     """
-    finished = floor_points(turns, threshold)
-    harms = proportions(turns, PERSONA, FLOOR, "n_false_endpoints")
+    finished = floor_points(turns[turns["arm"] == DEFAULT], threshold)
+    harms = proportions(turns, "arm", FLOOR, "n_false_endpoints")
     figure, (left, right) = plt.subplots(1, 2, figsize=(11.5, 4.4), layout="constrained")
     sweep_lines(finished, FLOOR, "finished", "asked", left, x_name="background noise", share=True,
                 y_name="taken for a finished turn")  # fmt: skip
     left.set_title("Detector: turn over?")
-    sweep_lines(harms, FLOOR, "share", PERSONA, right, x_name="background noise", share=True,
+    sweep_lines(harms, FLOOR, "share", "arm", right, x_name="background noise", share=True,
                 y_name="turns with a false endpoint")  # fmt: skip
     right.set_title("Callers: false endpoints?")
     return Chart(figure, finished)

@@ -16,6 +16,7 @@ from labkit.report.verdicts import latency_claim
 RELEASE = "caller.release_after_s"
 EXAMPLE = "closed microphone (example)"
 """The wiring of LiveKit's example."""
+NO_BUTTON = "no button, SDK defaults"
 
 _X_NAME = "button let go after the last sound"
 
@@ -34,6 +35,15 @@ def arms(short_timeout_s: float) -> dict[str, str]:
         "open microphone": f"{manual}2.0,{opened}",
         "open, no floor, short timeout": f"{manual}{short_timeout_s},{opened},{no_floor}",
     }
+
+
+def asked(release_s: float) -> dict[str, str]:
+    """What is compared for each kind of caller: no button, and the example's wiring.
+
+    ``release_s`` is from the caller's last sound to letting go.
+    """
+    example = f"push_to_talk@agent.transcript_timeout_s=2.0,{RELEASE}={release_s}"
+    return {NO_BUTTON: "vanilla", EXAMPLE: example}
 
 
 def handover(turns: pd.DataFrame) -> Chart:

@@ -37,6 +37,10 @@ ARMS = {
     "with the detector, 0.4 s": f"vanilla@{VAD}=0.4",
 }
 """The VAD's silence alone, short to long, and beside the SDK's turn detector."""
+DECIDED = (PLUGIN_DEFAULT, PUBLISHED)
+"""What the verdict rests on."""
+ASKED = {name: ARMS[name] for name in DECIDED}
+"""What is compared for each kind of caller."""
 
 
 def compared(results: Results, rules: Rules) -> pd.DataFrame:

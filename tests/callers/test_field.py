@@ -161,3 +161,14 @@ def test_all_of_a_call_has_one_level() -> None:
     was = [level_db(c.pcm) for c in CLIPS[:4]]
     now = [level_db(c.pcm) for c in clips]
     assert np.ptp(np.subtract(now, was)) < 0.1
+
+
+def test_a_level_behind_field_callers_replaces_whatever_background_was_drawn() -> None:
+    call = next(i for i, own in enumerate(CALLERS) if "caller.noise_snr_db" in own)
+    for floor_dbfs in (-120.0, -50.0):
+        own = plan(call, **{"caller.noise_floor_dbfs": floor_dbfs, "caller.noise": "none"})
+        loop = noise.background(own.settings, [turn.clip for turn in own.turns], 7, call)
+        if floor_dbfs < noise.SILENT_DBFS:
+            assert len(loop) == 0
+        else:
+            assert level_db(loop) == pytest.approx(floor_dbfs, abs=0.1)

@@ -36,7 +36,10 @@ ARMS = {
 
 @pytest.fixture(scope="module")
 def results() -> Results:
-    found = sweep(Experiment(ARMS, settings={COLLECTOR: 0.1}, calls=2, turns=3), workers=2)
+    found = sweep(
+        Experiment(ARMS, settings={"caller.persona": "fluent", COLLECTOR: 0.1}, calls=2, turns=3),
+        workers=2,
+    )
     assert (found.calls["status"] == "ok").all(), found.calls["error"].tolist()
     return found
 
@@ -163,7 +166,11 @@ SENTENCE = "Can you tell me the order number?"
 
 
 def blocked(strict: Path, how: str) -> pd.Series:
-    settings = {"agent.guardrail": how, "caller.dialogue": "order_status"}
+    settings = {
+        "caller.persona": "fluent",
+        "agent.guardrail": how,
+        "caller.dialogue": "order_status",
+    }
     results = run(str(strict), calls=1, turns=1, settings=settings)
     assert (results.calls["status"] == "ok").all(), results.calls["error"].tolist()
     return results.turns.iloc[0]

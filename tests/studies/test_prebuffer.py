@@ -13,7 +13,11 @@ from labkit.studies import prebuffer
 
 def run(grid: dict[str, list[object]], **settings: object) -> Results:
     experiment = Experiment(
-        {"greeting": "greeting"}, grid=grid, settings=settings, calls=2, turns=1
+        {"greeting": "greeting"},
+        grid=grid,
+        settings={"caller.persona": "fluent", **settings},
+        calls=2,
+        turns=1,
     )
     results = sweep(experiment, workers=2)
     assert (results.calls["status"] == "ok").all(), results.calls["error"].tolist()

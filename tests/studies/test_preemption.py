@@ -38,7 +38,7 @@ def test_the_published_argument_changes_nothing(calls: Results) -> None:
     assert (default["response_latency_s"] == published["response_latency_s"]).all()
     assert (default["llm_calls"] == published["llm_calls"]).all()
     told = lab.tables.same(calls.turns, "default", "as published", [PERSONA])
-    assert told.startswith("On all 8 turns")
+    assert told.startswith("On all 8 answered turns")
     assert "differ by up to" in lab.tables.same(calls.turns, "off", "default", [PERSONA])
 
 

@@ -23,7 +23,12 @@ TOOL_S = 0.6
 @pytest.fixture(scope="module")
 def turns() -> pd.DataFrame:
     arms = {how: Arm("tool_prefetch", {"agent.prefetch": how}) for how in WIRINGS}
-    settings = {"caller.dialogue": "order_status", "agent.threshold": 0.5, "agent.tool_s": TOOL_S}
+    settings = {
+        "caller.persona": "fluent",
+        "caller.dialogue": "order_status",
+        "agent.threshold": 0.5,
+        "agent.tool_s": TOOL_S,
+    }
     results = sweep(Experiment(arms, settings=settings, calls=2, turns=4), workers=2)
     assert (results.calls["status"] == "ok").all(), results.calls["error"].tolist()
     return prefetch.counted(results.turns)

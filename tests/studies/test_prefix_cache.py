@@ -35,7 +35,9 @@ def results() -> Results:
         "published": {**HAIKU, "agent.caching": "as_published"},
     }
     named = {name: Arm("prefix_cache", settings) for name, settings in arms.items()}
-    return sweep(Experiment(named, calls=1, turns=4, seed=12))
+    return sweep(
+        Experiment(named, settings={"caller.persona": "fluent"}, calls=1, turns=4, seed=12)
+    )
 
 
 def turns_of(results: Results, arm: str) -> pd.DataFrame:

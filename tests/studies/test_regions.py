@@ -35,7 +35,9 @@ def pins() -> Results:
         "region=": Arm("regional", {"agent.variant": "as_published", "agent.region": "eu"}),
         "no path": Arm("regional", {**PIN, "agent.variant": "no_path"}),
     }
-    return sweep(Experiment(arms, settings=HOSTS, calls=CALLS, turns=TURNS))
+    return sweep(
+        Experiment(arms, settings={"caller.persona": "fluent", **HOSTS}, calls=CALLS, turns=TURNS)
+    )
 
 
 def test_the_published_argument_does_not_exist(pins: Results) -> None:
@@ -74,7 +76,7 @@ def test_a_sweep_tells_what_is_heard_from_what_is_hidden() -> None:
     experiment = Experiment(
         {"defaults": "vanilla"},
         points=regions.places([FAR]),
-        settings=regions.near(NEAR),
+        settings={"caller.persona": "fluent", **regions.near(NEAR)},
         calls=2,
         turns=3,
     )
@@ -94,7 +96,12 @@ def test_a_sweep_tells_what_is_heard_from_what_is_hidden() -> None:
 
 
 def test_a_gateway_adds_its_round_trip_and_work() -> None:
-    settings = {"preemptive.enabled": False, "gateway.rtt_s": 0.02, "gateway.processing_s": 0.003}
+    settings = {
+        "caller.persona": "fluent",
+        "preemptive.enabled": False,
+        "gateway.rtt_s": 0.02,
+        "gateway.processing_s": 0.003,
+    }
     plain, relayed = (
         run("vanilla", calls=1, turns=3, settings={**settings, "gateway.enabled": on}).turns
         for on in (False, True)

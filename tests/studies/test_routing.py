@@ -28,6 +28,7 @@ def turns() -> pd.DataFrame:
         "llm.provider": "anthropic",
         "llm.model": LARGE,
         "agent.light_model": SMALL,
+        "caller.persona": "fluent",
         "caller.dialogue": "order_status",
         "caller.patience_s": 5.0,
     }

@@ -24,7 +24,12 @@ def turns() -> pd.DataFrame:
     }
     # an LLM so slow that the caller goes on first would not be heard after the cached answer
     llm = {"providers.openai.models.gpt-4.1.first_token": 0.5}
-    settings = {"caller.dialogue": "order_status", "caller.gap_s": 2.5, **llm}
+    settings = {
+        "caller.persona": "fluent",
+        "caller.dialogue": "order_status",
+        "caller.gap_s": 2.5,
+        **llm,
+    }
     experiment = lab.Experiment(arms, settings=settings, calls=1, turns=8, seed=3)
     results = lab.sweep(experiment)
     assert list(results.calls["status"]) == ["ok"] * len(arms)

@@ -19,7 +19,11 @@ def turns() -> pd.DataFrame:
         "phrases": "short_turns@llm.model=gpt-4.1",
         "length": "short_turns@llm.model=gpt-4.1,agent.rule=length",
     }
-    settings = {"caller.dialogue": "order_status", "caller.patience_s": 5.0}
+    settings = {
+        "caller.persona": "fluent",
+        "caller.dialogue": "order_status",
+        "caller.patience_s": 5.0,
+    }
     experiment = lab.Experiment(arms, settings=settings, calls=1, turns=8, seed=3)
     results = lab.sweep(experiment)
     assert list(results.calls["status"]) == ["ok"] * len(arms)

@@ -21,7 +21,10 @@ def results() -> lab.Results:
         "repaired": lab.Arm("stacked-as-published", {"agent.repaired": True}),
         "misspelt": stacking.stack(["cash"]),
     }
-    return lab.sweep(lab.Experiment(arms, calls=2, turns=4, seed=7), workers=2)
+    return lab.sweep(
+        lab.Experiment(arms, settings={"caller.persona": "fluent"}, calls=2, turns=4, seed=7),
+        workers=2,
+    )
 
 
 def test_no_technique_is_the_defaults(results: lab.Results) -> None:
