@@ -172,7 +172,7 @@ def button() -> pd.DataFrame:
         "impatient": "push_to_talk@agent.transcript_timeout_s=0.5",
         "open": "push_to_talk@agent.closes_microphone=false",
     }
-    release = {"caller.release_after_s": [-0.4, 0.6, 1.2]}
+    release = {"caller.release_after_s": [-0.8, 0.6, 1.2]}
     return sweep(Experiment(arms, grid=release, calls=1, turns=2)).turns
 
 
@@ -188,7 +188,7 @@ def test_a_late_release_waits_for_the_transcript_timeout(button: pd.DataFrame) -
 
 
 def test_an_early_release_loses_the_last_words(button: pd.DataFrame) -> None:
-    assert (released(button, "open", -0.4)["trailing_deletions"] > 0).all()
+    assert (released(button, "open", -0.8)["trailing_deletions"] > 0).all()
     assert (released(button, "open", 0.6)["deletions"] == 0).all()
 
 
