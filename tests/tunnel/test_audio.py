@@ -20,7 +20,7 @@ from labkit.tunnel.audio import FRAME_S, OUTPUT_RATE_HZ, Captions, Microphone, S
 from labkit.world.scene import SAMPLE_RATE_HZ, Scene
 from labkit.world.speech import SpeechCorpus
 
-CLIP = SpeechCorpus.load().clip(dialogue="order_status", turn="keep_the_desk", voice="heart")
+CLIP = SpeechCorpus.load().clip(dialogue="order_status", turn="keep_the_desk", voice="joe")
 REPLY = np.repeat(CLIP.pcm, 2)[: 3 * OUTPUT_RATE_HZ // 2]  # speech enough at another rate
 
 
