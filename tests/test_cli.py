@@ -209,7 +209,7 @@ def test_an_interrupted_run_keeps_its_finished_calls(everyone: bool, tmp_path: P
     )  # fmt: skip
     try:
         until = time.monotonic() + 90
-        while len(list(tmp_path.glob("calls/*.wav"))) < 3 and time.monotonic() < until:
+        while len(list(tmp_path.glob("calls/call-????.wav"))) < 3 and time.monotonic() < until:
             assert process.poll() is None, process.communicate()
             time.sleep(0.2)
         (os.killpg if everyone else os.kill)(process.pid, signal.SIGINT)

@@ -112,6 +112,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("agents")
 
 
+FLUENT = {"caller.persona": "fluent"}  # others interrupt, and are answered more than once
+
+
 @pytest.fixture(scope="module")
 def together(folder: Path) -> tuple[Results, Results]:
     """A good agent alone, and among all that go wrong and one that patches a shared module."""
@@ -122,8 +125,9 @@ def together(folder: Path) -> tuple[Results, Results]:
             arms[name] = Arm(str(write(folder, name, **parts)), LIMITS | OWN_LIMITS.get(name, {}))
     arms["patches"] = Arm(str(write(folder, "patches", top=PATCH)))
     arms["after"] = Arm(good)
-    alone = run(good, calls=1, turns=2, fresh=True)
-    return alone, sweep(Experiment(arms, calls=1, turns=2), workers=2, fresh=True)
+    alone = run(good, calls=1, turns=2, fresh=True, settings=FLUENT)
+    every = Experiment(arms, calls=1, turns=2, settings=FLUENT)
+    return alone, sweep(every, workers=2, fresh=True)
 
 
 @pytest.mark.parametrize("name", [n for n in WRONG if n != "looks_up"])
@@ -137,7 +141,9 @@ def test_it_is_told_of_as_what_it_is(together: tuple[Results, Results], name: st
 def test_a_flood_is_bounded_in_memory(folder: Path) -> None:
     """Python meets a MemoryError; a library may end the process, whose size is told then."""
     limits = {"limit.real_s": 60, "limit.memory_mb": 900}
-    results = run(str(write(folder, "fills", method=FLOOD)), calls=1, turns=1, settings=limits)
+    results = run(
+        str(write(folder, "fills", method=FLOOD)), calls=1, turns=1, settings=limits | FLUENT
+    )
     error = results.troubles["error"].iloc[0]
     had = re.search(r"it had up to (\d+) MB of memory", error)
     assert "MemoryError" in error or (had and int(had[1]) < 1500), error
@@ -230,7 +236,7 @@ def test_secrets_are_hidden_and_other_variables_are_not(
         monkeypatch.setenv(name, value)
     hook = f"assert set({list(secret | fine)}) & set(os.environ) == set({list(fine)}), "
     hook += f"set({list(secret | fine)}) & set(os.environ)"
-    results = run(str(write(folder, "looks", hook=hook)), calls=1, turns=1)
+    results = run(str(write(folder, "looks", hook=hook)), calls=1, turns=1, settings=FLUENT)
     assert results.troubles.empty, results.troubles["error"].tolist()
 
 

@@ -268,8 +268,13 @@ def test_a_slow_stage_of_a_users_own_profile_comes_first_with_its_size(tmp_path:
         f"[{SERVED['tts'][0][0]}.audio]\nleading_silence = {{median_s = 4.0, p95_s = 4.0, "
         'source = "planted", date = "2026-01-01"}\n'
     )
-    # a doubting detector would cost as much
-    chosen = {"profile": str(profile), "turn_detection": "vad", "preemptive.enabled": False}
+    # a doubting detector would cost as much, and callers who pause are often answered early
+    chosen = {
+        "caller.persona": "fluent",
+        "profile": str(profile),
+        "turn_detection": "vad",
+        "preemptive.enabled": False,
+    }
     found = levers("vanilla", calls=2, turns=2, settings=chosen, **QUIET)
     first = found.table.iloc[0]
     assert (first["lever"], first["owner"]) == ("silence leading the audio", "provider")

@@ -325,6 +325,7 @@ def test_every_setting_of_a_session_is_tried() -> None:
 @pytest.mark.slow
 def test_the_code_does_what_the_settings_do(tmp_path: Path) -> None:
     shutil.copy(agents_dir() / "vanilla.py", tmp_path)
+    callers = {"caller.persona": "fluent", "caller.dialogue": "order_status"}
     arms: dict[str, str | Arm] = {}
     for i, changes in enumerate(SETS):
         code = textwrap.indent(session_code(changes), "    ")
@@ -332,7 +333,7 @@ def test_the_code_does_what_the_settings_do(tmp_path: Path) -> None:
         arms[f"set {i}"] = Arm("vanilla", changes)
         arms[f"pasted {i}"] = str(tmp_path / f"pasted_{i}.py")
     results = sweep(
-        Experiment(arms, settings={"caller.dialogue": "order_status"}, calls=1, turns=3),
+        Experiment(arms, settings=callers, calls=1, turns=3),
     )
     failed = results.calls[results.calls["status"] != "ok"]
     assert not len(failed), dict(zip(failed["arm"], failed["error"], strict=True))

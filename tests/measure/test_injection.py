@@ -30,7 +30,14 @@ PACE = "providers.openai.models.gpt-4o-mini.tokens_per_s"
 TTFB = "providers.cartesia.models.sonic-3.first_audio"
 SILENCE = "providers.cartesia.audio.leading_silence"
 # constant, so that a part grows by what is put into it and by nothing else
-BASE = {FINAL: 0.15, TTFT: 0.5, TTFB: 0.15, SILENCE: 0.18, "links.caller.rtt_s": 0.04}
+BASE = {
+    "caller.persona": "fluent",
+    FINAL: 0.15,
+    TTFT: 0.5,
+    TTFB: 0.15,
+    SILENCE: 0.18,
+    "links.caller.rtt_s": 0.04,
+}
 MODES = {
     "preemption off": {"preemptive.enabled": False},
     "preemptive LLM": {"preemptive.enabled": True},

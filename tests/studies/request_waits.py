@@ -17,7 +17,8 @@ from labkit.world.events import FirstToken, Request
 
 if __name__ == "__main__":
     agent, *changes = sys.argv[1:]
-    settings = Settings(parse_assignments(changes)).as_dict()
+    fluent = {"caller.persona": "fluent"}
+    settings = Settings(fluent | parse_assignments(changes)).as_dict()
     record = run_call(CallSpec(str(agents_dir() / f"{agent}.py"), settings, n_turns=4, seed=3))
     assert record.status == "ok", record.error
     first = {e.id: e.t_s for e in record.providers if isinstance(e, FirstToken)}

@@ -60,7 +60,9 @@ def main(pause_s: float, changes: dict[str, str]) -> dict[str, Any]:
     assert process is not None
     clip = paused(process.supplies.corpus.clip(**CLIP), pause_s)
     process.supplies.corpus = ScriptedCorpus(process.supplies.corpus, clip)  # type: ignore[assignment]
-    settings = Settings({"caller.dialogue": CLIP["dialogue"], **changes}).as_dict()
+    settings = Settings(
+        {"caller.persona": "fluent", "caller.dialogue": CLIP["dialogue"], **changes}
+    ).as_dict()
     record = worker.run_call(worker.CallSpec("vanilla", settings, n_turns=1))
     assert record.status == "ok", record.error
     return turn_rows(record)[0]

@@ -21,7 +21,8 @@ def labkit_run(file: Path, log: Path, *more: str) -> dict[str, Any]:
     """``python -m labkit run FILE --json`` in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "labkit", "run", str(file), "--calls", "2", "--turns", "3",
-         "--set", "caller.dialogue=dental_appointment", "--json", *more],
+         "--set", "caller.dialogue=dental_appointment", "--set", "caller.persona=fluent",
+         "--json", *more],
         capture_output=True, text=True, timeout=200, env=os.environ | {"QUICKSTART_LOG": str(log)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from labkit.callers.ear import VOICED_LEVEL
-from labkit.engine.run import run
+from labkit.engine.run import run as run_callers
 from labkit.engine.tables import Results
 from labkit.errors import UsageError
 from labkit.evidence.statistics import quantile
@@ -20,6 +20,12 @@ from labkit.evidence.statistics import quantile
 AGENTS = Path(__file__).parents[1] / "agents"
 DNS_S = 0.005
 """The default of ``links.*.dns_s``."""
+
+
+def run(agent: str, *, settings: dict[str, Any] | None = None, **terms: Any) -> Results:
+    """Calls of fluent callers: who pauses is sometimes answered early, which moves other turns."""
+    fluent = {"caller.persona": "fluent"}
+    return run_callers(agent, settings=fluent | (settings or {}), **terms)
 
 
 def paired(one: Results, other: Results) -> pd.DataFrame:
