@@ -249,7 +249,7 @@ def test_a_sleep_in_the_agents_own_code_comes_first_with_its_size(
     does: str, lever: str, saving_s: float
 ) -> None:
     chosen = {"agent.does": does, "agent.sleep_s": 3.0, "preemptive.enabled": False,
-              "caller.dialogue": "order_status"}  # fmt: skip
+              "caller.dialogue": "order_status", "caller.persona": "fluent"}  # fmt: skip
     found = levers(AGENT, calls=1, turns=3, settings=chosen, **QUIET)
     first = found.table.iloc[0]
     assert (first["lever"], first["owner"]) == (lever, "user's code")

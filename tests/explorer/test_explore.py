@@ -192,7 +192,8 @@ def explorer() -> Iterator[Explorer]:
     own = explore(
         knobs={"endpointing.min_delay_s": [0.0, 0.2, 1.0], "preemptive.enabled": [],
                "vad.min_silence_s": [0.1, 0.3], "caller.persona": []},
-        settings={"caller.dialogue": "order_status"}, turns=8, turns_per_call=2, workers=2,
+        settings={"caller.dialogue": "order_status", "caller.persona": "fluent"},
+        turns=8, turns_per_call=2, workers=2,
     )  # fmt: skip
     yield own
     own.close()

@@ -67,14 +67,14 @@ def test_a_pause_shorter_than_the_silence_is_one_turn() -> None:
 
 
 def test_a_pause_longer_than_the_silence_is_split() -> None:
-    row = scripted(0.45, **alone(0.4, 0.4))
+    row = scripted(0.5, **alone(0.4, 0.4))
     # the caller goes on 0.1 s after the decision, before the reply is ready, and the SDK drops it
     assert (row["n_messages"], row["n_false_endpoints"], row["n_premature_replies"]) == (2, 1, 0)
     assert row["outcome"] == "answered" and row["deletions"] == 0
 
 
 def test_a_reply_that_is_ready_at_the_decision_is_premature() -> None:
-    row = scripted(0.45, **alone(0.4, 0.4), **READY)
+    row = scripted(0.5, **alone(0.4, 0.4), **READY)
     assert (row["n_messages"], row["n_false_endpoints"], row["n_premature_replies"]) == (2, 1, 1)
     assert row["outcome"] == "premature"
     assert math.isnan(row["response_latency_s"]) and row["overlap_s"] > 0
@@ -147,7 +147,9 @@ def test_the_floor_below_the_vads_silence_does_nothing() -> None:
 
 def test_max_delay_is_what_is_waited_when_the_detector_doubts() -> None:
     grid = {"endpointing.max_delay_s": [1.0, 2.5]}
-    turns = sweep(Experiment({"defaults": "vanilla"}, grid=grid, calls=2, turns=3)).turns
+    fluent = {"caller.persona": "fluent"}
+    asked = Experiment({"defaults": "vanilla"}, grid=grid, settings=fluent, calls=6, turns=3)
+    turns = sweep(asked).turns
     doubted = turns[turns["eot_prob"] < 0.36]
     assert len(doubted) >= 2
     # counted from the VAD's own idea of the last speech, which is a little later than the truth

@@ -76,7 +76,7 @@ def test_the_prediction_meets_fluent_turns(calls: Results) -> None:
     measured = lab.savings(fluent, "off")
     forecast = preemption.predicted(fluent, "off", {"default": "llm"})
     both = measured[measured["arm"] == "default"].merge(forecast, on=["call", "turn"])
-    assert len(both) == 3, "one turn is heard in pieces, and the model says nothing of it"
+    assert len(both) >= 3, "the model says nothing of a turn that is heard in pieces"
     assert (both["saved_s_x"] - both["saved_s_y"]).abs().max() < 0.005
 
 

@@ -79,6 +79,7 @@ def test_a_sweep_tells_what_is_heard_from_what_is_hidden() -> None:
         settings={"caller.persona": "fluent", **regions.near(NEAR)},
         calls=2,
         turns=3,
+        seed=3,
     )
     turns = sweep(experiment).turns
     added = regions.added(turns)
