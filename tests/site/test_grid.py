@@ -77,7 +77,8 @@ def test_what_cannot_run_is_refused(notebook: Path, place: dict[str, object], wo
 def test_papermill_alone_runs_a_study(tmp_path: Path) -> None:
     """From any folder, with parameters, without a command of labkit's."""
     study = Path(__file__).resolve().parents[2] / "notebooks" / "18_tune_by_hand.ipynb"
-    given = {"n_calls": 2, "n_turns": 2, "min_turns": 1, "min_delay_s": 0.2}
+    given = {"n_calls": 2, "n_turns": 2, "min_turns": 1, "min_delay_s": 0.2,
+             "n_who_calls": 1, "n_who_turns": 1}  # fmt: skip
     words = [w for name, value in given.items() for w in ("-p", name, str(value))]
     done = subprocess.run(
         [sys.executable, "-m", "papermill", str(study), "out.ipynb", *words,
@@ -90,6 +91,6 @@ def test_papermill_alone_runs_a_study(tmp_path: Path) -> None:
     executed = json.loads((tmp_path / "out.ipynb").read_text())
     outputs = [o for c in executed["cells"] for o in c.get("outputs", [])]
     assert not [o for o in outputs if o["output_type"] == "error"]
-    assert sum("image/png" in o.get("data", {}) for o in outputs) == 3
+    assert sum("image/png" in o.get("data", {}) for o in outputs) == 4
     assert '"min_delay": 0.2' in json.dumps(outputs).replace('\\"', '"')
     assert (tmp_path / "figures" / "18_tune_by_hand" / "frontier.png").is_file()
