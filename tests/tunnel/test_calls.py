@@ -127,7 +127,9 @@ def test_a_cold_websocket_costs_three_round_trips_less_what_the_model_hides() ->
 def test_the_callers_own_distance_is_heard_once_each_way(plain: Results) -> None:
     far = run("vanilla", calls=6, turns=5, seed=7, settings={"links.caller.rtt_s": 0.14})
     both = paired(plain, far)
-    alike = both[both["llm_cold"] == both["llm_cold_2"]]  # later turns may find it closed
+    # later turns may find the connection closed; and one draft more may be under way
+    alike = both[(both["llm_cold"] == both["llm_cold_2"])
+                 & (both["llm_calls"] == both["llm_calls_2"])]  # fmt: skip
     assert len(alike) >= 20
     assert alike["rise_s"].to_numpy() == pytest.approx(0.1, abs=0.005)
 
@@ -199,5 +201,5 @@ def test_the_walls_clock_agrees_with_the_virtual_one() -> None:
     assert set(wall.calls["status"]) == {"ok"}, wall.calls["error"].tolist()
     expected = quantile(virtual.turns, 0.5).value
     assert quantile(wall.turns, 0.5).value == pytest.approx(
-        expected, abs=max(0.03, 0.03 * expected)
+        expected, abs=max(0.03, 0.05 * expected)
     )
