@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import lru_cache
@@ -107,10 +107,15 @@ def utterance(text: str, scene: Scene) -> tuple[int, tuple[int | str, ...]]:
         # an agent may have put a word of its own before it
         if said and (whole.startswith(said) or inside or f" {whole[:_START]}" in said):
             return answer.turn, answer.name
-    dialogues = scene.dialogues or load_dialogues()
+    dialogues = scene.dialogues or _packaged()
     if said and any(reply.startswith(said) for d in dialogues.values() for reply in _replies(d)):
         return scene.turn, _REPLY
     return scene.turn, ("own", digest(said))
+
+
+@lru_cache(maxsize=1)
+def _packaged() -> Mapping[str, Dialogue]:
+    return load_dialogues()  # reading them takes longer than what is asked of them
 
 
 @lru_cache(maxsize=64)
