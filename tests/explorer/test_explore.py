@@ -222,8 +222,12 @@ def test_turning_a_knob_changes_the_figures(explorer: Explorer) -> None:
     assert "endpointing delay" in explorer.view.stages.value
     results = explorer.results()
     assert list(results.arms) == ["baseline", "chosen"] and len(results.turns) == 16
-    sides = [t["response_latency_s"].median() for t in (arm.turns for arm in results.arms.values())]
-    assert sides[1] - sides[0] > 0.05, "0.7 s more of waiting is seen, but for what overlapped"
+    before_s, after_s = (
+        arm.turns.set_index(["call", "turn"])["response_latency_s"] for arm in results.arms.values()
+    )
+    longer_s = after_s - before_s
+    assert longer_s.max() > 0.2, "0.7 s more of waiting is seen, but for what overlapped"
+    assert longer_s.min() > -0.001
     assert '"endpointing": {"min_delay": 1.0}' in explorer.view.code.value
 
 
