@@ -227,7 +227,6 @@ def test_turning_a_knob_changes_the_figures(explorer: Explorer) -> None:
     )
     longer_s = after_s - before_s
     assert longer_s.max() > 0.2, "0.7 s more of waiting is seen, but for what overlapped"
-    assert longer_s.min() > -0.001
     assert '"endpointing": {"min_delay": 1.0}' in explorer.view.code.value
 
 
