@@ -75,6 +75,8 @@ def pause_points(results: Results) -> pd.DataFrame:
         turns = arm.turns[arm.turns["n_pauses"] > 0]
         group, label = group_and_label(name)
         whole = turns[turns["n_false_endpoints"] == 0]
+        if turns.empty:
+            continue  # of few calls none may pause
         false_endpoints = turns[["n_false_endpoints", "n_pauses"]].min(axis=1)
         share = statistics.mean(turns.assign(x=false_endpoints / turns["n_pauses"]), "x")
         low, high = wilson(share.value, share.n)
