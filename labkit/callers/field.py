@@ -13,6 +13,12 @@ from labkit.callers.noise import RECORDINGS
 from labkit.randomness import uniform
 from labkit.settings import Value
 
+MANNERS: Mapping[str, Mapping[str, Value]] = {
+    "barging_in": {"caller.barge_in_after_s": 1.0},
+    "back_channelling": {"caller.backchannel_prob": 0.8},
+}
+"""What the manners of ``field.toml`` set, which are personas of their own too."""
+
 
 @functools.cache
 def distributions() -> Mapping[str, Mapping[str, Any]]:
@@ -39,11 +45,7 @@ def drawn(seed: int, call: int) -> dict[str, Value]:
         "caller.pace": _normal(draw("pace"), 1.0, pace["sd"], pace["low"], pace["high"]),
         "caller.microphone": _one(draw("microphone"), tables["microphone"]),
     }
-    manner = _one(draw("manner"), tables["manner"])
-    if manner == "barging_in":
-        own["caller.barge_in_after_s"] = 1.0
-    elif manner == "back_channelling":
-        own["caller.backchannel_prob"] = 0.8
+    own |= MANNERS.get(_one(draw("manner"), tables["manner"]), {})
     return own | _background(draw, tables["background"])
 
 

@@ -16,6 +16,8 @@ import numpy as np
 import soundfile
 from numpy.lib.stride_tricks import sliding_window_view
 
+from labkit.world.sound import to_pcm
+
 RATE_HZ = 8000
 LOOK_AHEAD_S = 0.0005
 _TAPS_S = 0.012
@@ -60,17 +62,13 @@ class G711:
         self._raw = raw[n * self._step :]
         self._coded = coded[n:]
         out = np.ascontiguousarray(sliding_window_view(coded, len(self._after))) @ self._after
-        heard = _int16(out.reshape(-1))[self._drop :]
+        heard = to_pcm(out.reshape(-1))[self._drop :]
         self._drop -= min(self._drop, n * self._step)
         return heard
 
 
-def _int16(samples: np.ndarray) -> np.ndarray:
-    return np.asarray(np.clip(np.rint(samples), -32768, 32767), np.int16)
-
-
 def _through_mu_law(samples: np.ndarray) -> np.ndarray:
-    return _mu_law()[_int16(samples).astype(np.int32) + 32768]
+    return _mu_law()[to_pcm(samples).astype(np.int32) + 32768]
 
 
 @functools.cache

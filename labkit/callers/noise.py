@@ -18,6 +18,7 @@ from labkit.randomness import stream, uniform
 from labkit.settings import Settings
 from labkit.world.clips import Clip
 from labkit.world.scene import SAMPLE_RATE_HZ
+from labkit.world.sound import to_pcm
 
 SILENT_DBFS = -96.0
 _TONE_S = 10
@@ -50,7 +51,7 @@ def background(settings: Settings, clips: Iterable[Clip], seed: int, call: int) 
     noise = noise * np.sqrt(wanted / np.mean(noise**2))
     if len(tone):
         noise = noise + np.resize(tone, len(noise))
-    return _pcm(noise)
+    return to_pcm(noise)
 
 
 def pink_background(level_dbfs: float, seed: int, call: int) -> np.ndarray:
@@ -59,7 +60,7 @@ def pink_background(level_dbfs: float, seed: int, call: int) -> np.ndarray:
         return np.zeros(0, dtype=np.int16)
     pink = _pink(seed, "caller.tone", call)
     pink *= 32768 * 10 ** (level_dbfs / 20) / np.sqrt(np.mean(pink**2))
-    return _pcm(pink)
+    return to_pcm(pink)
 
 
 def speech_power(clips: Iterable[Clip]) -> float:
@@ -72,11 +73,6 @@ def speech_power(clips: Iterable[Clip]) -> float:
             total += float(pcm @ pcm)
             n += len(pcm)
     return total / n
-
-
-def _pcm(samples: np.ndarray) -> np.ndarray:
-    pcm: np.ndarray = np.clip(np.round(samples), -32768, 32767).astype(np.int16)
-    return pcm
 
 
 def _noise(name: str, seed: int, call: int) -> np.ndarray:

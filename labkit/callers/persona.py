@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from labkit.callers.field import drawn
+from labkit.callers.field import MANNERS, drawn
 from labkit.settings import Settings, Value
 
 
@@ -74,13 +74,13 @@ PERSONAS = {
             "barging_in",
             "someone in a hurry: one second into each reply they say that the agent should wait, "
             "and go on with what they want next",
-            {"caller.barge_in_after_s": 1.0},
+            MANNERS["barging_in"],
         ),
         Persona(
             "back_channelling",
             "a lively listener, who says mhm or right during most replies and wants the agent to "
             "go on",
-            {"caller.backchannel_prob": 0.8},
+            MANNERS["back_channelling"],
         ),
         Persona(
             "rephrasing",

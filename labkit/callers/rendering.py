@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,16 +15,13 @@ from labkit.callers.noise import speech_power
 from labkit.randomness import stream, uniform
 from labkit.settings import Settings
 from labkit.world.clips import CALLER_RATE_HZ, Clip, Pcm, Word
+from labkit.world.sound import FRAME, VOICED_DB, frame_power, to_pcm
 
 MICROPHONES = {"flat": None, "small": (150.0, 7_500.0), "telephone": (300.0, 3_400.0)}
 """Pass band of each microphone, Hz."""
 
-VOICED_DB = -35.0
-"""A 10 ms frame is voiced when it is within this of the loudest one of the clip."""
-
 _BREATH_DB = -38.0
-_BREATH_S = (0.25, 0.4)
-_FRAME = CALLER_RATE_HZ // 100
+_BREATH_S, _BREATH_HZ = (0.25, 0.4), (500.0, 4_000.0)
 
 
 def spoken(clip: Clip, settings: Settings, occasion: tuple[int, int, int]) -> Clip:
@@ -45,7 +43,7 @@ def spoken(clip: Clip, settings: Settings, occasion: tuple[int, int, int]) -> Cl
     edges_s = [0.0, *(t for pause in clip.pauses for t in pause), clip.duration_s]
     said = list(zip(edges_s[::2], edges_s[1::2], strict=True))
     sounds = [_banded(paced(clip.pcm[_samples(a) : _samples(b)], pace), band) for a, b in said]
-    loudest = max(float(np.max(_power(sound))) for sound in sounds)
+    loudest = max(float(np.max(frame_power(sound))) for sound in sounds)
 
     pieces: list[Pcm] = []
     moved_s: list[float] = []  # where the edges are now
@@ -96,16 +94,21 @@ def _banded(pcm: Pcm, band: tuple[float, float] | None) -> Pcm:
     """What a microphone takes up; filtered forwards and backwards, so nothing moves in time."""
     if band is None:
         return pcm
-    sos = signal.butter(2, band, "bandpass", fs=CALLER_RATE_HZ, output="sos")
-    return _pcm(signal.sosfiltfilt(sos, pcm.astype(float)))
+    return _pcm(signal.sosfiltfilt(_bandpass(*band), pcm.astype(float)))
+
+
+@functools.cache
+def _bandpass(low_hz: float, high_hz: float) -> np.ndarray:
+    sos = signal.butter(2, (low_hz, high_hz), "bandpass", fs=CALLER_RATE_HZ, output="sos")
+    return np.asarray(sos)
 
 
 def _voiced(pcm: Pcm, loudest: float) -> tuple[int, int]:
     """First and last sample that are voiced, in whole frames."""
-    frames = np.flatnonzero(_power(pcm) > loudest * 10 ** (VOICED_DB / 10))
+    frames = np.flatnonzero(frame_power(pcm) > loudest * 10 ** (VOICED_DB / 10))
     if not len(frames):
         return 0, len(pcm)
-    return int(frames[0]) * _FRAME, (int(frames[-1]) + 1) * _FRAME
+    return int(frames[0]) * FRAME, (int(frames[-1]) + 1) * FRAME
 
 
 def _silence(
@@ -119,24 +122,16 @@ def _silence(
         return gap
     draws = stream(seed, "caller.breath.sound", *occasion)
     length = _samples(draws.uniform(*_BREATH_S))
-    sos = signal.butter(2, (500.0, 4_000.0), "bandpass", fs=CALLER_RATE_HZ, output="sos")
-    breath = signal.sosfilt(sos, draws.standard_normal(length)) * np.hanning(length)
-    breath *= np.sqrt(loudest * 10 ** (_BREATH_DB / 10) / np.max(_power(breath)))
+    noise = signal.sosfilt(_bandpass(*_BREATH_HZ), draws.standard_normal(length))
+    breath = noise * np.hanning(length)
+    breath *= np.sqrt(loudest * 10 ** (_BREATH_DB / 10) / np.max(frame_power(breath)))
     rest = _samples(0.05)  # between drawing breath and speaking
     gap[n - rest - length : n - rest] = _pcm(breath)
     return gap
 
 
-def _power(samples: np.ndarray) -> np.ndarray:
-    """Mean square of each whole 10 ms frame."""
-    whole = len(samples) // _FRAME * _FRAME
-    frames = samples[:whole].astype(float).reshape(-1, _FRAME)
-    power: np.ndarray = np.mean(frames**2, axis=1)
-    return power
-
-
 def _pcm(samples: np.ndarray) -> Pcm:
-    pcm: Pcm = np.clip(np.round(samples), -32768, 32767).astype(np.int16)
+    pcm = to_pcm(samples)
     pcm.setflags(write=False)
     return pcm
 

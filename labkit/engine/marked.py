@@ -21,6 +21,7 @@ from labkit.tunnel.detector import FRAME_S
 from labkit.world.clips import Pcm
 from labkit.world.dialogue import load_dialogues
 from labkit.world.scene import SAMPLE_RATE_HZ, Scene
+from labkit.world.sound import FRAME, VOICED_DB, frame_power
 from labkit.world.speech import SpeechCorpus
 
 Span = tuple[float, float]
@@ -31,8 +32,6 @@ TAIL_S = 1.0
 """What is heard after it: longer than any detector waits to be asked."""
 SHORTEST_S = 0.1
 """Silences that are marked."""
-FLOOR_DB = 35.0
-"""A 10 ms frame is silent if its level is so far below the loudest, as in the speech corpus."""
 _FRAME_S = 0.01
 _BLOCK = round(FRAME_S * SAMPLE_RATE_HZ)
 
@@ -108,8 +107,6 @@ def found_silences(pcm: Pcm) -> list[Span]:
 
 def sounding(pcm: Pcm) -> np.ndarray:
     """Whether each 10 ms frame is within 35 dB of the loudest."""
-    n = round(_FRAME_S * SAMPLE_RATE_HZ)
-    frames = np.pad(pcm.astype(np.float64), (0, -len(pcm) % n)).reshape(-1, n)
-    level = np.mean(frames**2, axis=1)
-    floor = max(float(level.max(initial=0.0)) * 10 ** (-FLOOR_DB / 10), 1e-9)
+    level = frame_power(np.pad(pcm, (0, -len(pcm) % FRAME)))
+    floor = max(float(level.max(initial=0.0)) * 10 ** (VOICED_DB / 10), 1e-9)
     return np.asarray(level >= floor)

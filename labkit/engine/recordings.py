@@ -27,6 +27,7 @@ from labkit.engine.marked import TAIL_S, MarkedTurn, Span, silent_spans
 from labkit.errors import UsageError, hint
 from labkit.world.clips import Pcm
 from labkit.world.scene import SAMPLE_RATE_HZ
+from labkit.world.sound import to_pcm
 
 _COLUMNS = ("file", "end_s", "pauses_s")
 
@@ -104,8 +105,7 @@ def _audio(folder: Path, name: str) -> Pcm:
     if rate_hz != SAMPLE_RATE_HZ:
         factor = math.gcd(rate_hz, SAMPLE_RATE_HZ)
         mono = resample_poly(mono, SAMPLE_RATE_HZ // factor, rate_hz // factor)
-    scaled: Pcm = np.clip(np.round(mono * 32768), -32768, 32767).astype(np.int16)
-    return scaled
+    return to_pcm(mono * 32768)
 
 
 def _spans(name: str, text: str, end_s: float) -> tuple[Span, ...]:

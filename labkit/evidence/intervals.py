@@ -96,7 +96,9 @@ def of_rate(happened: Array, owner: Array, n_clusters: int, level: float = LEVEL
 
 
 def wilson(proportion: float, n: float, level: float = LEVEL) -> Ends:
-    """Wilson's score interval of a proportion among ``n`` independent trials."""
+    """Wilson's score interval of a proportion among ``n`` independent trials; NaN of none."""
+    if not n:
+        return UNKNOWN
     z = z_of(level)
     centre = (proportion + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(proportion * (1 - proportion) / n + z * z / (4 * n * n))

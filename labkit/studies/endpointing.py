@@ -20,11 +20,10 @@ from labkit.report.figures import Chart
 from labkit.report.labels import Label, Line, place
 from labkit.report.palette import SOFT, looks, ms_axis, new_axes, unit_axis
 from labkit.report.sweeps import sweep_lines
-from labkit.report.turn_taking import FIELD, group_and_label, proportions
+from labkit.report.turn_taking import group_and_label, proportions
 from labkit.report.who_calls import FLOOR, NOISE
 
 MAX_DELAY = "endpointing.max_delay_s"
-CALLERS = FIELD
 DEFAULT, HASTY = "turn detector, SDK default", "silence alone, 0.3 s"
 PUBLISHED = "as published, 0.4 to 2.0 s"
 PUBLISHED_PAUSES = ("eot_livekit_300", "eot_livekit_5", "eot_flux_300", "eot_ultravad_300")
@@ -75,16 +74,14 @@ def pause_points(results: Results) -> pd.DataFrame:
         turns = arm.turns[arm.turns["n_pauses"] > 0]
         group, label = group_and_label(name)
         whole = turns[turns["n_false_endpoints"] == 0]
-        if turns.empty:
-            continue  # of few calls none may pause
         false_endpoints = turns[["n_false_endpoints", "n_pauses"]].min(axis=1)
         share = statistics.mean(turns.assign(x=false_endpoints / turns["n_pauses"]), "x")
         low, high = wilson(share.value, share.n)
         rows.append({
             "arm": name, "group": group, "label": label,
             "delay_s": statistics.quantile(whole, 0.5, "end_of_turn_s").value,
-            "share": share.value, "low": np.nanmin([share.low, low]),
-            "high": np.nanmax([share.high, high]),
+            "share": share.value, "low": float(np.fmin(share.low, low)),
+            "high": float(np.fmax(share.high, high)),
             "n_pauses": int(turns["n_pauses"].sum()),
         })  # fmt: skip
     return pd.DataFrame(rows)
