@@ -15,7 +15,7 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -89,10 +89,15 @@ class Worker:
         try:
             with self._inside(network, settings):
                 call = Call(self.supplies, spec, settings, servers, self.guard, network, loop)
+                starved = stops_without_memory(loop)
                 try:
                     record = loop.run_until_complete(call.run())
                 except (SystemExit, KeyboardInterrupt, GeneratorExit) as e:
                     record = call.broken_off(e)  # asyncio lets these through, as in life
+                except RuntimeError:
+                    if not starved:
+                        raise
+                    record = call.broken_off(starved[0])
                 # what is cancelled below has told all it had to tell
                 loop.set_exception_handler(lambda *_: None)
                 _drain(loop)
@@ -161,6 +166,24 @@ def _hush() -> None:
         logger = logging.getLogger(name)
         logger.setLevel(wanted or ("WARNING" if name == "livekit" else "CRITICAL"))
         logger.propagate = bool(wanted)
+
+
+def stops_without_memory(loop: asyncio.AbstractEventLoop) -> list[MemoryError]:
+    """Stops a loop whose own work meets a ``MemoryError``, which is then in the list.
+
+    A connection that could not be read for it stays silent, and what waits for it would for ever.
+    """
+    met: list[MemoryError] = []
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        loop.default_exception_handler(context)
+        error = context.get("exception")
+        if isinstance(error, MemoryError):
+            met.append(error)
+            loop.stop()
+
+    loop.set_exception_handler(handle)
+    return met
 
 
 def _drain(loop: asyncio.AbstractEventLoop) -> None:
