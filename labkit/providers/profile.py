@@ -116,6 +116,10 @@ class Profile:
         """The keys under a table, such as the known models under ``names("models")``."""
         return sorted(self._lookup(parts))
 
+    def of_role(self, role: str) -> Profile:
+        """The figures of a provider's further role, which stand in a table of that name."""
+        return Profile(self.name, self._lookup((role,)), f"{self._origin}: {role}")
+
     def figures(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Every figure with its dotted name and its origin."""
         for parts, leaf in self._leaves(self.table, ()):

@@ -14,12 +14,16 @@ class Entry(NamedTuple):
     """What is known of a provider before it is loaded.
 
     Attributes:
-        emulator: ``module:class`` of its emulator.
+        emulator: ``module:class`` of its emulator; of a provider with several roles the classes of
+            all, with blanks between. Those after the first find their figures in the profile's
+            table of their role, such as ``[tts.models."aura-2"]``.
         packages: Distributions of its clients, the LiveKit plugin first.
+        key_variables: Where its clients look for the API key; ``NAME_API_KEY`` unless given.
     """
 
     emulator: str
     packages: tuple[str, ...]
+    key_variables: tuple[str, ...] = ()
 
 
 _HERE = "labkit.providers"
@@ -34,16 +38,20 @@ PROVIDERS = {
 """Every emulated provider by name; a further one is one more entry here."""
 
 
-def key_variable(provider: str) -> str:
-    """The environment variable in which a provider's clients look for the API key."""
-    return f"{provider.upper()}_API_KEY"
+def key_variables(provider: str) -> tuple[str, ...]:
+    """The environment variables in which a provider's clients look for the API key."""
+    return PROVIDERS[provider].key_variables or (f"{provider.upper()}_API_KEY",)
 
 
 @functools.cache
 def emulators() -> dict[str, type[Emulator]]:
     """Every emulator by the provider's name. Loads them all, which takes a server's imports."""
-    found = {}
-    for name, entry in PROVIDERS.items():
-        module, _, cls = entry.emulator.partition(":")
-        found[name] = getattr(importlib.import_module(module), cls)
+    from labkit.providers.server import together
+
+    return {name: together(map(_loaded, e.emulator.split())) for name, e in PROVIDERS.items()}
+
+
+def _loaded(named: str) -> type[Emulator]:
+    module, _, cls = named.partition(":")
+    found: type[Emulator] = getattr(importlib.import_module(module), cls)
     return found

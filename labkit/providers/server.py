@@ -13,7 +13,7 @@ import hashlib
 import logging
 import re
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 from aiohttp import ClientPayloadError, web
@@ -104,12 +104,17 @@ class Emulator:
         app = web.Application(
             handler_args={"handler_cancellation": self.stops_with_client},
         )
-        # not a middleware: aiohttp keeps those, and whatever they hold, of a thousand applications
-        routes = [*self.routes(), web.route("*", r"/{path:[\s\S]*}", self._nowhere)]
-        app.add_routes(
-            [web.RouteDef(r.method, r.path, self._refusing(r.handler), r.kwargs) for r in routes]
-        )
+        nowhere = web.route("*", r"/{path:[\s\S]*}", self._nowhere)
+        app.add_routes([*self.answered(), *self._answering([nowhere])])
         return app
+
+    def answered(self) -> list[web.RouteDef]:
+        """The routes, with refusals in the service's own form."""
+        return self._answering(self.routes())
+
+    def _answering(self, routes: list[web.RouteDef]) -> list[web.RouteDef]:
+        # not a middleware: aiohttp keeps those, and whatever they hold, of a thousand applications
+        return [web.RouteDef(r.method, r.path, self._refusing(r.handler), r.kwargs) for r in routes]
 
     def _refusing(self, handler: Any) -> Handler:
         """A handler that answers a refusal in the service's own form."""
@@ -230,6 +235,59 @@ class Emulator:
     def log(self, event: Event) -> None:
         """Writes an event into the log of the call in progress, at the loop's time."""
         self.logger()(event)
+
+
+class _Together(Emulator):
+    """Emulators of several roles behind one host; the first answers for what none of them has."""
+
+    parts: ClassVar[tuple[type[Emulator], ...]]
+
+    def __init__(
+        self,
+        profile: Profile,
+        scene: Callable[[], Scene],
+        *,
+        api_keys: frozenset[str] | None = None,
+    ) -> None:
+        first, *rest = self.parts
+        self._parts = [first(profile, scene, api_keys=api_keys)]
+        self._parts += [p(profile.of_role(p.role), scene, api_keys=api_keys) for p in rest]
+        super().__init__(profile, scene, api_keys=api_keys)
+
+    @property
+    def around(self) -> Any:
+        return self._parts[0].around
+
+    @around.setter
+    def around(self, value: Any) -> None:
+        for part in self._parts:
+            part.around = value
+
+    def routes(self) -> list[web.RouteDef]:
+        return [route for part in self._parts for route in part.routes()]
+
+    def answered(self) -> list[web.RouteDef]:
+        return [route for part in self._parts for route in part.answered()]
+
+    def refusal(self, request: web.Request, error: RequestError) -> web.Response:
+        return self._parts[0].refusal(request, error)
+
+    def reset(self) -> None:
+        for part in self._parts:
+            part.reset()
+        super().reset()
+
+
+def together(kinds: Iterable[type[Emulator]]) -> type[Emulator]:
+    """One emulator for all roles of a provider; of one role it is that role's own."""
+    first, *rest = kinds
+    if not rest:
+        return first
+    own = {
+        name: getattr(first, name)
+        for name in ("name", "host", "role", "base_path", "client", "stops_with_client")
+    }
+    return type(f"{first.__name__}Together", (_Together,), {**own, "parts": (first, *rest)})
 
 
 def shown(given: object, longest: int = _LONGEST_SHOWN) -> str:

@@ -21,7 +21,7 @@ import numpy as np
 
 from labkit.providers.collector import Collector
 from labkit.providers.profile import load_profiles
-from labkit.providers.registry import emulators, key_variable
+from labkit.providers.registry import emulators, key_variables
 from labkit.settings import Settings
 from labkit.tunnel import blocking, clock
 from labkit.tunnel.isolation import Guard, without_secrets
@@ -128,7 +128,11 @@ class Worker:
         profiles = load_profiles(settings.text("profile") or None, settings.figures)
         scene = _SceneBox()
         return {
-            name: cls(profiles[name], scene, api_keys=frozenset({KEYS[key_variable(name)]}))
+            name: cls(
+                profiles[name],
+                scene,
+                api_keys=frozenset(KEYS[variable] for variable in key_variables(name)),
+            )
             for name, cls in emulators().items()
         }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from labkit.providers.registry import PROVIDERS, key_variable
+from labkit.providers.registry import PROVIDERS, key_variables
 from labkit.settings import Settings, Value
 
 N_TURNS = 5
@@ -13,8 +13,8 @@ SEED = 7
 """Default seed of a study."""
 
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-KEYS = {key_variable(name): f"tunnel-{name}-key" for name in PROVIDERS}
-"""The variable of each provider's API key, and the key that the tunnel accepts."""
+KEYS = {v: f"tunnel-{name}-key" for name in PROVIDERS for v in key_variables(name)}
+"""The variables of each provider's API key, and the key that the tunnel accepts."""
 
 ENVIRONMENT = {
     **THREADS,
