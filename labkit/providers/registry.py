@@ -19,11 +19,13 @@ class Entry(NamedTuple):
             table of their role, such as ``[tts.models."aura-2"]``.
         packages: Distributions of its clients, the LiveKit plugin first.
         key_variables: Where its clients look for the API key; ``NAME_API_KEY`` unless given.
+        host: The service's host name, which its emulator says too; ``api.NAME.com`` unless given.
     """
 
     emulator: str
     packages: tuple[str, ...]
     key_variables: tuple[str, ...] = ()
+    host: str = ""
 
 
 _HERE = "labkit.providers"
@@ -31,7 +33,11 @@ PROVIDERS = {
     "anthropic": Entry(
         f"{_HERE}.anthropic.service:AnthropicEmulator", ("livekit-plugins-anthropic", "anthropic")
     ),
-    "cartesia": Entry(f"{_HERE}.cartesia.service:CartesiaEmulator", ("livekit-plugins-cartesia",)),
+    "cartesia": Entry(
+        f"{_HERE}.cartesia.service:CartesiaEmulator",
+        ("livekit-plugins-cartesia",),
+        host="api.cartesia.ai",
+    ),
     "deepgram": Entry(f"{_HERE}.deepgram.service:DeepgramEmulator", ("livekit-plugins-deepgram",)),
     "openai": Entry(f"{_HERE}.openai.service:OpenAIEmulator", ("livekit-plugins-openai", "openai")),
 }
@@ -43,12 +49,22 @@ def key_variables(provider: str) -> tuple[str, ...]:
     return PROVIDERS[provider].key_variables or (f"{provider.upper()}_API_KEY",)
 
 
+def host(provider: str) -> str:
+    """A provider's host name, known without loading its emulator."""
+    return PROVIDERS[provider].host or f"api.{provider}.com"
+
+
 @functools.cache
-def emulators() -> dict[str, type[Emulator]]:
-    """Every emulator by the provider's name. Loads them all, which takes a server's imports."""
+def emulator(provider: str) -> type[Emulator]:
+    """A provider's emulator. The first time loads it, which takes a server's imports."""
     from labkit.providers.server import together
 
-    return {name: together(map(_loaded, e.emulator.split())) for name, e in PROVIDERS.items()}
+    return together(map(_loaded, PROVIDERS[provider].emulator.split()))
+
+
+def emulators() -> dict[str, type[Emulator]]:
+    """Every emulator by the provider's name. Loads them all."""
+    return {name: emulator(name) for name in PROVIDERS}
 
 
 def _loaded(named: str) -> type[Emulator]:

@@ -68,6 +68,7 @@ class Emulator:
         client: How its official client is pointed here; ``{at}`` stands for host and port.
         stops_with_client: Whether a request is dropped when its client goes away.
         around: What every request is answered in.
+        behind_s: One-way delay from its host to where the work is done, seconds.
     """
 
     name: ClassVar[str]
@@ -77,6 +78,7 @@ class Emulator:
     client: ClassVar[str] = ""
     stops_with_client: ClassVar[bool] = False
     around: Callable[[web.Request], contextlib.AbstractContextManager[None]]
+    behind_s: float = 0.0
 
     def __init__(
         self,

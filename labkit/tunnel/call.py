@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from aiohttp import web
 
 from labkit.callers.caller import Caller, Mouth, SpokenTurn
 from labkit.callers.ear import Ear
@@ -24,7 +23,6 @@ from labkit.tunnel.agentfile import find_agent, load_agent
 from labkit.tunnel.audio import Captions, Microphone, Speaker
 from labkit.tunnel.events import SessionLog
 from labkit.tunnel.faults import Faults
-from labkit.tunnel.gateway import Gateway
 from labkit.tunnel.isolation import Guard
 from labkit.tunnel.job import Console, run_job
 from labkit.tunnel.link import Link
@@ -33,14 +31,17 @@ from labkit.tunnel.memo import Overheard
 from labkit.tunnel.network import Network
 from labkit.tunnel.preconnect import EarlyMicrophone
 from labkit.tunnel.record import Backchannel, CallerTurn, CallRecord, ReplySegment, Tracks
+from labkit.tunnel.servers import Servers
 from labkit.tunnel.sources import line_that_names
 from labkit.tunnel.spec import CallSpec, longest_s
-from labkit.tunnel.tls import Authority, listen
+from labkit.tunnel.tls import Authority
 from labkit.world.dialogue import Dialogue
 from labkit.world.scene import SAMPLE_RATE_HZ, Scene
 from labkit.world.speech import SpeechCorpus
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from labkit.providers.server import Emulator
     from labkit.tunnel.network_loop import NetworkLoop, WallNetworkLoop
 
@@ -72,23 +73,19 @@ class Call:
         supplies: Supplies,
         spec: CallSpec,
         settings: Settings,
-        emulators: dict[str, Emulator],
+        make: Callable[[str, Callable[[], Scene]], Emulator],
         guard: Guard,
         network: Network,
         loop: NetworkLoop | WallNetworkLoop,
     ) -> None:
         self.supplies, self.spec, self.settings = supplies, spec, settings
-        self.emulators, self.network, self.loop = emulators, network, loop
-        self.gateway: Gateway | None = None
+        self.make, self.network, self.loop = make, network, loop
+        self.servers: Servers | None = None
         self.began_s = loop.time()
         plan = plan_call(
             settings, spec.seed, spec.call, spec.n_turns, supplies.dialogues, supplies.corpus
         )
         self.scene = Scene(spec.seed, spec.call, dialogues=supplies.dialogues)
-        for emulator in emulators.values():
-            emulator.reset()
-            emulator.scene.scene = self.scene  # type: ignore[attr-defined]
-            emulator.around = instant.of_client
         kinds = frozenset(kind for kind in instant.KINDS if settings[f"instant.{kind}"])
         instant.begin(kinds, sdk.runs_tool, sdk.is_sessions_own)
         profiles = load_profiles(settings.text("profile") or None, settings.figures)
@@ -139,7 +136,9 @@ class Call:
         self.log.epoch_s = time.time()
         self.log.listen_to_logging()
         self.faults.listen()
-        runners = await self._listen()
+        servers = self.servers = Servers(
+            self.network, self.supplies.authority, self.settings, self._emulator
+        )
         hang_up = asyncio.Event()
         await self._join()
         job = asyncio.create_task(
@@ -171,10 +170,7 @@ class Call:
             self.faults.note_unawaited()
             self.faults.stop()
             self.log.stop_listening()
-            if self.gateway is not None:
-                await self.gateway.close()
-            for runner in runners:
-                await runner.cleanup()
+            await servers.close()
         if self.network.refused:
             status = "failed"
             try:
@@ -191,27 +187,11 @@ class Call:
     def _fault(self, where: str, error: str) -> None:
         self.log.add("agent_error", where=where, error=error)
 
-    async def _listen(self) -> list[web.AppRunner]:
-        """Opens what answers under each host name: the provider, or the gateway in front of it."""
-        settings, authority, runners = self.settings, self.supplies.authority, []
-        if settings["gateway.enabled"]:
-            link = Link(rtt_s=settings.number("gateway.rtt_s"))
-            work_s = settings.number("gateway.processing_s")
-            self.gateway = Gateway(self.network, link, work_s, authority.client_context())
-        for host in self.network.hosts.values():
-            app = self.emulators[host.provider].app()
-            if self.gateway is not None:
-                runners.append(await listen(self.gateway.stand_before(host), app, authority))
-                app = self.gateway.app(host.name)
-            runners.append(await listen(host, app, authority))
-        return runners
-
-    def _one_way(self) -> dict[str, float]:
-        """Delay to each provider; of several hosts of one, the one that was connected to counts."""
-        connects = self.network.connects
-        hosts = sorted(self.network.hosts.values(), key=lambda h: connects.get(h.name, 0) > 0)
-        beyond = self.gateway.beyond_s if self.gateway else {}
-        return {h.provider: h.link.rtt_s / 2 + beyond.get(h.name, 0.0) for h in hosts}
+    def _emulator(self, provider: str) -> Emulator:
+        """The emulator of a provider, made when its host is first looked up."""
+        emulator = self.make(provider, lambda: self.scene)
+        emulator.around = instant.of_client
+        return emulator
 
     async def _join(self) -> None:
         """Lets the caller talk while the agent is still on its way, if it is to take a while."""
@@ -241,6 +221,7 @@ class Call:
 
     def _record(self, status: str, error: str, ended_s: float) -> CallRecord:
         plan = self.caller.plan
+        one_way_s = self.servers.one_way_s() if self.servers else {}
         tracks = None
         if self.spec.tracks:
             mouth = np.frombuffer(bytes(self.mouth.pcm), dtype=np.int16)
@@ -264,7 +245,7 @@ class Call:
                 )
                 for s in self.ear.segments
             ],
-            providers=self.scene.log.recorded(self.began_s, self._one_way()),
+            providers=self.scene.log.recorded(self.began_s, one_way_s),
             session=self.log.rows,
             up_delay_s=self.line.up_s,
             down_delay_s=self.line.down_s,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,7 +55,8 @@ class Network:
     """The hosts of one worker process.
 
     ``call_key`` names the call in progress: jitter and loss are drawn for (seed, call, host,
-    moment), so every arm of a study sees the same draws (common random numbers).
+    moment), so every arm of a study sees the same draws (common random numbers). ``begin`` starts
+    the server of a host that has no port yet.
     """
 
     hosts: dict[str, Host] = field(default_factory=dict)
@@ -63,6 +64,7 @@ class Network:
     call_key: tuple[int | str, ...] = ()
     refused: list[str] = field(default_factory=list)
     connects: dict[str, int] = field(default_factory=dict)
+    begin: Callable[[Host], Awaitable[None]] | None = None
 
     def __post_init__(self) -> None:
         self._by_address: dict[str, Host] = {}
@@ -97,6 +99,11 @@ class Network:
             self.refused.append(name)
             raise UnknownHostError(name, list(self.hosts))
         return host
+
+    async def serve(self, host: Host) -> None:
+        """Sees to it that a host's server listens, which takes no time of the call's."""
+        if not host.port and self.begin is not None:
+            await self.begin(host)
 
     @property
     def ports(self) -> set[int]:
