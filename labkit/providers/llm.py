@@ -208,7 +208,7 @@ class ChatEmulator(AnswerPlayer):
             pace,
             sum(map(len, pieces)),
             scene.seed,
-            f"{self.name}.pace",
+            f"{self.draws_as or self.name}.pace",
             scene.call,
             asked.turn,
             *key,

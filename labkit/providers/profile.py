@@ -9,11 +9,13 @@ define; a delay is replaced as a whole::
 
     [openai.models."gpt-4o-mini"]
     first_token = {median_s = 0.1, p95_s = 0.15, source = "our dashboard", date = "2026-11-01"}
+
+A table with ``same_as = ["openai", "models", "gpt-4o-mini"]`` holds the figures of the one that is
+named there, those changes included, and its own figures in place of them.
 """
 
 from __future__ import annotations
 
-import copy
 import difflib
 import functools
 import hashlib
@@ -36,6 +38,7 @@ def _is_leaf(table: Mapping[str, Any]) -> bool:
     return "value" in table or "median_s" in table
 
 
+_SAME = "same_as"
 _PARTS = ("tail", "slow")
 """Tables of a delay that have an origin of their own."""
 
@@ -178,6 +181,33 @@ def load_profiles(
     return _load_profiles(str(overlay or ""), stamp, tuple(sorted((figures or {}).items())))
 
 
+def _refers(table: Mapping[str, Any]) -> bool:
+    """Whether a table, or one in it, is another one's."""
+    inner = (t for t in table.values() if isinstance(t, dict))
+    return _SAME in table or any(map(_refers, inner))
+
+
+def _resolved(table: Mapping[str, Any], tables: Mapping[str, Any], at: str) -> dict[str, Any]:
+    """A table with what ``same_as`` names put in, as deep as it goes.
+
+    Raises:
+        ProfileError: there is no such table.
+    """
+    found: dict[str, Any] = {}
+    if _SAME in table:
+        other: Any = tables
+        for part in table[_SAME]:
+            if not isinstance(other, dict) or part not in other:
+                raise ProfileError(f"{at}.{_SAME}={table[_SAME]}: there is no {part!r}")
+            other = other[part]
+        found = _resolved(other, tables, ".".join(table[_SAME]))
+    for key, value in table.items():
+        if key != _SAME:
+            inner = isinstance(value, dict)
+            found[key] = _resolved(value, tables, f"{at}.{key}") if inner else value
+    return found
+
+
 def _files() -> list[Path]:
     return sorted((data_dir() / "providers").glob("*.toml"))
 
@@ -223,13 +253,15 @@ def _load_profiles(
 ) -> dict[str, Profile]:
     tables = {p.stem: _read(p) for p in _files()}
     origins = {name: f"data/providers/{name}.toml" for name in tables}
-    if overlay:
-        change = _read(Path(overlay))
-        tables = copy.deepcopy(tables)
-        _overlay(tables, change, str(overlay), "")
-        origins |= {name: f"{overlay}: {name}" for name in change}
-    if figures:
-        tables = copy.deepcopy(tables)
+    change = _read(Path(overlay)) if overlay else {}
+    origins |= {name: f"{overlay}: {name}" for name in change}
+    referring = {name for name, table in tables.items() if _refers(table)}
+    for later in (False, True):  # a table that is another one's has what was changed there
+        if later:
+            tables = {name: _resolved(table, tables, name) for name, table in tables.items()}
+        mine = {name: table for name, table in change.items() if (name in referring) is later}
+        _overlay(tables, mine, str(overlay), "")
         for name, value in figures:
-            _set_figure(tables, name, value)
+            if (name.partition(".")[0] in referring) is later:
+                _set_figure(tables, name, value)
     return {name: Profile(name, table, origins[name]) for name, table in tables.items()}

@@ -39,6 +39,13 @@ PROVIDERS = {
         host="api.cartesia.ai",
     ),
     "deepgram": Entry(f"{_HERE}.deepgram.service:DeepgramEmulator", ("livekit-plugins-deepgram",)),
+    "livekit": Entry(
+        f"{_HERE}.livekit.chat:GatewayChat {_HERE}.livekit.hear:GatewayHearing "
+        f"{_HERE}.livekit.speak:GatewaySpeech",
+        (),
+        ("LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"),
+        "agent-gateway.livekit.cloud",
+    ),
     "openai": Entry(f"{_HERE}.openai.service:OpenAIEmulator", ("livekit-plugins-openai", "openai")),
 }
 """Every emulated provider by name; a further one is one more entry here."""

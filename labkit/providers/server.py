@@ -69,6 +69,8 @@ class Emulator:
         stops_with_client: Whether a request is dropped when its client goes away.
         around: What every request is answered in.
         behind_s: One-way delay from its host to where the work is done, seconds.
+        draws_as: The provider whose random streams it draws from, if not its own: a call through a
+            gateway and one past it then see the same draws.
     """
 
     name: ClassVar[str]
@@ -79,6 +81,7 @@ class Emulator:
     stops_with_client: ClassVar[bool] = False
     around: Callable[[web.Request], contextlib.AbstractContextManager[None]]
     behind_s: float = 0.0
+    draws_as: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -195,8 +198,9 @@ class Emulator:
         """
         scene, delay = self.scene(), self.profile.delay(*parts)
         turn = scene.turn if turn is None else turn
-        u = uniform(scene.seed, f"{self.name}.{purpose}", scene.call, turn, *key)
-        slow = delay.slow is not None and delay.slow.holds(scene.seed, self.name, scene.call, turn)
+        name = self.draws_as or self.name
+        u = uniform(scene.seed, f"{name}.{purpose}", scene.call, turn, *key)
+        slow = delay.slow is not None and delay.slow.holds(scene.seed, name, scene.call, turn)
         return delay.drawn(u, slow=slow)
 
     async def upgrade(
@@ -255,6 +259,7 @@ class _Together(Emulator):
         self._parts = [first(profile, scene, api_keys=api_keys)]
         self._parts += [p(profile.of_role(p.role), scene, api_keys=api_keys) for p in rest]
         super().__init__(profile, scene, api_keys=api_keys)
+        self.behind_s = self._parts[0].behind_s
 
     @property
     def around(self) -> Any:

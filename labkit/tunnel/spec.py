@@ -13,7 +13,12 @@ SEED = 7
 """Default seed of a study."""
 
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-KEYS = {v: f"tunnel-{name}-key" for name in PROVIDERS for v in key_variables(name)}
+KEYS = {
+    # a secret that signs is as long as libraries want one to be
+    v: f"tunnel-{name}-key".ljust(32 if v.endswith("_SECRET") else 0, "-")
+    for name in PROVIDERS
+    for v in key_variables(name)
+}
 """The variables of each provider's API key, and the key that the tunnel accepts."""
 
 ENVIRONMENT = {

@@ -105,6 +105,7 @@ class FluxListening(Listening):
     """One ``/v2/listen`` socket."""
 
     hearing: Hearing
+    _turn_end: TurnEnd
 
     def __init__(
         self, service: STTEmulator, ws: web.WebSocketResponse, request_id: str, asked: FluxQuery
@@ -112,7 +113,8 @@ class FluxListening(Listening):
         super().__init__(service, ws, request_id, asked.model)
         self._asked = asked
         self.hearing = service.hearing(asked.sample_rate_hz)
-        self._turn_end = TurnEnd(service.profile, asked.model)
+        if "turn_end" in service.profile.table["models"][asked.model]:
+            self._turn_end = TurnEnd(service.profile, asked.model)
         at = ("models", asked.model)
         self._every_s = float(self.profile.value(*at, "update_every_s"))
         self._idle_updates = bool(self.profile.value(*at, "updates_between_turns"))
@@ -161,14 +163,25 @@ class FluxListening(Listening):
         asked, silence_s = self._asked, hearing.silence_s
         if silence_s <= 0:
             return
-        if silence_s >= self._turn_end.crossing_s(asked.eot_threshold, self._wait_s):
+        if silence_s >= self._over_after_s():
             self._end_turn("model")
         elif silence_s * 1000 >= asked.eot_timeout_ms:
             self._end_turn("timeout")
-        elif asked.eager_eot_threshold is not None and self._eager_end_s < hearing.speech_end_s:
-            if silence_s >= self._turn_end.crossing_s(asked.eager_eot_threshold, self._wait_s):
-                self._eager_end_s = hearing.speech_end_s
-                self._event("EagerEndOfTurn", EagerEndOfTurn)
+        elif self._eager_end_s < hearing.speech_end_s and silence_s >= self._eager_after_s():
+            self._eager_end_s = hearing.speech_end_s
+            self._event("EagerEndOfTurn", EagerEndOfTurn)
+
+    def _over_after_s(self) -> float:
+        """The silence after which the turn is over, seconds."""
+        return self._turn_end.crossing_s(self._asked.eot_threshold, self._wait_s)
+
+    def _eager_after_s(self) -> float:
+        """The silence after which it is probably over; inf if nobody wants to know."""
+        threshold = self._asked.eager_eot_threshold
+        return math.inf if threshold is None else self._turn_end.crossing_s(threshold, self._wait_s)
+
+    def _confidence(self) -> float:
+        return self._turn_end.confidence(self.hearing.silence_s, self._wait_s)
 
     def _end_turn(self, trigger: str) -> None:
         self._event("EndOfTurn", partial(Transcript, speech_final=True), trigger=trigger)
@@ -193,7 +206,7 @@ class FluxListening(Listening):
         end_s = self.hearing.received_s
         confidence = 0.0
         if last is not None:
-            confidence = self._turn_end.confidence(self.hearing.silence_s, self._wait_s)
+            confidence = self._confidence()
         key = (name, last.ordinal) if last else (name, int(end_s))
         lag_s = self.service.draw(
             "models",
