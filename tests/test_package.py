@@ -54,6 +54,7 @@ LAYERS = (
 WALLS = {
     "livekit": (
         "agents/*.py",
+        "providers/livekit/eot.py",
         "tunnel/agentfile.py",
         "tunnel/audio.py",
         "tunnel/detector.py",
@@ -177,7 +178,8 @@ def provider_names() -> re.Pattern[str]:
     from labkit.providers.registry import PROVIDERS
 
     profiles = load_profiles()
-    names = {*PROVIDERS, "claude", "flux", "gpt", "nova", "sonic"}
+    # that of LiveKit's gateway is its SDK's as well, which the whole of the tunnel talks about
+    names = {*PROVIDERS, "claude", "flux", "gpt", "nova", "sonic"} - {"livekit"}
     names |= {model for provider in PROVIDERS for model in profiles[provider].names("models")}
     return re.compile(rf"(?<![a-z])({'|'.join(map(re.escape, names))})(?![a-z])", re.IGNORECASE)
 

@@ -87,6 +87,8 @@ def _print(agent: str, results: Results, found: dict[str, Any]) -> None:
         console.out.print(table)
     for override in found["overrides"]:
         console.tell(f"set from outside on {Path(agent.partition(':')[0]).name}: {override}")
+    for assumed in found["assumed"]:
+        console.tell(f"assumed, as no source states it: {assumed}")
     console.tell(
         f"{found['n_turns']} turns in {found['n_calls']} calls; {found['simulated_s']:,.0f} s of "
         f"conversation; largest residual {ms(found['residual_s'])} ms; digest {found['digest']}"

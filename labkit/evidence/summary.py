@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
 import pandas as pd
 
-from labkit.engine.tables import Results
+from labkit.engine.tables import Results, each_once
 from labkit.evidence import statistics
 from labkit.measure.stages import STAGES
 
@@ -45,7 +44,8 @@ def metrics(results: Results) -> dict[str, Any]:
     out["wall_s"] = results.wall_s
     out["failed_calls"] = len(results.failed)
     out["troubles"] = results.troubles.to_dict("records")
-    out["overrides"] = _overrides(results.calls)
+    out["overrides"] = each_once(results.calls, "overrides")
+    out["assumed"] = each_once(results.calls, "assumed")
     out["digest"] = results.digest
     cleaned: dict[str, Any] = _clean(out)
     return cleaned
@@ -60,12 +60,6 @@ def unanswered(results: Results) -> str:
     became = results.turns["outcome"].value_counts()
     said = ", ".join(f"{n} {outcome}" for outcome, n in became.items())
     return f"none of {len(results.turns)} caller turns was answered ({said})"
-
-
-def _overrides(calls: pd.DataFrame) -> list[str]:
-    """What was set on agents' sessions from outside, as ``name=value``, each once."""
-    kept = filter(None, calls.get("overrides", ()))
-    return list(dict.fromkeys(name for text in kept for name in json.loads(text)))
 
 
 def _clean(value: Any) -> Any:

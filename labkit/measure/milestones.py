@@ -19,6 +19,7 @@ from labkit.world.events import (
     FirstToken,
     Request,
     Role,
+    Scored,
     Text,
     TurnResumed,
 )
@@ -159,7 +160,8 @@ class Milestones:
                 eager = isinstance(event, EagerEndOfTurn)
                 at["eager_s"] = event.arrives_s if eager else NAN
         if self.rules.get("ended_by") == "detector":
-            answers = (r.get("answered_s", NAN) for r in logs.session_of("eot"))
+            answers = [r.get("answered_s", NAN) for r in logs.session_of("eot")]
+            answers += [e.arrives_s + e.took_s for e in logs.of(Scored)]  # a hosted one's
             at["detector_s"] = _last(t for t in answers if at["heard_s"] <= t <= decided_s + 1e-6)
         if commits:
             self._find_delay(stopped_s)

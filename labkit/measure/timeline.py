@@ -19,7 +19,7 @@ from labkit.measure.stages import COLUMNS, STAGES, stages
 from labkit.measure.turn_end import turn_ends
 from labkit.measure.turn_logs import NAN, TurnLogs, letters
 from labkit.tunnel.record import CallRecord
-from labkit.world.events import Connected, Request, Spans, Text
+from labkit.world.events import Assumed, Connected, Request, Spans, Text
 
 SDK = {
     "e2e_latency": "sdk_e2e_latency_s",
@@ -46,8 +46,10 @@ def call_row(record: CallRecord) -> dict[str, Any]:
     As JSON, empty for none: ``agent_errors``, what went wrong in the agent's code; ``overrides``,
     what was set on the agent's session from outside (a list of ``name=value``); ``survey``, what
     the session had (:func:`labkit.tunnel.override.survey`); ``models``, by role the providers and
-    models that served; and ``spans``, what a trace collector was sent.
+    models that served; ``spans``, what a trace collector was sent; and ``assumed``, what was
+    emulated in a way that no source states.
     """
+    assumed = sorted({e.text for e in record.providers if isinstance(e, Assumed)})
     sent = [span for e in record.providers if isinstance(e, Spans) for span in e.spans]
     return {
         "call": record.call,
@@ -64,6 +66,7 @@ def call_row(record: CallRecord) -> dict[str, Any]:
         "survey": json.dumps(record.survey) if record.survey else "",
         "models": json.dumps(_models(record)),
         "spans": json.dumps(sent) if sent else "",
+        "assumed": json.dumps(assumed) if assumed else "",
     }
 
 

@@ -115,6 +115,10 @@ class Profile:
             raise ProfileError(f"{self._origin}: {'.'.join(parts)} is not a plain figure")
         return leaf["value"]
 
+    def source(self, *parts: str) -> str:
+        """Where a figure is from."""
+        return str(self._lookup(parts)["source"])
+
     def names(self, *parts: str) -> list[str]:
         """The keys under a table, such as the known models under ``names("models")``."""
         return sorted(self._lookup(parts))

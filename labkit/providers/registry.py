@@ -41,7 +41,7 @@ PROVIDERS = {
     "deepgram": Entry(f"{_HERE}.deepgram.service:DeepgramEmulator", ("livekit-plugins-deepgram",)),
     "livekit": Entry(
         f"{_HERE}.livekit.chat:GatewayChat {_HERE}.livekit.hear:GatewayHearing "
-        f"{_HERE}.livekit.speak:GatewaySpeech",
+        f"{_HERE}.livekit.speak:GatewaySpeech {_HERE}.livekit.turns:GatewayTurns",
         (),
         ("LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"),
         "agent-gateway.livekit.cloud",

@@ -21,6 +21,7 @@ from labkit.settings import SettingError, Settings
 from labkit.tunnel import blocking, instant, sdk
 from labkit.tunnel.agentfile import find_agent, load_agent
 from labkit.tunnel.audio import Captions, Microphone, Speaker
+from labkit.tunnel.detector import Detector
 from labkit.tunnel.events import SessionLog
 from labkit.tunnel.faults import Faults
 from labkit.tunnel.isolation import Guard
@@ -85,7 +86,12 @@ class Call:
         plan = plan_call(
             settings, spec.seed, spec.call, spec.n_turns, supplies.dialogues, supplies.corpus
         )
-        self.scene = Scene(spec.seed, spec.call, dialogues=supplies.dialogues)
+        self.scene = Scene(
+            spec.seed,
+            spec.call,
+            dialogues=supplies.dialogues,
+            local_eot=Detector(supplies.eot_memo.memo).judge,
+        )
         kinds = frozenset(kind for kind in instant.KINDS if settings[f"instant.{kind}"])
         instant.begin(kinds, sdk.runs_tool, sdk.is_sessions_own)
         profiles = load_profiles(settings.text("profile") or None, settings.figures)

@@ -24,13 +24,15 @@ from labkit.providers.profile import load_profiles
 from labkit.providers.registry import PROVIDERS, emulator, emulators, host, key_variables
 from labkit.settings import Settings
 from labkit.tunnel import blocking, clock
+from labkit.tunnel.agentfile import find_agent
+from labkit.tunnel.declaration import deployment
 from labkit.tunnel.isolation import Guard, without_secrets
 from labkit.tunnel.link import Link
 from labkit.tunnel.memo import AnswerMemo, Overheard
 from labkit.tunnel.network import Host, Network
 from labkit.tunnel.network_loop import NetworkLoop, WallNetworkLoop
 from labkit.tunnel.record import CallRecord
-from labkit.tunnel.spec import ENVIRONMENT, KEYS, CallSpec
+from labkit.tunnel.spec import ENVIRONMENT, KEYS, CallSpec, deployed
 from labkit.tunnel.tls import Authority
 from labkit.world.scene import Scene
 
@@ -89,7 +91,7 @@ class Worker:
         asyncio.set_event_loop(loop)
         began = time.perf_counter()
         try:
-            with self._inside(network, settings):
+            with self._inside(network, settings, spec):
                 call = Call(self.supplies, spec, settings, make, self.guard, network, loop)
                 starved = stops_without_memory(loop)
                 try:
@@ -112,13 +114,14 @@ class Worker:
         return record
 
     @contextmanager
-    def _inside(self, network: Network, settings: Settings) -> Iterator[None]:
+    def _inside(self, network: Network, settings: Settings, spec: CallSpec) -> Iterator[None]:
         """Closes the doors for the length of a call."""
         guard, closed, before = self.guard, self.guard.closed, dict(os.environ)
         guard.allowed = frozenset(filter(None, map(str.strip, settings.text("allow").split(","))))
+        where = deployment(find_agent(spec.agent)[0], settings)
         guard.network, guard.closed = network, True
         os.environ.clear()
-        os.environ.update(without_secrets(before, guard.allowed))
+        os.environ.update(deployed(without_secrets(before, guard.allowed), where))
         try:
             yield
         finally:

@@ -18,6 +18,7 @@ from labkit.providers.registry import emulators
 from labkit.providers.server import runner_of
 from labkit.providers.stt import STTEmulator
 from labkit.settings import SettingError
+from labkit.tunnel.detector import Detector
 from labkit.world.events import Event, EventLog, Role
 from labkit.world.scene import Scene
 from labkit.world.speech import SpeechCorpus
@@ -44,7 +45,7 @@ async def open_servers(
     """
     from labkit.world.dialogue import load_dialogues
 
-    scene = Scene(dialogues=load_dialogues(), log=_Unread())
+    scene = Scene(dialogues=load_dialogues(), log=_Unread(), local_eot=Detector().judge)
     profiles = load_profiles(profile)
     corpus = SpeechCorpus.load()
     keys = frozenset({key}) if key else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from labkit.providers.registry import PROVIDERS, key_variables
@@ -30,6 +31,16 @@ ENVIRONMENT = {
     **KEYS,
 }
 """What a worker's environment must hold before its interpreter starts."""
+
+HOSTED = {"LIVEKIT_REMOTE_EOT_URL": "https://agent-gateway.livekit.cloud/v1"}
+"""By what the SDK knows that it runs in LiveKit's cloud, and asks the hosted detectors of turns."""
+_DEVELOPMENT = "LIVEKIT_DEV_MODE"  # does the same
+
+
+def deployed(environment: Mapping[str, str], where: str) -> dict[str, str]:
+    """The variables of a call whose agent is ``hosted`` or ``self-hosted``."""
+    kept = {k: v for k, v in environment.items() if k not in (*HOSTED, _DEVELOPMENT)}
+    return kept | HOSTED if where == "hosted" else kept
 
 
 _CALL_S = _TURN_S = 60.0
