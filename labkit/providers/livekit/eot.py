@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from aiohttp import WSMsgType, web
-from google.protobuf.message import DecodeError
 from livekit.protocol.agent_pb import agent_inference
 
 from labkit.providers.livekit.gateway import GatewayPart
@@ -62,7 +61,7 @@ class EndOfTurn:
         """Handles one message; true if it ended the session."""
         try:
             message = agent_inference.ClientMessage.FromString(data)
-        except DecodeError:
+        except Exception:  # protobuf raises its own kinds of error
             return await self._fail(400, "the message is not understood")
         kind = message.WhichOneof("message")
         if kind == "session_create":
