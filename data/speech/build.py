@@ -41,7 +41,7 @@ KOKORO: dict[str, Voice] = {
 VOICES_EACH = 3
 """How many voices speak a dialogue."""
 QUICK: dict[str, Voice] = {
-    "awb": FliteVoice("awb"),
+    "awb": FliteVoice("awb", pace=1.15),
     "heart": HibariVoice(),
     "joe": PiperVoice(pace=0.9),
     "rms": FliteVoice("rms", pace=1.15),
@@ -131,10 +131,14 @@ def jobs_by_voice(dialogues: dict[str, Dialogue]) -> dict[str, list[Job]]:
 
 
 def build_callers(dialogues: dict[str, Dialogue], voices: Mapping[str, Voice]) -> None:
-    """Writes one FLAC per voice, ``clips.csv`` and ``words.csv``."""
+    """Writes one FLAC per voice, ``clips.csv`` and ``words.csv``; other voices stay as they are."""
     clips: list[list[object]] = []
     words: list[list[object]] = []
     for voice, jobs in jobs_by_voice(dialogues).items():
+        if voice not in voices:
+            clips += kept_rows("clips.csv", voice)
+            words += kept_rows("words.csv", voice)
+            continue
         pack: list[np.ndarray] = []
         done: dict[str, tuple[Spoken, int]] = {}
         size = 0
@@ -158,6 +162,12 @@ def build_callers(dialogues: dict[str, Dialogue], voices: Mapping[str, Voice]) -
         print(f"{voice}: {len(jobs)} clips, {size / CALLER_RATE:.0f} s")
     write_csv(HERE / "clips.csv", CLIP_COLUMNS, clips)
     write_csv(HERE / "words.csv", ["clip_id", "index", "word", "start_s", "end_s"], words)
+
+
+def kept_rows(name: str, voice: str) -> list[list[object]]:
+    """The rows of a voice that stand in an index now."""
+    with (HERE / name).open(newline="", encoding="utf-8") as file:
+        return [list(row) for row in csv.reader(file) if row[0].rpartition("/")[2] == voice]
 
 
 def word_rows(spoken: Spoken) -> Iterator[list[object]]:
@@ -235,20 +245,22 @@ def write_sums() -> None:
 
 
 def main() -> None:
-    """Rebuilds everything in place, or one half of it."""
+    """Rebuilds everything in place, or a part of it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=("callers", "agent"), help="rebuild one half")
+    parts = ("callers", "agent", *CALLERS)
+    parser.add_argument("--only", choices=parts, help="rebuild one half, or one caller's voice")
     parser.add_argument("--takes", type=Path, help="folder to keep what was synthesized in")
     options = parser.parse_args()
     only = options.only
     dialogues = load_dialogues()
     if only != "agent":
-        for stale in HERE.glob("*.flac"):
+        voices = {n: v for n, v in CALLERS.items() if only in (None, "callers", n)}
+        for stale in set(HERE.glob("*.flac")) - {HERE / f"{n}.flac" for n in CALLERS}:
             stale.unlink()
-        takes = options.takes
-        voices = {n: Kept(v, n, takes) for n, v in CALLERS.items()} if takes else CALLERS
+        if takes := options.takes:
+            voices = {n: Kept(v, n, takes) for n, v in voices.items()}
         build_callers(dialogues, voices)
-    if only != "callers":
+    if only in (None, "agent"):
         for stale in HERE.glob("agent/*.ogg"):
             stale.unlink()
         build_agent(dialogues)

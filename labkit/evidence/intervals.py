@@ -7,7 +7,8 @@ independent turns (quantiles and rates). No resampling: the same table gives the
 * Means: Student's t with Johnson's correction for skewness (J. Am. Stat. Assoc. 73, 1978).
 * Rates: Wilson's score interval (1927). Differences of paired rates: Tango's (Stat. Med. 17, 1998).
 * Quantiles: fractional order statistics (Hutson, J. Nonparametr. Stat. 10, 1999).
-* Differences of paired quantiles: those, combined by MOVER (Zou and Donner, Stat. Med. 27, 2008).
+* Differences of paired quantiles: those, combined by MOVER (Zou and Donner, Stat. Med. 27, 2008),
+  and no farther than single turns changed.
 
 ``tests/evidence/test_coverage.py`` shows by simulation how often they cover the truth.
 """
@@ -192,18 +193,16 @@ def _tail(ordered: Array) -> float:
 
 
 def of_quantile_change(
-    before: tuple[Array, Array], after: tuple[Array, Array], n_clusters: int, q: float, level: float
+    before: Array, after: Array, owner: Array, n_clusters: int, q: float, level: float
 ) -> Ends:
-    """Interval of a difference of quantiles, after less before, of the same clusters.
+    """Interval of a difference of quantiles of paired values, after less before.
 
-    Args:
-        before: Values and their owners.
-        after: Likewise.
+    It ends where the largest and the smallest change do: no quantile can move farther.
     """
     if n_clusters < 2:
         return UNKNOWN
     sides = []
-    for values, owner in (before, after):
+    for values in (before, after):
         found = quantile(np.sort(values), q)
         off = sums((values <= found).astype(float), owner, n_clusters)[1]
         sides.append((found, *of_quantile(values, owner, n_clusters, q, level), off))
@@ -214,7 +213,9 @@ def of_quantile_change(
     def reach(of_b: float, of_a: float) -> float:
         return math.sqrt(max(of_b**2 + of_a**2 - 2 * together * of_b * of_a, 0.0))
 
-    return b - a - reach(b - b_low, a_high - a), b - a + reach(b_high - b, a - a_low)
+    change = after - before
+    low = max(b - a - reach(b - b_low, a_high - a), float(change.min()))
+    return low, min(b - a + reach(b_high - b, a - a_low), float(change.max()))
 
 
 def simultaneous(offs: Array, level: float = LEVEL) -> float:

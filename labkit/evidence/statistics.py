@@ -195,7 +195,7 @@ def changed(
     before, after = (both[side].to_numpy() for side in ("before", "after"))
     owner, n = _owners(both, CALL)
     value = intervals.quantile(np.sort(after), q) - intervals.quantile(np.sort(before), q)
-    ends = intervals.of_quantile_change((before, owner), (after, owner), n, q, level)
+    ends = intervals.of_quantile_change(before, after, owner, n, q, level)
     return Estimate(value, *ends, len(both), n)
 
 

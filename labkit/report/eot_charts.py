@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ from labkit.evidence.eot_policy import (
 from labkit.evidence.intervals import wilson
 from labkit.evidence.statistics import SPEAKER
 from labkit.evidence.units import Unit
-from labkit.report.labels import Label, place
+from labkit.report.labels import Label, Line, place
 from labkit.report.palette import (
     ABOVE,
     ACCENT,
@@ -42,6 +43,7 @@ from labkit.report.palette import (
 def trade_off(found: Eot) -> Chart:
     """Draws what policies trade: false cut-offs against latency, beside the published points."""
     bench, ax, parts = eot_bench.load(), new_axes(8.4, 5.0), []
+    drawn: list[Line] = []
     for i, name in enumerate((SILENCE, LOCAL)):
         look, own = looks(i), bench[name]
         best = frontier(found.sweep[found.sweep["detector"] == name])
@@ -49,7 +51,12 @@ def trade_off(found: Eot) -> Chart:
         ax.step(1000 * best["latency_s"], 100 * best["false_cutoffs"], where="post",
                 color=look.colour, linestyle=look.dash, label=f"{own.name}, here")  # fmt: skip
         parts.append(best.assign(detector=name, published=False))
+        corners = [(1000 * x, 100 * y) for x, y in best[["latency_s", "false_cutoffs"]].to_numpy()]
+        for (x0, y0), (x1, y1) in pairwise(corners):
+            drawn += [(x0, y0, x1, y0), (x1, y0, x1, y1)]
         points = published_points(bench, name)
+        at = points[["latency_s", "false_cutoffs"]].to_numpy() * (1000, 100)
+        drawn += [(x, y, x, y) for x, y in at]
         ax.plot(1000 * points["latency_s"], 100 * points["false_cutoffs"], look.marker,
                 color=look.colour, markerfacecolor="white", markersize=8, linestyle="none",
                 label=f"{own.name}, published")  # fmt: skip
@@ -71,7 +78,7 @@ def trade_off(found: Eot) -> Chart:
     unit_axis(ax, Unit("mid-turn silences cut off", 100.0, "%"), "y")
     ax.grid(True, axis="both")
     ax.legend(loc="upper right")
-    place(ax, labels)
+    place(ax, labels, drawn)
     return Chart(ax, pd.concat(parts, ignore_index=True))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,7 +39,8 @@ class Study:
     until: str = "decided"  # when :meth:`decide` ends; or "calls" for all calls and one look
     workers: int = 0  # processes; 0 for one per core; results do not depend on it
     min_turns: int = 20  # answered turns below which nothing is concluded
-    max_missed: float = 0.0  # turns that may go without a reply, as a proportion of all
+    max_missed: float = 0.02  # turns that may go without a reply, as a proportion of all:
+    # a caller who is kept waiting goes on after a while, and the turn counts as harm
     figures_to: str | Path | None = None  # folder of all charts; "figures" of the checkout
 
     def __post_init__(self) -> None:
@@ -171,7 +173,7 @@ class Study:
         min_turns = self.min_turns if min_turns is None else min_turns
         max_missed = self.max_missed if max_missed is None else max_missed
         if max_missed_turns is None:
-            max_missed_turns = round(max_missed * len(results.turns))
+            max_missed_turns = math.ceil(max_missed * len(results.turns))
         check(results, min_turns=min_turns, max_missed=max_missed_turns)
 
     def keep(self, name: str, chart: Chart, results: Results, title: str | None = None) -> None:

@@ -35,9 +35,7 @@ def all_ends(before, after) -> dict[str, tuple[float, float]]:
     }
     for p in (50, 95):
         found[f"p{p}"] = intervals.of_quantile(one, owner, n, p / 100, 0.95)
-        found[f"change of p{p}"] = intervals.of_quantile_change(
-            (one, owner), (other, owner), n, p / 100, 0.95
-        )
+        found[f"change of p{p}"] = intervals.of_quantile_change(one, other, owner, n, p / 100, 0.95)
     return found
 
 

@@ -102,3 +102,14 @@ def test_a_clear_fall_of_a_rate_is_seen():
     found = statistics.rate_difference(before, after, "x")
     assert found.value == pytest.approx(-0.2)
     assert found.high < -0.14
+
+
+def test_a_quantile_moves_no_farther_than_single_turns_do() -> None:
+    rng = np.random.default_rng(3)
+    before = rng.lognormal(0.4, 0.6, 100)
+    owner = np.repeat(np.arange(20), 5)
+    args = (owner, 20, 0.95, 0.95)
+    assert intervals.of_quantile_change(before, before, *args) == (0.0, 0.0)
+    after = before + rng.uniform(-0.1, -0.04, 100)
+    low, high = intervals.of_quantile_change(before, after, *args)
+    assert (after - before).min() <= low < high <= (after - before).max()

@@ -55,10 +55,10 @@ def test_a_run_takes_the_terms_of_the_study_unless_it_has_its_own(runs, tmp_path
     ]
 
 
-@pytest.mark.parametrize("allowed", [{"max_missed": 0.025}, {"max_missed_turns": 1}])
+@pytest.mark.parametrize("allowed", [{}, {"max_missed": 0.025}, {"max_missed_turns": 1}])
 def test_missed_turns_are_allowed_as_a_proportion_or_a_number(runs, tmp_path, allowed):
     with pytest.raises(CheckFailed, match="missed or failed turns: 1"):
-        own(tmp_path).run({"a": "vanilla"})
+        own(tmp_path, max_missed=0.0).run({"a": "vanilla"})
     assert len(own(tmp_path).run({"a": "vanilla"}, **allowed).turns) == 40
 
 
