@@ -45,7 +45,9 @@ def metrics(results: Results) -> dict[str, Any]:
     out["wall_s"] = results.wall_s
     out["failed_calls"] = len(results.failed)
     out["troubles"] = results.troubles.to_dict("records")
-    out["overrides"] = _overrides(results.calls)
+    out["overrides"] = _each_once(results.calls, "overrides")
+    out["notes"] = _each_once(results.calls, "notes")
+    out["room"] = _each_once(results.calls, "room")
     out["digest"] = results.digest
     cleaned: dict[str, Any] = _clean(out)
     return cleaned
@@ -62,10 +64,12 @@ def unanswered(results: Results) -> str:
     return f"none of {len(results.turns)} caller turns was answered ({said})"
 
 
-def _overrides(calls: pd.DataFrame) -> list[str]:
-    """What was set on agents' sessions from outside, as ``name=value``, each once."""
-    kept = filter(None, calls.get("overrides", ()))
-    return list(dict.fromkeys(name for text in kept for name in json.loads(text)))
+def _each_once(calls: pd.DataFrame, column: str) -> list[Any]:
+    """What a column of the calls holds as JSON lists, each thing once, in order."""
+    found: list[Any] = []
+    for text in filter(None, calls.get(column, ())):
+        found += [thing for thing in json.loads(text) if thing not in found]
+    return found
 
 
 def _clean(value: Any) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import json
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -30,12 +32,16 @@ from labkit.tunnel.job import Console, run_job
 from labkit.tunnel.link import Link
 from labkit.tunnel.loop import waiting
 from labkit.tunnel.memo import Overheard
-from labkit.tunnel.network import Network
+from labkit.tunnel.metadata import missing
+from labkit.tunnel.network import Host, Network
 from labkit.tunnel.preconnect import EarlyMicrophone
 from labkit.tunnel.record import Backchannel, CallerTurn, CallRecord, ReplySegment, Tracks
+from labkit.tunnel.room import Room
+from labkit.tunnel.room_api import RoomApi
 from labkit.tunnel.sources import line_that_names
-from labkit.tunnel.spec import CallSpec, longest_s
+from labkit.tunnel.spec import ROOM_HOST, SUPPLIED, CallSpec, longest_s
 from labkit.tunnel.tls import Authority, listen
+from labkit.tunnel.visitor import act, caller_of, read_script
 from labkit.world.dialogue import Dialogue
 from labkit.world.scene import SAMPLE_RATE_HZ, Scene
 from labkit.world.speech import SpeechCorpus
@@ -43,6 +49,10 @@ from labkit.world.speech import SpeechCorpus
 if TYPE_CHECKING:
     from labkit.providers.server import Emulator
     from labkit.tunnel.network_loop import NetworkLoop, WallNetworkLoop
+
+ROOM_SERVER = "room_server"
+"""The profile of the LiveKit server."""
+_ROOM_DNS_S = 0.005
 
 
 @dataclass
@@ -99,8 +109,11 @@ class Call:
         self.log = SessionLog(self.now)
         self.faults = Faults(find_agent(spec.agent)[0].parent, self._fault)
         guard.tell = self.faults.note_refusal
-        self.agent = load_agent(spec.agent)
         self.line = Line.of(plan.settings, spec.seed, spec.call)
+        self.tenant = supplies.dialogues[plan.turns[0].dialogue].tenant
+        self.script = read_script(settings.text("participant.script"))
+        self.room = self._room()  # before the file is loaded: plugins ask the native library
+        self.agent = load_agent(spec.agent)
         self.ear = Ear()
         tone = background(plan.settings, [t.clip for t in plan.turns], spec.seed, spec.call)
         echo_db = settings["caller.echo_db"]
@@ -108,7 +121,6 @@ class Call:
         if echo_db is not None:
             learned_s = settings.number("caller.echo_learned_s")
             self.mouth = EchoingMouth(self.scene, tone, self.ear, float(echo_db), learned_s)
-        self.tenant = supplies.dialogues[plan.turns[0].dialogue].tenant
         self.caller = Caller(plan, self.scene, self.mouth, self.ear, self.now, self._button)
         eot_s = settings.number("compute.eot_s")  # told as it is asked, answered so much later
         supplies.eot_memo.tell = lambda value: self.log.add(
@@ -125,14 +137,49 @@ class Call:
             self.log,
             settings,
             self.agent,
+            self.room,
         )
+
+    def _room(self) -> Room:
+        """The room of the call, with the caller in it."""
+        tenant = json.dumps({"tenant": self.tenant})
+        info = {
+            "name": f"call-{self.spec.call}",
+            "sid": f"RM_call{self.spec.call}",
+            "metadata": self.settings.text("job.room_metadata") or tenant,
+        }
+        joins_after_s = self.settings["participant.joins_after_s"]
+        return Room(
+            info,
+            caller_of(self.settings),
+            self.now,
+            lambda act, **data: self.log.add("room", act=act, **data),
+            rtt_s=self.settings.number("room.rtt_s"),
+            caller_rtt_s=self.line.rtt_s,
+            joins_after_s=None if joins_after_s is None else float(joins_after_s),
+            answers=self.script["rpc"] | self.settings.of_participant("rpc"),
+        )
+
+    async def _serve_room(self, runners: list[web.AppRunner]) -> None:
+        """Opens the API of the LiveKit server, which few agents ask."""
+        supplied = self.settings["keys.accept"] == "supplied"
+        key = SUPPLIED["LIVEKIT_API_KEY"], SUPPLIED["LIVEKIT_API_SECRET"]
+        profiles = load_profiles(self.settings.text("profile") or None, self.settings.figures)
+        api = RoomApi(
+            self.room,
+            profiles[ROOM_SERVER],
+            (self.spec.seed, self.spec.call),
+            key if supplied else None,
+        )
+        host = self.network.hosts[ROOM_HOST]
+        runners.append(await listen(host, api.app(), self.supplies.authority))
 
     def now(self) -> float:
         return self.loop.time() - self.began_s
 
     def _button(self, pressed: bool) -> None:
         """A push-to-talk button: its signal is quicker than audio, which waits in a buffer."""
-        self.console.methods.call("start_turn" if pressed else "end_turn", self.line.rtt_s / 2)
+        self.room.rpc.press("start_turn" if pressed else "end_turn", self.line.rtt_s / 2)
 
     async def run(self) -> CallRecord:
         self.began_s = self.loop.time()
@@ -143,9 +190,9 @@ class Call:
         hang_up = asyncio.Event()
         await self._join()
         job = asyncio.create_task(
-            run_job(self.agent, self.console, self.settings, self.spec.call, hang_up, self.tenant),
-            name="job",
+            run_job(self.agent, self.console, self.settings, self.spec.call, hang_up), name="job"
         )
+        visit = asyncio.create_task(act(self.room, self.script), name="caller's app")
         status, error = "ok", ""
         limit_s = longest_s(self.spec, self.settings)
         try:
@@ -162,10 +209,11 @@ class Call:
             if isinstance(e, SettingError):
                 raise
             ended_s = self.now()
-            status, error = "failed", self.faults.sentence(e)
+            status, error = "failed", self.faults.sentence(e) + missing(e, self.agent.path)
         finally:
             job.cancel()
-            await asyncio.gather(job, return_exceptions=True)
+            visit.cancel()
+            await asyncio.gather(job, visit, return_exceptions=True)
             if self.early is not None:
                 self.early.close()
             self.faults.note_unawaited()
@@ -204,6 +252,9 @@ class Call:
                 runners.append(await listen(self.gateway.stand_before(host), app, authority))
                 app = self.gateway.app(host.name)
             runners.append(await listen(host, app, authority))
+        link = Link(rtt_s=settings.number("room.rtt_s"), dns_s=_ROOM_DNS_S)
+        opens = functools.partial(self._serve_room, runners)
+        self.network.add(Host(ROOM_HOST, ROOM_SERVER, link, opens=opens))
         return runners
 
     def _one_way(self) -> dict[str, float]:

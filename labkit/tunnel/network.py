@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +41,7 @@ class Host:
         link: The path to it.
         address: Its loopback address inside the tunnel.
         port: Where its server really listens, 0 before it does.
+        opens: Makes it listen, called when its name is first looked up; None: it does already.
     """
 
     name: str
@@ -48,6 +49,13 @@ class Host:
     link: Link
     address: str = ""
     port: int = 0
+    opens: Callable[[], Awaitable[None]] | None = None
+
+    async def open(self) -> None:
+        """Makes its server listen, if it does not yet: what nobody calls costs nothing."""
+        opens, self.opens = self.opens, None
+        if opens is not None:
+            await opens()
 
 
 @dataclass
@@ -70,6 +78,11 @@ class Network:
         self._connections: dict[tuple[Any, Any], Connection] = {}
         for host in self.hosts.values():
             self.place(host)
+
+    def add(self, host: Host) -> None:
+        """Adds a host to a network that is in use."""
+        self.hosts[host.name] = host
+        self.place(host)
 
     def place(self, host: Host) -> None:
         """Gives a host its address; one that is not in ``hosts`` is reached by that alone."""

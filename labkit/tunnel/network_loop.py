@@ -66,6 +66,7 @@ class _Networked(asyncio.SelectorEventLoop):
         if net is None or is_local(name):
             return await super().getaddrinfo(host, port, **kwargs)
         known = net.host(name)
+        await known.open()
         if known.name not in net.resolved:
             net.resolved.add(known.name)
             await asyncio.sleep(known.link.dns_s)

@@ -24,13 +24,14 @@ from labkit.providers.profile import load_profiles
 from labkit.providers.registry import emulators, key_variables
 from labkit.settings import Settings
 from labkit.tunnel import blocking, clock
+from labkit.tunnel.given import env_file
 from labkit.tunnel.isolation import Guard, without_secrets
 from labkit.tunnel.link import Link
 from labkit.tunnel.memo import AnswerMemo, Overheard
 from labkit.tunnel.network import Host, Network
 from labkit.tunnel.network_loop import NetworkLoop, WallNetworkLoop
 from labkit.tunnel.record import CallRecord
-from labkit.tunnel.spec import ENVIRONMENT, KEYS, CallSpec
+from labkit.tunnel.spec import ENVIRONMENT, KEYS, SUPPLIED, CallSpec
 from labkit.tunnel.tls import Authority
 from labkit.world.scene import Scene
 
@@ -48,7 +49,7 @@ class Worker:
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         # the agent must not reach a true provider with a true key from inside the tunnel
-        os.environ.update(KEYS)
+        os.environ.update(SUPPLIED)
         self.guard = Guard()
         logging.getLogger().setLevel(logging.INFO)  # what agents tell of their turns is INFO
         _hush()
@@ -117,6 +118,7 @@ class Worker:
         guard.network, guard.closed = network, True
         os.environ.clear()
         os.environ.update(without_secrets(before, guard.allowed))
+        os.environ.update(env_file(settings.text("job.env_file")))
         try:
             yield
         finally:
@@ -127,11 +129,12 @@ class Worker:
     def _emulators(self, settings: Settings) -> dict[str, Emulator]:
         profiles = load_profiles(settings.text("profile") or None, settings.figures)
         scene = _SceneBox()
+        any_key = settings["keys.accept"] == "any"
         return {
             name: cls(
                 profiles[name],
                 scene,
-                api_keys=frozenset(KEYS[variable] for variable in key_variables(name)),
+                api_keys=None if any_key else frozenset(map(KEYS.__getitem__, key_variables(name))),
             )
             for name, cls in emulators().items()
         }
