@@ -158,7 +158,8 @@ async def run_job(
     reasons = ["caller left"]
 
     def shut_down(reason: str) -> None:
-        reasons[0] = reason
+        if not hang_up.is_set():  # the first is why
+            reasons[0] = reason
         hang_up.set()
 
     server.ended = shut_down

@@ -120,6 +120,10 @@ class Room:
                 f"the agent would join as {self.agent['identity']!r}, which is the caller's "
                 "identity: choose another with --set participant.identity=NAME"
             )
+        began_ms = round(time.time() * 1e3)
+        self.info["creation_time"] = began_ms
+        for person in (self.agent, *(p["info"] for p in self.people.values())):
+            person["joined_at"] = began_ms
         there = [
             {
                 "participant": {"handle": {"id": self.wire.new_handle()}, "info": who["info"]},
@@ -178,7 +182,7 @@ class Room:
         identity = str(who["identity"])
         if identity in self.people:
             self.leave(identity, rtc.DisconnectReason.DUPLICATE_IDENTITY)
-        placed = self._place(who)
+        placed = self._place({**who, "joined_at": round(time.time() * 1e3)})
         info: dict[str, Any] = placed["info"]
         self.wire.emit(
             "participant_connected", info={"handle": {"id": self.wire.new_handle()}, "info": info}
@@ -287,7 +291,7 @@ class Room:
         self.wire.emit("room_metadata_changed", metadata=metadata)
 
     def do_get_session_stats(self, req: Any, response: Any) -> None:
-        pair = {"state": 2, "nominated": True, "current_round_trip_time": self.rtt_s}
+        pair = {"state": 4, "nominated": True, "current_round_trip_time": self.rtt_s}
         stamp = {"id": "pair", "timestamp": round(time.time() * 1e3)}
         stats = [{"candidate_pair": {"rtc": stamp, "candidate_pair": pair}}]
         result = {"publisher_stats": stats, "subscriber_stats": stats}

@@ -56,7 +56,7 @@ class Rpc:
             answer = {"error": {"code": code, "message": message}}
         else:
             answer = {"payload": self._answers[method]}
-        self._wire.note("rpc", method=method, to=to, payload=req.payload, **answer)
+        self._wire.note("rpc", method=method, to=to, payload=req.payload, answer=answer)
         self._wire.call_back("perform_rpc", response, self._caller_rtt_s, **answer)
 
     def call_agent(self, method: str, payload: str = "") -> asyncio.Future[str]:
