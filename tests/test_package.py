@@ -59,6 +59,7 @@ WALLS = {
         "tunnel/detector.py",
         "tunnel/events.py",
         "tunnel/faults.py",
+        "tunnel/inference.py",
         "tunnel/job.py",
         "tunnel/room.py",
         "tunnel/room_*.py",

@@ -18,6 +18,9 @@ from labkit.errors import UsageError, hint
 from labkit.paths import agents_dir
 from labkit.tunnel.declaration import Declaration, declaration
 
+_PLUGIN = re.compile(
+    r"No module named 'livekit\.plugins\.(\w+)|cannot import name '(\w+)' from 'livekit\.plugins'"
+)
 _RELATIVE = re.compile(rb"^[ \t]*from[ \t]+(\.+)", re.MULTILINE)
 
 
@@ -114,7 +117,9 @@ def load_agent(name: str) -> LoadedAgent:
     try:
         exec(code, module.__dict__)
     except BaseException as e:
-        raise AgentFileError(f"{path} failed while loading: {type(e).__name__}: {e}") from e
+        raise AgentFileError(
+            f"{path} failed while loading: {type(e).__name__}: {e}{_install(e)}"
+        ) from e
     finally:
         sys.modules["__main__"], sys.argv, cli.run_app = main_before, argv_before, run_app
 
@@ -134,6 +139,17 @@ def load_agent(name: str) -> LoadedAgent:
         path, entrypoint, server.setup_fnc, sdk.session_end(server), declaration(path),
         sdk.request_fnc(server), sdk.agent_name(server),
     )  # fmt: skip
+
+
+def _install(error: BaseException) -> str:
+    """What to install when a plugin of LiveKit's is missing; empty for other errors."""
+    if not isinstance(error, ImportError):
+        return ""
+    named = _PLUGIN.search(str(error))
+    if named is None:
+        return ""
+    plugin = (named[1] or named[2]).replace("_", "-")
+    return f": install it with `pip install livekit-plugins-{plugin}`"
 
 
 def _chosen(path: Path, wanted: str, taken: list[Any], names: dict[str, Any]) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ from labkit.tunnel.audio import Captions, Microphone, Speaker
 from labkit.tunnel.events import SessionLog
 from labkit.tunnel.faults import Faults
 from labkit.tunnel.gateway import Gateway
+from labkit.tunnel.inference import with_thresholds
 from labkit.tunnel.isolation import Guard
 from labkit.tunnel.job import Console, run_job
 from labkit.tunnel.link import Link
@@ -113,6 +115,7 @@ class Call:
         self.tenant = supplies.dialogues[plan.turns[0].dialogue].tenant
         self.script = read_script(settings.text("participant.script"))
         self.room = self._room()  # before the file is loaded: plugins ask the native library
+        os.environ.update(with_thresholds(find_agent(spec.agent)[0]))
         self.agent = load_agent(spec.agent)
         self.ear = Ear()
         tone = background(plan.settings, [t.clip for t in plan.turns], spec.seed, spec.call)
@@ -190,8 +193,12 @@ class Call:
         hang_up = asyncio.Event()
         await self._join()
         job = asyncio.create_task(
-            run_job(self.agent, self.console, self.settings, self.spec.call, hang_up), name="job"
-        )
+            run_job(
+                self.agent, self.console, self.settings, self.spec.call, hang_up,
+                self.supplies.eot_memo,
+            ),
+            name="job",
+        )  # fmt: skip
         visit = asyncio.create_task(act(self.room, self.script), name="caller's app")
         status, error = "ok", ""
         limit_s = longest_s(self.spec, self.settings)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,11 @@ class Console(sdk.ConsoleSeat):
         self.started = asyncio.Event()
         self.overrides: list[str] = []
         self.survey: dict[str, Any] = {}
+
+    @property
+    def heard(self) -> deque[bytes]:
+        """What the agent has heard last."""
+        return self._microphone.heard
 
     @property
     def io_acquired(self) -> bool:
@@ -123,6 +129,7 @@ async def run_job(
     settings: Settings,
     call: int,
     hang_up: asyncio.Event,
+    memo: Any = None,
 ) -> None:
     """Runs one job from prewarm to the last shutdown callback.
 
@@ -132,6 +139,7 @@ async def run_job(
         settings: What the job's metadata tells an agent file that declares that it reads it.
         call: Index of the call, for names only.
         hang_up: Set when the caller leaves.
+        memo: Where answers of the end-of-turn model are remembered.
 
     Raises:
         Exception: whatever the agent's entrypoint raised.
@@ -177,7 +185,7 @@ async def run_job(
         room=room,
         on_connect=lambda: None,
         on_shutdown=lambda reason: shut_down(reason or "user requested"),
-        inference_executor=Inference(settings, console.log),
+        inference_executor=Inference(settings, console.log, console.heard, memo),
     )
     with sdk.seated(console), sdk.current_job(ctx):
         entry = asyncio.create_task(_entrypoint(agent, ctx), name="agent entrypoint")

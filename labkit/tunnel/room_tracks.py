@@ -51,6 +51,9 @@ class Tracks:
         self._tracks: dict[int, dict[str, Any]] = {}
         self.heard: Callable[[str, float, np.ndarray, int], None] = lambda *_: None
 
+    def do_load_audio_filter_plugin(self, req: Any, response: Any) -> None:
+        """A noise canceller for tracks; the tunnel's carry no audio, so it has nothing to do."""
+
     def do_new_audio_source(self, req: Any, response: Any) -> None:
         handle = self._wire.new_handle()
         queue_s = (req.queue_size_ms or 1000) / 1e3

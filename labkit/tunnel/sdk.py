@@ -20,6 +20,7 @@ from typing import Any
 
 from livekit.agents import Agent, AgentServer, AgentSession, JobContext, utils, voice
 from livekit.agents.cli import AgentsConsole
+from livekit.agents.inference_runner import _InferenceRunner
 from livekit.agents.job import _JobContextVar
 from livekit.agents.utils import http_context
 from livekit.agents.voice import room_io
@@ -79,6 +80,10 @@ NAMES = (
     Private(
         "livekit.agents.voice.room_io.RoomOptions", "_ensure_options",
         "the room options, old form or new", "room options have no effect",
+    ),
+    Private(
+        "livekit.agents.inference_runner", "_InferenceRunner",
+        "models that plugins run in the inference process", "plugins' own models are not run",
     ),
     Private(
         "livekit.agents.AgentServer", "_request_fnc",
@@ -357,6 +362,11 @@ def join_room(session: AgentSession[Any], room: Any, options: room_io.RoomOption
     task.add_done_callback(lambda done: done.result())
     if text is not None:
         session._room_io.register_text_input(text.text_input_cb)
+
+
+def inference_runner(method: str) -> Callable[[], Any] | None:
+    """The class that runs a model for the method of that name, if a plugin has registered one."""
+    return _InferenceRunner.registered_runners.get(method)
 
 
 def request_fnc(server: AgentServer) -> Callable[[Any], Awaitable[None]] | None:
