@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-import json
 import os
 import time
 from dataclasses import dataclass
@@ -35,15 +33,14 @@ from labkit.tunnel.link import Link
 from labkit.tunnel.loop import waiting
 from labkit.tunnel.memo import Overheard
 from labkit.tunnel.metadata import missing
-from labkit.tunnel.network import Host, Network
+from labkit.tunnel.network import Network
 from labkit.tunnel.preconnect import EarlyMicrophone
 from labkit.tunnel.record import Backchannel, CallerTurn, CallRecord, ReplySegment, Tracks
-from labkit.tunnel.room import Room
-from labkit.tunnel.room_api import RoomApi
+from labkit.tunnel.room_host import add_room_server, open_room
 from labkit.tunnel.sources import line_that_names
-from labkit.tunnel.spec import ROOM_HOST, SUPPLIED, CallSpec, longest_s
+from labkit.tunnel.spec import CallSpec, longest_s
 from labkit.tunnel.tls import Authority, listen
-from labkit.tunnel.visitor import act, caller_of, read_script
+from labkit.tunnel.visitor import act, read_script
 from labkit.world.dialogue import Dialogue
 from labkit.world.scene import SAMPLE_RATE_HZ, Scene
 from labkit.world.speech import SpeechCorpus
@@ -51,10 +48,6 @@ from labkit.world.speech import SpeechCorpus
 if TYPE_CHECKING:
     from labkit.providers.server import Emulator
     from labkit.tunnel.network_loop import NetworkLoop, WallNetworkLoop
-
-ROOM_SERVER = "room_server"
-"""The profile of the LiveKit server."""
-_ROOM_DNS_S = 0.005
 
 
 @dataclass
@@ -114,7 +107,9 @@ class Call:
         self.line = Line.of(plan.settings, spec.seed, spec.call)
         self.tenant = supplies.dialogues[plan.turns[0].dialogue].tenant
         self.script = read_script(settings.text("participant.script"))
-        self.room = self._room()  # before the file is loaded: plugins ask the native library
+        self.room = open_room(
+            settings, spec, self.tenant, self.line.rtt_s, self.script["rpc"], self.now, self.log
+        )  # before the file is loaded: plugins ask the native library
         os.environ.update(with_thresholds(find_agent(spec.agent)[0]))
         self.agent = load_agent(spec.agent)
         self.ear = Ear()
@@ -142,40 +137,6 @@ class Call:
             self.agent,
             self.room,
         )
-
-    def _room(self) -> Room:
-        """The room of the call, with the caller in it."""
-        tenant = json.dumps({"tenant": self.tenant})
-        info = {
-            "name": f"call-{self.spec.call}",
-            "sid": f"RM_call{self.spec.call}",
-            "metadata": self.settings.text("job.room_metadata") or tenant,
-        }
-        joins_after_s = self.settings["participant.joins_after_s"]
-        return Room(
-            info,
-            caller_of(self.settings),
-            self.now,
-            lambda act, **data: self.log.add("room", act=act, **data),
-            rtt_s=self.settings.number("room.rtt_s"),
-            caller_rtt_s=self.line.rtt_s,
-            joins_after_s=None if joins_after_s is None else float(joins_after_s),
-            answers=self.script["rpc"] | self.settings.of_participant("rpc"),
-        )
-
-    async def _serve_room(self, runners: list[web.AppRunner]) -> None:
-        """Opens the API of the LiveKit server, which few agents ask."""
-        supplied = self.settings["keys.accept"] == "supplied"
-        key = SUPPLIED["LIVEKIT_API_KEY"], SUPPLIED["LIVEKIT_API_SECRET"]
-        profiles = load_profiles(self.settings.text("profile") or None, self.settings.figures)
-        api = RoomApi(
-            self.room,
-            profiles[ROOM_SERVER],
-            (self.spec.seed, self.spec.call),
-            key if supplied else None,
-        )
-        host = self.network.hosts[ROOM_HOST]
-        runners.append(await listen(host, api.app(), self.supplies.authority))
 
     def now(self) -> float:
         return self.loop.time() - self.began_s
@@ -259,9 +220,7 @@ class Call:
                 runners.append(await listen(self.gateway.stand_before(host), app, authority))
                 app = self.gateway.app(host.name)
             runners.append(await listen(host, app, authority))
-        link = Link(rtt_s=settings.number("room.rtt_s"), dns_s=_ROOM_DNS_S)
-        opens = functools.partial(self._serve_room, runners)
-        self.network.add(Host(ROOM_HOST, ROOM_SERVER, link, opens=opens))
+        add_room_server(self.network, self.room, settings, self.spec, authority, runners)
         return runners
 
     def _one_way(self) -> dict[str, float]:

@@ -9,6 +9,9 @@ from typing import Any
 
 from labkit.tunnel import sdk
 
+_HANDLES = itertools.count(sdk.FIRST_HANDLE)
+"""Used once in a process: what is left of an earlier call drops its own, at any time."""
+
 
 class Wire:
     """The server's end of the SDK's native messages.
@@ -32,7 +35,6 @@ class Wire:
         rtt_s: float,
     ) -> None:
         self.caller, self.now, self.note, self.rtt_s = caller, now, note, rtt_s
-        self._handles = itertools.count(sdk.FIRST_HANDLE)
         self._ids = itertools.count(1)
         self._sids = itertools.count(1)
         self._kept: dict[int, Any] = {}
@@ -42,7 +44,7 @@ class Wire:
 
     def new_handle(self, kept: Any = None) -> int:
         """A handle for the SDK; what is kept with it is let go when the SDK drops it."""
-        handle = next(self._handles)
+        handle = next(_HANDLES)
         if kept is not None:
             self._kept[handle] = kept
         return handle

@@ -12,6 +12,7 @@ from livekit import api, rtc
 
 from labkit.providers.profile import Profile
 from labkit.tunnel.room import Room
+from labkit.tunnel.room_answers import Server
 from labkit.tunnel.room_api import RoomApi
 
 KEY, SECRET = "APIkey", "a-secret-of-thirty-two-bytes-at-least"
@@ -44,13 +45,15 @@ def ask(
         )  # fmt: skip
         room.agent = {"identity": "agent", "sid": "PA_agent"}
         profile = Profile("room_server", {"api": {"answer": QUICK, "dial": QUICK}}, "test")
-        served = RoomApi(room, profile, (7, 0), (KEY, SECRET) if only else None)
-        async with TestServer(served.app()) as server:
-            async with api.LiveKitAPI(str(server.make_url("")), KEY, secret) as client:
-                there = There(room, client, notes)
-                await there.room.connect("wss://x", "t")
-                await main(there)
-                await there.room.disconnect()
+        served = RoomApi(Server(room, profile, (7, 0)), (KEY, SECRET) if only else None)
+        async with (
+            TestServer(served.app()) as server,
+            api.LiveKitAPI(str(server.make_url("")), KEY, secret) as client,
+        ):
+            there = There(room, client, notes)
+            await there.room.connect("wss://x", "t")
+            await main(there)
+            await there.room.disconnect()
 
     asyncio.run(run())
 
