@@ -237,9 +237,15 @@ class Call:
             self.talk = asyncio.create_task(self.caller.run(), name="caller")
             await asyncio.sleep(self.settings.number("join.handshake_s"))
 
+    async def _met(self) -> None:
+        """Waits for the session to have its audio, and for a caller who joins later to be there."""
+        await self.console.started.wait()
+        if self.settings["participant.joins_after_s"] is not None:
+            await self.room.met.wait()
+
     async def _talk(self, job: asyncio.Task[None]) -> None:
         """Waits for the session to have its audio, then lets the caller talk to the end."""
-        started = asyncio.create_task(self.console.started.wait())
+        started = asyncio.create_task(self._met())
         await asyncio.wait({started, job}, return_when=asyncio.FIRST_COMPLETED)
         started.cancel()
         if job.done():

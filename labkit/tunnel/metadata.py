@@ -24,7 +24,7 @@ def missing(error: BaseException, path: Path) -> str:
     if not isinstance(error, json.JSONDecodeError) or error.doc.strip():
         return ""
     texts = [f.read_text(encoding="utf-8-sig") for f in source_files(path) if f.suffix == ".py"]
-    named = [f"{name} ({how})" for name, how in _GIVEN_BY.items() if any(name in t for t in texts)]
+    named = [f"{how} ({name})" for name, how in _GIVEN_BY.items() if any(name in t for t in texts)]
     if not named:
         return ""
-    return f": it reads an empty text as JSON, as if it were given {' or '.join(named)}"
+    return f": it reads a text as JSON that nobody gave it: give {' or '.join(named)}"

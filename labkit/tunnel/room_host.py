@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import os
 from collections.abc import Callable, Mapping
+from urllib.parse import urlparse
 
 from aiohttp import web
 
@@ -84,12 +87,16 @@ def add_room_server(
     key = SUPPLIED["LIVEKIT_API_KEY"], SUPPLIED["LIVEKIT_API_SECRET"]
     supplied = settings["keys.accept"] == "supplied"
     link = Link(rtt_s=settings.number("room.rtt_s"), dns_s=_DNS_S)
-    host = Host(ROOM_HOST, PROFILE, link)
+    server = Server(room, profile, (spec.seed, spec.call))
 
-    async def opens() -> None:
-        server = Server(room, profile, (spec.seed, spec.call))
+    async def opens(host: Host) -> None:
         app = RoomApi(server, key if supplied else None).app()
         runners.append(await listen(host, app, authority))
 
-    host.opens = opens
-    network.add(host)
+    # an agent file may have set the address of its own server, which this one stands for
+    own = urlparse(os.environ.get("LIVEKIT_URL", "")).hostname
+    for name in dict.fromkeys((ROOM_HOST, own or ROOM_HOST)):
+        if name not in network.hosts:
+            host = Host(name, PROFILE, link)
+            host.opens = functools.partial(opens, host)
+            network.add(host)
