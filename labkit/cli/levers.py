@@ -29,6 +29,10 @@ def levers(
     turns: console.Turns = N_TURNS,
     seed: console.Seed = SEED,
     set_: console.Set = None,
+    metadata: console.Metadata = None,
+    room_metadata: console.RoomMetadata = None,
+    attributes: console.Attributes = None,
+    env_file: console.EnvFile = None,
     workers: console.Workers = 0,
     scheduler: console.Scheduler = None,
     out_file: console.Out = None,
@@ -46,8 +50,10 @@ def levers(
     with console.usage():
         if chart is not None and chart.suffix != ".png":
             raise UsageError(f"chart={chart}: the name must end in .png")
+        given = parse_assignments(set_ or [])
+        given |= console.of_job(metadata, room_metadata, attributes, env_file)
         found = measure(
-            agent, calls=calls, turns=turns, seed=seed, settings=parse_assignments(set_ or []),
+            agent, calls=calls, turns=turns, seed=seed, settings=given,
             workers=workers, scheduler=scheduler, out=out_file, progress=console.bar(json_),
         )  # fmt: skip
     if json_:

@@ -23,6 +23,10 @@ def run(
     turns: console.Turns = N_TURNS,
     seed: console.Seed = SEED,
     set_: console.Set = None,
+    metadata: console.Metadata = None,
+    room_metadata: console.RoomMetadata = None,
+    attributes: console.Attributes = None,
+    env_file: console.EnvFile = None,
     first: Annotated[int, typer.Option(help="Index of the first call, to repeat one call.")] = 0,
     clock: Annotated[str, typer.Option(help="`virtual`, or `wall` for real time.")] = "virtual",
     workers: console.Workers = 0,
@@ -40,8 +44,10 @@ def run(
     from labkit.settings import parse_assignments
 
     with console.usage():
+        given = parse_assignments(set_ or [])
+        given |= console.of_job(metadata, room_metadata, attributes, env_file)
         results = run_arm(
-            agent, settings=parse_assignments(set_ or []), calls=calls, turns=turns, seed=seed,
+            agent, settings=given, calls=calls, turns=turns, seed=seed,
             first=first, clock=clock, workers=workers, scheduler=scheduler, fresh=fresh,
             out=out_file, tracks=wav, progress=console.bar(json_),
         )  # fmt: skip
@@ -89,6 +95,8 @@ def _print(agent: str, results: Results, found: dict[str, Any]) -> None:
         console.tell(f"set from outside on {Path(agent.partition(':')[0]).name}: {override}")
     for assumed in found["assumed"]:
         console.tell(f"assumed, as no source states it: {assumed}")
+    for note in found["notes"]:
+        console.tell(note)
     console.tell(
         f"{found['n_turns']} turns in {found['n_calls']} calls; {found['simulated_s']:,.0f} s of "
         f"conversation; largest residual {ms(found['residual_s'])} ms; digest {found['digest']}"

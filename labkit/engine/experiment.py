@@ -12,6 +12,7 @@ from labkit.errors import UsageError, one_of
 from labkit.settings import Settings, Value, parse_assignments
 from labkit.tunnel.agentfile import find_agent
 from labkit.tunnel.declaration import check_parameters
+from labkit.tunnel.given import FILES, digests
 from labkit.tunnel.spec import N_TURNS, SEED, CallSpec
 
 N_CALLS = 20
@@ -143,12 +144,16 @@ def call_spec(
     for host, provider in settings.extra_hosts.items():
         if provider not in PROVIDERS:
             raise UsageError(f"hosts.{host}={provider}: {one_of(provider, PROVIDERS)}")
+    digests(settings)
     SpeechCorpus.load().check()
     path, colon, wanted = agent.partition(":")
     if path.endswith(".py"):
         agent = f"{Path(path).expanduser().resolve()}{colon}{wanted}"
     virtual = clock == "virtual"
-    return CallSpec(agent, settings.as_dict(), seed=seed, n_turns=turns, virtual=virtual)
+    chosen = settings.as_dict()
+    # a worker may stand in another folder
+    chosen |= {k: str(Path(str(chosen[k])).expanduser().resolve()) for k in FILES if k in chosen}
+    return CallSpec(agent, chosen, seed=seed, n_turns=turns, virtual=virtual)
 
 
 def places(

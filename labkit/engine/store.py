@@ -29,6 +29,7 @@ from labkit.paths import cache_dir, data_dir
 from labkit.providers.profile import load_profiles
 from labkit.settings import Settings
 from labkit.tunnel.agentfile import find_agent
+from labkit.tunnel.given import FILES, digests
 from labkit.tunnel.sources import imported, source_files
 from labkit.tunnel.spec import ENVIRONMENT, CallSpec
 
@@ -56,7 +57,8 @@ def point_key(spec: CallSpec, common: str) -> str:
         common,
         _agent(path),
         wanted,
-        {k: v for k, v in spec.settings.items() if k != "profile"},
+        {k: v for k, v in spec.settings.items() if k != "profile" and k not in FILES},
+        digests(settings),
         {name: profile.digest for name, profile in profiles.items()},
         spec.seed,
         spec.n_turns,

@@ -46,6 +46,8 @@ def metrics(results: Results) -> dict[str, Any]:
     out["troubles"] = results.troubles.to_dict("records")
     out["overrides"] = each_once(results.calls, "overrides")
     out["assumed"] = each_once(results.calls, "assumed")
+    out["notes"] = each_once(results.calls, "notes")
+    out["room"] = each_once(results.calls, "room")
     out["digest"] = results.digest
     cleaned: dict[str, Any] = _clean(out)
     return cleaned

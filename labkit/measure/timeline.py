@@ -46,8 +46,9 @@ def call_row(record: CallRecord) -> dict[str, Any]:
     As JSON, empty for none: ``agent_errors``, what went wrong in the agent's code; ``overrides``,
     what was set on the agent's session from outside (a list of ``name=value``); ``survey``, what
     the session had (:func:`labkit.tunnel.override.survey`); ``models``, by role the providers and
-    models that served; ``spans``, what a trace collector was sent; and ``assumed``, what was
-    emulated in a way that no source states.
+    models that served; ``spans``, what a trace collector was sent; ``assumed``, what was emulated
+    in a way that no source states; ``room``, what the agent did to its room and asked of the
+    server's API (``act``, ``t_s`` and details); and ``notes``, what to know of the call.
     """
     assumed = sorted({e.text for e in record.providers if isinstance(e, Assumed)})
     sent = [span for e in record.providers if isinstance(e, Spans) for span in e.spans]
@@ -67,7 +68,16 @@ def call_row(record: CallRecord) -> dict[str, Any]:
         "models": json.dumps(_models(record)),
         "spans": json.dumps(sent) if sent else "",
         "assumed": json.dumps(assumed) if assumed else "",
+        "room": _session_rows(record, "room"),
+        "notes": _session_rows(record, "note"),
     }
+
+
+def _session_rows(record: CallRecord, event: str) -> str:
+    """The session's rows of one kind; the texts of notes alone."""
+    found = [r for r in record.session if r["event"] == event]
+    rows = [r.get("text") or {k: v for k, v in r.items() if k != "event"} for r in found]
+    return json.dumps(rows) if rows else ""
 
 
 def _models(record: CallRecord) -> dict[str, list[tuple[str, str]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,18 +25,22 @@ from labkit.tunnel.audio import Captions, Microphone, Speaker
 from labkit.tunnel.detector import Detector
 from labkit.tunnel.events import SessionLog
 from labkit.tunnel.faults import Faults
+from labkit.tunnel.inference import with_thresholds
 from labkit.tunnel.isolation import Guard
 from labkit.tunnel.job import Console, run_job
 from labkit.tunnel.link import Link
 from labkit.tunnel.loop import waiting
 from labkit.tunnel.memo import Overheard
+from labkit.tunnel.metadata import missing
 from labkit.tunnel.network import Network
 from labkit.tunnel.preconnect import EarlyMicrophone
 from labkit.tunnel.record import Backchannel, CallerTurn, CallRecord, ReplySegment, Tracks
+from labkit.tunnel.room_host import add_room_server, open_room
 from labkit.tunnel.servers import Servers
 from labkit.tunnel.sources import line_that_names
 from labkit.tunnel.spec import CallSpec, longest_s
 from labkit.tunnel.tls import Authority
+from labkit.tunnel.visitor import act, read_script
 from labkit.world.dialogue import Dialogue
 from labkit.world.scene import SAMPLE_RATE_HZ, Scene
 from labkit.world.speech import SpeechCorpus
@@ -102,8 +107,14 @@ class Call:
         self.log = SessionLog(self.now)
         self.faults = Faults(find_agent(spec.agent)[0].parent, self._fault)
         guard.tell = self.faults.note_refusal
-        self.agent = load_agent(spec.agent)
         self.line = Line.of(plan.settings, spec.seed, spec.call)
+        self.tenant = supplies.dialogues[plan.turns[0].dialogue].tenant
+        self.script = read_script(settings.text("participant.script"))
+        self.room = open_room(
+            settings, spec, self.tenant, self.line.rtt_s, self.script["rpc"], self.now, self.log
+        )  # before the file is loaded: plugins ask the native library
+        os.environ.update(with_thresholds(find_agent(spec.agent)[0]))
+        self.agent = load_agent(spec.agent)
         self.ear = Ear()
         tone = background(plan.settings, [t.clip for t in plan.turns], spec.seed, spec.call)
         echo_db = settings["caller.echo_db"]
@@ -111,7 +122,6 @@ class Call:
         if echo_db is not None:
             learned_s = settings.number("caller.echo_learned_s")
             self.mouth = EchoingMouth(self.scene, tone, self.ear, float(echo_db), learned_s)
-        self.tenant = supplies.dialogues[plan.turns[0].dialogue].tenant
         self.caller = Caller(plan, self.scene, self.mouth, self.ear, self.now, self._button)
         eot_s = settings.number("compute.eot_s")  # told as it is asked, answered so much later
         supplies.eot_memo.tell = lambda value: self.log.add(
@@ -128,6 +138,7 @@ class Call:
             self.log,
             settings,
             self.agent,
+            self.room,
         )
 
     def now(self) -> float:
@@ -135,7 +146,7 @@ class Call:
 
     def _button(self, pressed: bool) -> None:
         """A push-to-talk button: its signal is quicker than audio, which waits in a buffer."""
-        self.console.methods.call("start_turn" if pressed else "end_turn", self.line.rtt_s / 2)
+        self.room.rpc.press("start_turn" if pressed else "end_turn", self.line.rtt_s / 2)
 
     async def run(self) -> CallRecord:
         self.began_s = self.loop.time()
@@ -145,12 +156,17 @@ class Call:
         servers = self.servers = Servers(
             self.network, self.supplies.authority, self.settings, self._emulator
         )
+        add_room_server(self.network, servers, self.room, self.settings, self.spec)
         hang_up = asyncio.Event()
         await self._join()
         job = asyncio.create_task(
-            run_job(self.agent, self.console, self.settings, self.spec.call, hang_up, self.tenant),
+            run_job(
+                self.agent, self.console, self.settings, self.spec.call, hang_up,
+                self.supplies.eot_memo,
+            ),
             name="job",
-        )
+        )  # fmt: skip
+        visit = asyncio.create_task(act(self.room, self.script), name="caller's app")
         status, error = "ok", ""
         limit_s = longest_s(self.spec, self.settings)
         try:
@@ -167,10 +183,11 @@ class Call:
             if isinstance(e, SettingError):
                 raise
             ended_s = self.now()
-            status, error = "failed", self.faults.sentence(e)
+            status, error = "failed", self.faults.sentence(e) + missing(e, self.agent.path)
         finally:
             job.cancel()
-            await asyncio.gather(job, return_exceptions=True)
+            visit.cancel()
+            await asyncio.gather(job, visit, return_exceptions=True)
             if self.early is not None:
                 self.early.close()
             self.faults.note_unawaited()
@@ -206,9 +223,15 @@ class Call:
             self.talk = asyncio.create_task(self.caller.run(), name="caller")
             await asyncio.sleep(self.settings.number("join.handshake_s"))
 
+    async def _met(self) -> None:
+        """Waits for the session to have its audio, and for a caller who joins later to be there."""
+        await self.console.started.wait()
+        if self.settings["participant.joins_after_s"] is not None:
+            await self.room.met.wait()
+
     async def _talk(self, job: asyncio.Task[None]) -> None:
         """Waits for the session to have its audio, then lets the caller talk to the end."""
-        started = asyncio.create_task(self.console.started.wait())
+        started = asyncio.create_task(self._met())
         await asyncio.wait({started, job}, return_when=asyncio.FIRST_COMPLETED)
         started.cancel()
         if job.done():

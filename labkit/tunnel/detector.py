@@ -29,10 +29,15 @@ FRAME_S = 0.05
 
 
 class Detector:
-    """Scores of a finished turn, 0 to 1, at moments of what an agent hears."""
+    """Scores of a finished turn, 0 to 1, at moments of what an agent hears.
+
+
+    Args:
+        memo: Where answers are remembered; None for the user's cache.
+    """
 
     def __init__(self, memo: AnswerMemo | None = None) -> None:
-        self._memo = memo or AnswerMemo("eot")
+        self._memo = AnswerMemo("eot") if memo is None else memo
 
     def score(self, pcm: Pcm, at_s: float) -> float:
         """The score once ``at_s`` seconds of ``pcm`` (int16 mono, 16 kHz) have been heard."""

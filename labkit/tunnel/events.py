@@ -27,6 +27,11 @@ class SessionLog:
     def add(self, event: str, **data: Any) -> None:
         self.rows.append({"event": event, "t_s": self._now(), **data})
 
+    def note(self, text: str) -> None:
+        """Says something of the call that whoever reads its results should know, once."""
+        if not any(r["event"] == "note" and r["text"] == text for r in self.rows):
+            self.add("note", text=text)
+
     def listen_to_logging(self) -> None:
         """Takes down what agents log of their turns, until :meth:`stop_listening`.
 

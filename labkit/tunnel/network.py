@@ -73,6 +73,11 @@ class Network:
         for host in self.hosts.values():
             self.place(host)
 
+    def add(self, host: Host) -> None:
+        """Adds a host to a network that is in use."""
+        self.hosts[host.name] = host
+        self.place(host)
+
     def place(self, host: Host) -> None:
         """Gives a host its address; one that is not in ``hosts`` is reached by that alone."""
         if not host.address:

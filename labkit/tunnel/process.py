@@ -26,13 +26,14 @@ from labkit.settings import Settings
 from labkit.tunnel import blocking, clock
 from labkit.tunnel.agentfile import find_agent
 from labkit.tunnel.declaration import deployment
+from labkit.tunnel.given import env_file
 from labkit.tunnel.isolation import Guard, without_secrets
 from labkit.tunnel.link import Link
 from labkit.tunnel.memo import AnswerMemo, Overheard
 from labkit.tunnel.network import Host, Network
 from labkit.tunnel.network_loop import NetworkLoop, WallNetworkLoop
 from labkit.tunnel.record import CallRecord
-from labkit.tunnel.spec import ENVIRONMENT, KEYS, CallSpec, deployed
+from labkit.tunnel.spec import ENVIRONMENT, KEYS, SUPPLIED, CallSpec, deployed
 from labkit.tunnel.tls import Authority
 from labkit.world.scene import Scene
 
@@ -50,7 +51,7 @@ class Worker:
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         # the agent must not reach a true provider with a true key from inside the tunnel
-        os.environ.update(KEYS)
+        os.environ.update(SUPPLIED)
         self.guard = Guard()
         logging.getLogger().setLevel(logging.INFO)  # what agents tell of their turns is INFO
         _hush()
@@ -121,7 +122,8 @@ class Worker:
         where = deployment(find_agent(spec.agent)[0], settings)
         guard.network, guard.closed = network, True
         os.environ.clear()
-        os.environ.update(deployed(without_secrets(before, guard.allowed), where))
+        open_to = deployed(without_secrets(before, guard.allowed), where)
+        os.environ.update(open_to | env_file(settings.text("job.env_file")))
         try:
             yield
         finally:
@@ -138,8 +140,10 @@ def _maker(settings: Settings) -> Callable[[str, Callable[[], Scene]], Emulator]
     """
     profiles = load_profiles(settings.text("profile") or None, settings.figures)
 
+    any_key = settings["keys.accept"] == "any"
+
     def make(provider: str, scene: Callable[[], Scene]) -> Emulator:
-        keys = frozenset(KEYS[variable] for variable in key_variables(provider))
+        keys = None if any_key else frozenset(map(KEYS.__getitem__, key_variables(provider)))
         return emulator(provider)(profiles[provider], scene, api_keys=keys)
 
     return make

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 class Servers:
     """What answers under each host name: the provider, or the relay in front of it.
 
+    Attributes:
+        apps: By host name, what makes the application of a host that is no provider's.
+
     Args:
         network: Whose hosts they are; asks for a server when it needs it.
         authority: Signs their certificates.
@@ -39,6 +42,7 @@ class Servers:
         make: Callable[[str], Emulator],
     ) -> None:
         self._network, self._authority, self._make = network, authority, make
+        self.apps: dict[str, Callable[[], web.Application]] = {}
         self._emulators: dict[str, Emulator] = {}
         self._beginning: dict[str, asyncio.Task[None]] = {}
         self._runners: list[web.AppRunner] = []
@@ -59,6 +63,10 @@ class Servers:
         await asyncio.shield(task)  # who asked may go away, and others still wait
 
     async def _listen(self, host: Host) -> None:
+        if host.name in self.apps:
+            app = self.apps[host.name]()
+            self._runners.append(await listen(host, app, self._authority))
+            return
         if host.provider not in self._emulators:
             self._emulators[host.provider] = self._make(host.provider)
         app = self._emulators[host.provider].app()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from labkit.providers.keys import PLUGIN_KEYS
 from labkit.providers.registry import PROVIDERS, key_variables
 from labkit.settings import Settings, Value
 
@@ -20,7 +21,16 @@ KEYS = {
     for name in PROVIDERS
     for v in key_variables(name)
 }
-"""The variables of each provider's API key, and the key that the tunnel accepts."""
+"""The variables of each provider's API key, and the key that the tunnel supplies."""
+
+ROOM_HOST = "livekit.example.com"
+"""The LiveKit server. Not a name of LiveKit's cloud: on that the SDK would behave otherwise."""
+SUPPLIED = {
+    **dict.fromkeys(PLUGIN_KEYS, "tunnel-plugin-key"),
+    **KEYS,
+    "LIVEKIT_URL": f"wss://{ROOM_HOST}",
+}
+"""What an agent finds in its environment whatever the user's holds: no true key gets in."""
 
 ENVIRONMENT = {
     **THREADS,
@@ -28,7 +38,7 @@ ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
     # the SDK's loop monitor would watch a clock that jumps
     "LIVEKIT_AGENTS_LOOP_BLOCK_WARN_MS": "0",
-    **KEYS,
+    **SUPPLIED,
 }
 """What a worker's environment must hold before its interpreter starts."""
 
