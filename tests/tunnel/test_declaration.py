@@ -91,7 +91,11 @@ def test_a_declaration_that_cannot_be_read_is_named(source: str, said: str, tmp_
         declaration(path)
 
 
-@pytest.mark.parametrize("name", builtin_agents())
+AS_FOUND = "starter"
+"""Stands as others wrote it: settings are applied to its session from outside."""
+
+
+@pytest.mark.parametrize("name", [n for n in builtin_agents() if n != AS_FOUND])
 def test_built_in_agents_declare_what_they_read(name: str) -> None:
     path, _ = find_agent(name)
     declared = declaration(path)
