@@ -69,6 +69,7 @@ class Context:
         self._flushes = 0
         self._pieces = 0
         self._sent = 0  # samples
+        self._heard = False
 
     # -- what a provider says of it ----------------------------------------------------------
 
@@ -180,14 +181,16 @@ class Context:
             due_s = arrived_s + pace.first_audio_s(self._pieces)
         self._pieces += 1
         stamped = not self._speech.options.timestamps
-        for chunk in self._speech.chunks(pcm):
+        for samples, chunk in self._speech.chunks(pcm):
             wait_s = due_s - self._loop.time()
             if wait_s > 0:
                 await asyncio.sleep(wait_s)
-            await self.send_audio(self._speech.options.encode(chunk), step_s)
-            if not self._sent:
-                self._log(FirstAudio(context=self.id))
-            self._sent += len(chunk)
+            if chunk:
+                await self.send_audio(chunk, step_s)
+                if not self._heard:
+                    self._heard = True
+                    self._log(FirstAudio(context=self.id))
+            self._sent += samples
             if not stamped:
                 stamped = True
                 await self.send_words(words)

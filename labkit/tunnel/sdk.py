@@ -125,11 +125,30 @@ NAMES = (
         "livekit.agents.utils.codecs.decoder.AudioStreamDecoder", "_decode_loop",
         "given a thread, as it waits on the loop", "compressed speech hangs calls",
     ),
+    Private(
+        "livekit.agents.utils.codecs.decoder.AudioStreamDecoder", "_input_buf",
+        "where it waits for bytes", "compressed speech hangs calls",
+    ),
+    Private(
+        "livekit.agents.utils.codecs.StreamBuffer", "_data_available",
+        "what it waits on there", "compressed speech hangs calls",
+    ),
+    Private(
+        "livekit.agents.utils.codecs.StreamBuffer", "_lock",
+        "the lock of that", "compressed speech hangs calls",
+    ),
 )  # fmt: skip
 """Everything that is used here without a promise."""
 
 DECODER_JOB = "_decode_loop"
 """The function that decodes compressed audio in an executor."""
+
+
+def shares_its_buffer(job: Callable[..., Any], condition: Callable[[Any], Any]) -> None:
+    """Lets a decoder wait for bytes on a condition of the tunnel's."""
+    buffer = getattr(job, "__self__")._input_buf  # noqa: B009
+    buffer._data_available = condition(buffer._lock)
+
 
 _TOOL_RUN = "_ToolExecutor.execute.<locals>._execute_tool"
 """The coroutine in which a tool runs."""
