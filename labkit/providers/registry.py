@@ -33,6 +33,11 @@ PROVIDERS = {
     ),
     "cartesia": Entry(f"{_HERE}.cartesia.service:CartesiaEmulator", ("livekit-plugins-cartesia",)),
     "deepgram": Entry(f"{_HERE}.deepgram.service:DeepgramEmulator", ("livekit-plugins-deepgram",)),
+    "elevenlabs": Entry(
+        f"{_HERE}.elevenlabs.service:ElevenLabsEmulator",
+        ("livekit-plugins-elevenlabs",),
+        ("ELEVEN_API_KEY",),
+    ),
     "openai": Entry(f"{_HERE}.openai.service:OpenAIEmulator", ("livekit-plugins-openai", "openai")),
 }
 """Every emulated provider by name; a further one is one more entry here."""

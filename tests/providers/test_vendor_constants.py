@@ -118,7 +118,9 @@ def test_figures_that_stand_in_the_code() -> None:
     flux = deepgram.FluxQuery()
     assert (flux.eot_threshold, flux.eager_eot_threshold, flux.eot_timeout_ms) == (0.7, None, 5000)
     assert {name: kind.host for name, kind in emulators().items()} == {
-        name: f"api.{name}.{'ai' if name == 'cartesia' else 'com'}" for name in PROVIDERS
+        **{name: f"api.{name}.com" for name in PROVIDERS},
+        "cartesia": "api.cartesia.ai",
+        "elevenlabs": "api.elevenlabs.io",
     }
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from livekit.agents import AgentSession, inference
-from livekit.plugins import anthropic, cartesia, deepgram, openai
+from livekit.plugins import anthropic, cartesia, deepgram, elevenlabs, openai
 
 from labkit.paths import agents_dir
 from labkit.providers.profile import load_profiles
@@ -25,6 +25,7 @@ CHOICES = {
     ("llm", "openai"): openai.LLM,
     ("llm", "anthropic"): anthropic.LLM,
     ("tts", "cartesia"): cartesia.TTS,
+    ("tts", "elevenlabs"): elevenlabs.TTS,
 }
 
 
@@ -40,7 +41,7 @@ def vanilla(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "vanilla_read", module)
     spec.loader.exec_module(module)
-    for name in ("OPENAI", "ANTHROPIC", "CARTESIA", "DEEPGRAM"):
+    for name in ("OPENAI", "ANTHROPIC", "CARTESIA", "DEEPGRAM", "ELEVEN"):
         monkeypatch.setenv(f"{name}_API_KEY", "none")
     return module
 

@@ -90,5 +90,5 @@ def test_a_coder_says_how_much_longer_its_sound_is() -> None:
     again = Mp3Coder(RATE, 32_000)
     assert (again.code(pcm), again.end()) != (b"", (b"", 0))
     assert pieces(0.7) == pieces(0.7)
-    with pytest.raises(Exception, match="sample rate|Invalid"):
+    with pytest.raises(Exception, match="avcodec_open2"):
         Mp3Coder(12_345, 32_000)
