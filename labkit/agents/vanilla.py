@@ -51,7 +51,11 @@ def _later(package: str, name: str) -> Any:
 
 # by role and provider; the first is the default
 PLUGINS: dict[str, dict[str, Any]] = {
-    "stt": {"deepgram": deepgram.STT, "deepgram-flux": deepgram.STTv2},
+    "stt": {
+        "deepgram": deepgram.STT,
+        "deepgram-flux": deepgram.STTv2,
+        "assemblyai": _later("assemblyai", "STT"),
+    },
     "llm": {"openai": openai.LLM, "anthropic": _later("anthropic", "LLM")},
     "tts": {"cartesia": cartesia.TTS, "elevenlabs": _later("elevenlabs", "TTS")},
 }

@@ -31,6 +31,9 @@ PROVIDERS = {
     "anthropic": Entry(
         f"{_HERE}.anthropic.service:AnthropicEmulator", ("livekit-plugins-anthropic", "anthropic")
     ),
+    "assemblyai": Entry(
+        f"{_HERE}.assemblyai.service:AssemblyAIEmulator", ("livekit-plugins-assemblyai",)
+    ),
     "cartesia": Entry(f"{_HERE}.cartesia.service:CartesiaEmulator", ("livekit-plugins-cartesia",)),
     "deepgram": Entry(f"{_HERE}.deepgram.service:DeepgramEmulator", ("livekit-plugins-deepgram",)),
     "elevenlabs": Entry(

@@ -84,8 +84,11 @@ class Listening:
     def opened(self) -> None:
         """Called when the socket is open."""
 
+    def arrived(self, data: bytes) -> None:
+        """Looks at a whole message with audio before it is heard."""
+
     def audio(self, data: bytes) -> None:
-        """Takes a message with audio."""
+        """Takes a message with audio, or a second of it."""
         raise NotImplementedError
 
     async def control(self, text: str) -> bool:
@@ -117,6 +120,7 @@ class Listening:
             async for message in self.ws:
                 over = False
                 if message.type is WSMsgType.BINARY:
+                    self.arrived(message.data)
                     for i in range(0, len(message.data), _SLICE):
                         self.audio(message.data[i : i + _SLICE])
                         await self.out.room()

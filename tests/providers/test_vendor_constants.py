@@ -119,6 +119,7 @@ def test_figures_that_stand_in_the_code() -> None:
     assert (flux.eot_threshold, flux.eager_eot_threshold, flux.eot_timeout_ms) == (0.7, None, 5000)
     assert {name: kind.host for name, kind in emulators().items()} == {
         **{name: f"api.{name}.com" for name in PROVIDERS},
+        "assemblyai": "streaming.assemblyai.com",
         "cartesia": "api.cartesia.ai",
         "elevenlabs": "api.elevenlabs.io",
     }

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from livekit.agents import AgentSession, inference
-from livekit.plugins import anthropic, cartesia, deepgram, elevenlabs, openai
+from livekit.plugins import anthropic, assemblyai, cartesia, deepgram, elevenlabs, openai
 
 from labkit.paths import agents_dir
 from labkit.providers.profile import load_profiles
@@ -22,6 +22,7 @@ from labkit.settings import SETTINGS
 CHOICES = {
     ("stt", "deepgram"): deepgram.STT,
     ("stt", "deepgram-flux"): deepgram.STTv2,
+    ("stt", "assemblyai"): assemblyai.STT,
     ("llm", "openai"): openai.LLM,
     ("llm", "anthropic"): anthropic.LLM,
     ("tts", "cartesia"): cartesia.TTS,
@@ -41,7 +42,7 @@ def vanilla(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "vanilla_read", module)
     spec.loader.exec_module(module)
-    for name in ("OPENAI", "ANTHROPIC", "CARTESIA", "DEEPGRAM", "ELEVEN"):
+    for name in ("OPENAI", "ANTHROPIC", "CARTESIA", "DEEPGRAM", "ELEVEN", "ASSEMBLYAI"):
         monkeypatch.setenv(f"{name}_API_KEY", "none")
     return module
 

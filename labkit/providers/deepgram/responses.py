@@ -12,17 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from labkit.providers.deepgram.requests import FILLERS
 from labkit.providers.hearing import HeardWord
+from labkit.providers.turn_end import FILLERS, bare
 
 _SLICE = 4 << 20  # bytes
 NOTHING_HEARD = hashlib.sha256(b"").hexdigest()
 """The fingerprint given at the end of a stream, which is not kept."""
-
-
-def bare(text: str) -> str:
-    """A word without capitals and punctuation at its ends."""
-    return text.strip(".,?!;:\"'()…–—-").lower() or text.lower()
 
 
 def general(model: str) -> str:
