@@ -18,7 +18,7 @@ from labkit.providers.coding import Coder, Mp3Coder
 from labkit.providers.occasion import utterance
 from labkit.providers.profile import Profile
 from labkit.providers.server import Emulator
-from labkit.providers.voice import Voice
+from labkit.providers.voice import Voice, resample
 from labkit.world.clips import Pcm, Word
 from labkit.world.events import AudioDone, FirstAudio, Role, Text
 from labkit.world.scene import Scene
@@ -36,6 +36,7 @@ class Options:
         timestamps: Whether the times of the words are wanted too.
         buffer_s: How long text that ends no sentence waits for more, seconds.
         bit_rate: Of MP3, bits per second.
+        speed: How many times faster than usual it is spoken.
     """
 
     model: str
@@ -45,6 +46,7 @@ class Options:
     timestamps: bool = False
     buffer_s: float = 0.0
     bit_rate: int = 0
+    speed: float = 1.0
 
     def coder(self) -> Coder:
         """What makes bytes of the samples of a stretch of speech."""
@@ -110,14 +112,15 @@ class Speech:
         rate_hz = self.options.rate_hz
         if not self.samples:
             self.pace = self._paced(self.options, text)
-        sound = self.voice.say(text, rate_hz)
+        sound, speed = self.voice.say(text, rate_hz), self.options.speed
         silence_s = self.pace.gap_s if self.samples else self.pace.leading_s
         silence = np.zeros(round(silence_s * rate_hz), np.int16)
         shift_s = (self.samples + len(silence)) / rate_hz
-        pcm = np.concatenate((silence, sound.pcm))
+        said = sound.pcm if speed == 1 else resample(sound.pcm, round(rate_hz * speed), rate_hz)
+        pcm = np.concatenate((silence, said))
         self.samples += len(pcm)
         return pcm, tuple(
-            Word(w.text, round(w.start_s + shift_s, 3), round(w.end_s + shift_s, 3))
+            Word(w.text, round(w.start_s / speed + shift_s, 3), round(w.end_s / speed + shift_s, 3))
             for w in sound.words
         )
 
@@ -132,6 +135,14 @@ class Speech:
                 coded += rest
                 self.samples += longer  # the next piece sounds that much later
             yield len(chunk) + longer, coded
+
+
+@dataclass(frozen=True)
+class SpeechEvents:
+    """How server-sent events tell of an utterance: each chunk, and its end after some seconds."""
+
+    chunk: Callable[[bytes], bytes]
+    end: Callable[[float], bytes]
 
 
 class TTSEmulator(Emulator):
@@ -201,9 +212,22 @@ class TTSEmulator(Emulator):
         )
 
     async def speak(
-        self, request: web.Request, options: Options, text: str, headers: dict[str, str]
+        self,
+        request: web.Request,
+        options: Options,
+        text: str,
+        headers: dict[str, str],
+        events: SpeechEvents | None = None,
     ) -> web.StreamResponse:
-        """Answers one HTTP request with the audio of its text, each chunk when it is due."""
+        """Answers one HTTP request with the audio of its text, each chunk when it is due.
+
+        Args:
+            request: The request.
+            options: How it shall sound.
+            text: What is to be said.
+            headers: Of the answer.
+            events: How server-sent events tell of the audio, if not the plain bytes are sent.
+        """
         loop = asyncio.get_running_loop()
         context = self.identifier("context")
         self.log_text(context, options.model, text)
@@ -212,7 +236,7 @@ class TTSEmulator(Emulator):
         pcm, _ = speech.add(first)
         due_s += speech.pace.first_audio_s(0)
         response = web.StreamResponse(headers=headers)
-        response.content_type = options.media_type
+        response.content_type = options.media_type if events is None else "text/event-stream"
         await asyncio.sleep(due_s - loop.time())
         await response.prepare(request)
         self.log(FirstAudio(context=context))
@@ -224,11 +248,13 @@ class TTSEmulator(Emulator):
             for samples, chunk in speech.chunks(pcm):
                 await asyncio.sleep(due_s - loop.time())
                 if chunk:
-                    await response.write(chunk)
+                    await response.write(events.chunk(chunk) if events is not None else chunk)
                 due_s += samples / options.rate_hz * speech.pace.factor
             if not rest:
                 break
             pcm, _ = speech.add(rest.pop(0))
+        if events is not None:
+            await response.write(events.end(speech.samples / options.rate_hz))
         await response.write_eof()
         self.log(AudioDone(context=context, audio_s=speech.samples / options.rate_hz))
         return response

@@ -22,7 +22,8 @@ RUNS = 60_000
 def seen(profile: Profile, *parts: str, turns: int = 4) -> np.ndarray:
     """What a client sees of a delay over many calls of some turns, network included, seconds."""
     scene = Scene(seed=11)
-    emulator = Emulator(profile, lambda: scene)
+    kind = type("Provider", (Emulator,), {"name": profile.name})
+    emulator = kind(profile, lambda: scene)
     drawn = []
     for scene.call in range(RUNS // turns):
         for scene.turn in range(turns):

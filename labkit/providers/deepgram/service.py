@@ -14,15 +14,14 @@ from labkit.providers.deepgram.requests import FluxQuery, ListenQuery
 from labkit.providers.deepgram.responses import (
     alternative,
     fingerprint,
-    first_channel,
     general,
     model_info,
     model_uuid,
-    read_wav,
     spoken,
     summary,
     transcript,
 )
+from labkit.providers.recording import first_channel, read_wav
 from labkit.providers.server import RequestError, header_text, shown
 from labkit.providers.stt import Listening, STTEmulator
 from labkit.world.events import Transcript
