@@ -55,9 +55,14 @@ PLUGINS: dict[str, dict[str, Any]] = {
         "deepgram": deepgram.STT,
         "deepgram-flux": deepgram.STTv2,
         "assemblyai": _later("assemblyai", "STT"),
+        "openai": openai.STT,
     },
     "llm": {"openai": openai.LLM, "anthropic": _later("anthropic", "LLM")},
-    "tts": {"cartesia": cartesia.TTS, "elevenlabs": _later("elevenlabs", "TTS")},
+    "tts": {
+        "cartesia": cartesia.TTS,
+        "elevenlabs": _later("elevenlabs", "TTS"),
+        "openai": openai.TTS,
+    },
 }
 
 

@@ -41,7 +41,12 @@ PROVIDERS = {
         ("livekit-plugins-elevenlabs",),
         ("ELEVEN_API_KEY",),
     ),
-    "openai": Entry(f"{_HERE}.openai.service:OpenAIEmulator", ("livekit-plugins-openai", "openai")),
+    "openai": Entry(
+        f"{_HERE}.openai.service:OpenAIEmulator"
+        f" {_HERE}.openai.speech:OpenAISpeechEmulator"
+        f" {_HERE}.openai.transcription:OpenAITranscriptionEmulator",
+        ("livekit-plugins-openai", "openai"),
+    ),
 }
 """Every emulated provider by name; a further one is one more entry here."""
 

@@ -237,18 +237,22 @@ class TTSEmulator(Emulator):
         due_s += speech.pace.first_audio_s(0)
         response = web.StreamResponse(headers=headers)
         response.content_type = options.media_type if events is None else "text/event-stream"
+
+        async def send(audio: bytes) -> None:
+            await response.write(audio if events is None else events.chunk(audio))
+
         await asyncio.sleep(due_s - loop.time())
         await response.prepare(request)
         self.log(FirstAudio(context=context))
         if options.container == "wav":
             # of a long text nobody knows yet how long its sound will be
             length = (1 << 30) // 2 if rest else len(pcm)
-            await response.write(_wav_head(options.rate_hz, length))
+            await send(_wav_head(options.rate_hz, length))
         while True:
             for samples, chunk in speech.chunks(pcm):
                 await asyncio.sleep(due_s - loop.time())
                 if chunk:
-                    await response.write(events.chunk(chunk) if events is not None else chunk)
+                    await send(chunk)
                 due_s += samples / options.rate_hz * speech.pace.factor
             if not rest:
                 break

@@ -23,10 +23,12 @@ CHOICES = {
     ("stt", "deepgram"): deepgram.STT,
     ("stt", "deepgram-flux"): deepgram.STTv2,
     ("stt", "assemblyai"): assemblyai.STT,
+    ("stt", "openai"): openai.STT,
     ("llm", "openai"): openai.LLM,
     ("llm", "anthropic"): anthropic.LLM,
     ("tts", "cartesia"): cartesia.TTS,
     ("tts", "elevenlabs"): elevenlabs.TTS,
+    ("tts", "openai"): openai.TTS,
 }
 
 
@@ -61,7 +63,9 @@ def test_settings_name_the_model_that_a_plugin_takes_by_itself(role: str, provid
     package, _, name = row["make"].partition(".")
     assert getattr(importlib.import_module(f"livekit.plugins.{package}"), name) is made
     assert row["model"] == model
-    assert model in load_profiles()[package].names("models")
+    profile = load_profiles()[package]
+    own = profile.of_role(role) if role in profile.table else profile
+    assert model in own.names("models")
     setting = SETTINGS[f"{role}.model"]
     first = SETTINGS[f"{role}.provider"].default == provider
     if setting.default is not None and first:
