@@ -62,6 +62,7 @@ PLUGINS: dict[str, dict[str, Any]] = {
         "cartesia": cartesia.TTS,
         "elevenlabs": _later("elevenlabs", "TTS"),
         "openai": openai.TTS,
+        "deepgram": deepgram.TTS,
     },
 }
 

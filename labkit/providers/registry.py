@@ -35,7 +35,10 @@ PROVIDERS = {
         f"{_HERE}.assemblyai.service:AssemblyAIEmulator", ("livekit-plugins-assemblyai",)
     ),
     "cartesia": Entry(f"{_HERE}.cartesia.service:CartesiaEmulator", ("livekit-plugins-cartesia",)),
-    "deepgram": Entry(f"{_HERE}.deepgram.service:DeepgramEmulator", ("livekit-plugins-deepgram",)),
+    "deepgram": Entry(
+        f"{_HERE}.deepgram.service:DeepgramEmulator {_HERE}.deepgram.speech:DeepgramSpeechEmulator",
+        ("livekit-plugins-deepgram",),
+    ),
     "elevenlabs": Entry(
         f"{_HERE}.elevenlabs.service:ElevenLabsEmulator",
         ("livekit-plugins-elevenlabs",),
