@@ -56,6 +56,8 @@ PLUGINS: dict[str, dict[str, Any]] = {
         "deepgram-flux": deepgram.STTv2,
         "assemblyai": _later("assemblyai", "STT"),
         "openai": openai.STT,
+        "elevenlabs": _later("elevenlabs", "STT"),
+        "cartesia": cartesia.STT,
     },
     "llm": {"openai": openai.LLM, "anthropic": _later("anthropic", "LLM")},
     "tts": {

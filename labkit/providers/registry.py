@@ -34,13 +34,18 @@ PROVIDERS = {
     "assemblyai": Entry(
         f"{_HERE}.assemblyai.service:AssemblyAIEmulator", ("livekit-plugins-assemblyai",)
     ),
-    "cartesia": Entry(f"{_HERE}.cartesia.service:CartesiaEmulator", ("livekit-plugins-cartesia",)),
+    "cartesia": Entry(
+        f"{_HERE}.cartesia.service:CartesiaEmulator"
+        f" {_HERE}.cartesia.recognition:CartesiaInkEmulator",
+        ("livekit-plugins-cartesia",),
+    ),
     "deepgram": Entry(
         f"{_HERE}.deepgram.service:DeepgramEmulator {_HERE}.deepgram.speech:DeepgramSpeechEmulator",
         ("livekit-plugins-deepgram",),
     ),
     "elevenlabs": Entry(
-        f"{_HERE}.elevenlabs.service:ElevenLabsEmulator",
+        f"{_HERE}.elevenlabs.service:ElevenLabsEmulator"
+        f" {_HERE}.elevenlabs.recognition:ElevenLabsScribeEmulator",
         ("livekit-plugins-elevenlabs",),
         ("ELEVEN_API_KEY",),
     ),

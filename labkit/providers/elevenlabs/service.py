@@ -5,31 +5,17 @@ from __future__ import annotations
 from aiohttp import web
 
 from labkit.providers.bodies import read_body
+from labkit.providers.elevenlabs.access import TRACE, ElevenLabsAccess
 from labkit.providers.elevenlabs.requests import check_voice, generate, options, refused
 from labkit.providers.elevenlabs.stream import ElevenLabsSocket, Gathering, too_many
-from labkit.providers.server import RequestError
 from labkit.providers.tts import TTSEmulator
 
 _MOST_BYTES = 4 << 20  # as a message on a socket
-_TRACE = "x-trace-id"
 
 
-def refusal(request_id: str, error: RequestError) -> web.Response:
-    """An error in the service's form, whatever the client wanted."""
-    detail = {"type": "error", "code": error.code, "status": error.code, "message": error.message}
-    return web.json_response(
-        {"detail": detail | {"request_id": request_id}},
-        status=error.status,
-        headers={_TRACE: request_id},
-    )
-
-
-class ElevenLabsEmulator(TTSEmulator):
+class ElevenLabsEmulator(ElevenLabsAccess, TTSEmulator):
     """``api.elevenlabs.io``, speech synthesis."""
 
-    name = "elevenlabs"
-    host = "api.elevenlabs.io"
-    base_path = "/v1"
     client = 'elevenlabs.ElevenLabs(base_url="http://{at}", api_key="any")'
 
     def routes(self) -> list[web.RouteDef]:
@@ -39,20 +25,6 @@ class ElevenLabsEmulator(TTSEmulator):
             web.post("/v1/text-to-speech/{voice}", self._recording),
             web.get("/v1/voices", self._voices),
         ]
-
-    def refusal(self, request: web.Request, error: RequestError) -> web.Response:
-        return refusal(self.identifier("request"), error)
-
-    def key(self, request: web.Request) -> str:
-        """The caller's API key.
-
-        Raises:
-            RequestError: it is not accepted.
-        """
-        key = request.headers.get("xi-api-key", "")
-        if not self.authorized(key):
-            raise refused(401, "invalid_api_key", "Invalid API key")
-        return key
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         key, query = self.key(request), request.query
@@ -65,7 +37,7 @@ class ElevenLabsEmulator(TTSEmulator):
             raise refused(
                 400, "invalid_inactivity_timeout", f"inactivity_timeout must be 1 to {most_s:g}"
             )
-        ws, _ = await self.upgrade(request, _TRACE)
+        ws, _ = await self.upgrade(request, TRACE)
         if ws.prepared:
             gathering = Gathering(sentences=query.get("auto_mode", "false") == "true")
             socket = ElevenLabsSocket(self, ws, key, asked, gathering, float(given))
@@ -87,7 +59,7 @@ class ElevenLabsEmulator(TTSEmulator):
         if release is None:
             raise too_many()
         try:
-            headers = {_TRACE: self.identifier("request")}
+            headers = {TRACE: self.identifier("request")}
             return await self.speak(request, asked, body["text"], headers)
         finally:
             release()

@@ -8,7 +8,7 @@ import binascii
 from functools import partial
 from typing import Any
 
-from aiohttp import BodyPartReader, web
+from aiohttp import web
 
 from labkit.errors import one_of
 from labkit.providers import tokens
@@ -17,7 +17,7 @@ from labkit.providers.hearing import HeardWord
 from labkit.providers.openai.access import bearer, error_response
 from labkit.providers.openai.refusals import no_model, refused
 from labkit.providers.outbox import encode
-from labkit.providers.recording import first_channel, read_wav
+from labkit.providers.recording import first_channel, read_form, read_wav
 from labkit.providers.server import RequestError, shown
 from labkit.providers.stt import STTEmulator
 from labkit.providers.turn_listening import TurnListening
@@ -58,7 +58,9 @@ class OpenAITranscriptionEmulator(STTEmulator):
 
     async def _recording(self, request: web.Request) -> web.Response:
         bearer(self, request)
-        fields, wav = await self._form(request)
+        too_large = RequestError(413, f"Maximum content size limit ({_MOST_BYTES}) exceeded")
+        no_form = refused("The request is not a multipart form.", "file", "invalid_value")
+        fields, wav = await read_form(request, _MOST_BYTES, too_large, no_form)
         model = fields.get("model", "")
         if not model:
             text = "you must provide a model parameter"
@@ -88,24 +90,6 @@ class OpenAITranscriptionEmulator(STTEmulator):
             body |= {"task": "transcribe", "language": "english", "duration": length_s}
             body |= {"segments": _segments(words)}
         return web.json_response(body, headers=headers)
-
-    async def _form(self, request: web.Request) -> tuple[dict[str, str], bytes]:
-        """The text fields of a form, and its file."""
-        if not request.content_type.startswith("multipart/"):
-            raise refused("The request is not a multipart form.", "file", "invalid_value")
-        fields: dict[str, str] = {}
-        wav, size = b"", 0
-        async for part in await request.multipart():
-            assert isinstance(part, BodyPartReader)
-            data = bytes(await part.read())
-            size += len(data)
-            if size > _MOST_BYTES:
-                raise RequestError(413, f"Maximum content size limit ({_MOST_BYTES}) exceeded")
-            if part.name == "file":
-                wav = data
-            elif part.name:
-                fields[part.name] = data.decode("utf-8", "replace")
-        return fields, wav
 
     # -- realtime ----------------------------------------------------------------------------
 
