@@ -66,9 +66,7 @@ class Asked:
         got = {name: _number(query, name) for name in _RANGES}
         eager, end = got["turn_eager_end_threshold"], got["turn_end_threshold"]
         if not end < eager < got["turn_start_threshold"]:
-            text = (
-                "It must be turn_end_threshold < turn_eager_end_threshold < turn_start_threshold."
-            )
+            text = "The thresholds must rise from turn_end to turn_eager_end to turn_start."
             raise refused(400, "invalid_thresholds", "Invalid thresholds", text)
         timeout_s = got["turn_end_timeout_ms"] / 1000
         return cls(model, int(got["sample_rate"]), eager, end, timeout_s)

@@ -93,11 +93,11 @@ class ElevenLabsContext(Context):
     async def _send(
         self, audio: str | None, told: list[tuple[str, int, int]], final: bool | None
     ) -> None:
-        aligned = None
+        aligned: dict[str, Any] | None = None
         if told and self._speech.options.timestamps:
             chars, starts, lengths = zip(*told, strict=True)
             aligned = {"chars": chars, "charStartTimesMs": starts, "charDurationsMs": lengths}
-        body = {"audio": audio, "isFinal": final, "contextId": self.id}
+        body: dict[str, Any] = {"audio": audio, "isFinal": final, "contextId": self.id}
         body |= {"normalizedAlignment": aligned, "alignment": aligned}
         await self._ws.send_str(encode(body))
 

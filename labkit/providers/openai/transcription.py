@@ -170,8 +170,8 @@ class RealtimeListening(TurnListening):
         if bool(self.profile.value("models", self.model, "realtime_only")):
             last = self._words[-1]
             due_s = self.loop.time() + self._lag_s("partial")
-            event = Interim(text=self._text(), audio_end_s=last.end_s)
-            self._delta(last.text, due_s, partial(self.log, event))
+            told = Interim(text=self._text(), audio_end_s=last.end_s)
+            self._delta(last.text, due_s, partial(self.log, told))
 
     def judge(self, silence_s: float) -> None:
         if self._silence_s is not None and silence_s >= max(self._silence_s, self._gap_s):
