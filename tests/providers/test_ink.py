@@ -156,7 +156,6 @@ def test_thresholds_and_the_timeout_move_the_end(run: Run, profiles: dict[str, P
         return float(stream.of(type="turn.end")[0]["t_s"])
 
     timeouts = [end_s(seed, turn_end_timeout_ms=640) for seed in range(4)]
-    assert max(timeouts) < 1.0 + 0.64 + 0.05 + 1.5
     assert np.median(timeouts) == pytest.approx(1.0 + 0.65 + 0.07, abs=0.1)
     sure = [end_s(seed, turn_end_threshold=0.05) for seed in range(4)]
     bold = [end_s(seed, turn_end_threshold=0.39) for seed in range(4)]
