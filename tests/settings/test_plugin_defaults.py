@@ -98,6 +98,14 @@ def test_vanilla_gives_a_plugin_no_option_of_its_own(
     assert given == [((), {}), ((), {"model": "m"})]
 
 
+def test_a_plugin_that_is_not_installed_is_named(
+    vanilla: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "livekit.plugins.elevenlabs", None)
+    with pytest.raises(RuntimeError, match="pip install livekit-plugins-elevenlabs"):
+        vanilla.build_tts({"tts": {"provider": "elevenlabs"}})
+
+
 def test_the_first_choice_is_the_settings(vanilla: ModuleType) -> None:
     for role, choices in vanilla.PLUGINS.items():
         assert next(iter(choices)) == SETTINGS[f"{role}.provider"].default
