@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import platform
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,15 @@ _PACKAGES = (
 def packages() -> tuple[str, ...]:
     """The distributions whose version a result depends on: the SDK and the providers' clients."""
     return (*_PACKAGES, *(name for entry in PROVIDERS.values() for name in entry.packages))
+
+
+def versions(names: Iterable[str]) -> dict[str, str]:
+    """The version of each distribution that is installed; clients of providers are extras."""
+    found = {}
+    for name in names:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def code_version() -> dict[str, Any]:
@@ -63,7 +74,7 @@ def provenance(**run: Any) -> dict[str, Any]:
     return {
         **run,
         "code": code_version(),
-        "packages": {name: importlib.metadata.version(name) for name in packages()},
+        "packages": versions(packages()),
         "profiles": profiles,
         "speech": SpeechCorpus.load().digest,
         "dialogues": _folder_digest(data_dir() / "dialogues"),

@@ -24,7 +24,7 @@ from typing import Any
 
 from labkit.cachefile import CacheFile, tell
 from labkit.engine.encoding import Rows, decode
-from labkit.engine.provenance import packages
+from labkit.engine.provenance import packages, versions
 from labkit.paths import cache_dir, data_dir
 from labkit.providers.profile import load_profiles
 from labkit.settings import Settings
@@ -80,9 +80,9 @@ def installed() -> str:
         code += sorted(f for f in files if f.suffix in (".py", ".toml"))
     data = sorted((data_dir() / "dialogues").glob("*.toml"))
     data.append(data_dir() / "speech" / "SHA256SUMS")
-    versions = {name: importlib.metadata.version(name) for name in (*packages(), *_PACKAGES)}
+    found = versions((*packages(), *_PACKAGES))
     machine = [platform.python_version(), platform.machine()]
-    return _hash([_digest(code), _digest(data), versions, machine])
+    return _hash([_digest(code), _digest(data), found, machine])
 
 
 def _hash(terms: object) -> str:

@@ -55,6 +55,7 @@ class Profile:
         self.table = table
         self._origin = origin
         self._delays: dict[tuple[str, ...], Delay] = {}
+        self._roles: dict[str, Profile] = {}
         for parts, leaf in self._leaves(table, ()):
             self._check(parts, leaf)
 
@@ -125,7 +126,10 @@ class Profile:
 
     def of_role(self, role: str) -> Profile:
         """The figures of a provider's further role, which stand in a table of that name."""
-        return Profile(self.name, self._lookup((role,)), f"{self._origin}: {role}")
+        if role not in self._roles:  # every call asks for it
+            table = self._lookup((role,))
+            self._roles[role] = Profile(self.name, table, f"{self._origin}: {role}")
+        return self._roles[role]
 
     def figures(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Every figure with its dotted name and its origin."""

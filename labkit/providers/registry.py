@@ -33,12 +33,28 @@ PROVIDERS = {
     "anthropic": Entry(
         f"{_HERE}.anthropic.service:AnthropicEmulator", ("livekit-plugins-anthropic", "anthropic")
     ),
+    "assemblyai": Entry(
+        f"{_HERE}.assemblyai.service:AssemblyAIEmulator",
+        ("livekit-plugins-assemblyai",),
+        host="streaming.assemblyai.com",
+    ),
     "cartesia": Entry(
-        f"{_HERE}.cartesia.service:CartesiaEmulator",
+        f"{_HERE}.cartesia.service:CartesiaEmulator"
+        f" {_HERE}.cartesia.recognition:CartesiaInkEmulator",
         ("livekit-plugins-cartesia",),
         host="api.cartesia.ai",
     ),
-    "deepgram": Entry(f"{_HERE}.deepgram.service:DeepgramEmulator", ("livekit-plugins-deepgram",)),
+    "deepgram": Entry(
+        f"{_HERE}.deepgram.service:DeepgramEmulator {_HERE}.deepgram.speech:DeepgramSpeechEmulator",
+        ("livekit-plugins-deepgram",),
+    ),
+    "elevenlabs": Entry(
+        f"{_HERE}.elevenlabs.service:ElevenLabsEmulator"
+        f" {_HERE}.elevenlabs.recognition:ElevenLabsScribeEmulator",
+        ("livekit-plugins-elevenlabs",),
+        ("ELEVEN_API_KEY",),
+        "api.elevenlabs.io",
+    ),
     "livekit": Entry(
         f"{_HERE}.livekit.chat:GatewayChat {_HERE}.livekit.hear:GatewayHearing "
         f"{_HERE}.livekit.speak:GatewaySpeech {_HERE}.livekit.turns:GatewayTurns",
@@ -46,7 +62,12 @@ PROVIDERS = {
         ("LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"),
         "agent-gateway.livekit.cloud",
     ),
-    "openai": Entry(f"{_HERE}.openai.service:OpenAIEmulator", ("livekit-plugins-openai", "openai")),
+    "openai": Entry(
+        f"{_HERE}.openai.service:OpenAIEmulator"
+        f" {_HERE}.openai.speech:OpenAISpeechEmulator"
+        f" {_HERE}.openai.transcription:OpenAITranscriptionEmulator",
+        ("livekit-plugins-openai", "openai"),
+    ),
 }
 """Every emulated provider by name; a further one is one more entry here."""
 

@@ -153,6 +153,12 @@ class Emulator:
         """The routes of this provider."""
         raise NotImplementedError
 
+    def understand(self, find: Any) -> None:
+        """For outside clients, whose track nobody knows: words are heard where ``find`` finds them.
+
+        It is a :class:`~labkit.providers.clip_finder.ClipFinder`; only an STT listens.
+        """
+
     def reset(self) -> None:
         """Forgets all state between two calls."""
         self.slots.reset()
@@ -278,6 +284,10 @@ class _Together(Emulator):
 
     def refusal(self, request: web.Request, error: RequestError) -> web.Response:
         return self._parts[0].refusal(request, error)
+
+    def understand(self, find: Any) -> None:
+        for part in self._parts:
+            part.understand(find)
 
     def reset(self) -> None:
         for part in self._parts:

@@ -35,6 +35,13 @@ from labkit.tunnel.sdk_names import Private as Private
 DECODER_JOB = "_decode_loop"
 """The function that decodes compressed audio in an executor."""
 
+
+def shares_its_buffer(job: Callable[..., Any], condition: Callable[[Any], Any]) -> None:
+    """Lets a decoder wait for bytes on a condition of the tunnel's."""
+    buffer = getattr(job, "__self__")._input_buf  # noqa: B009
+    buffer._data_available = condition(buffer._lock)
+
+
 _TOOL_RUN = "_ToolExecutor.execute.<locals>._execute_tool"
 """The coroutine in which a tool runs."""
 _SESSIONS = os.path.dirname(voice.__file__)

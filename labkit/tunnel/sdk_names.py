@@ -141,5 +141,21 @@ NAMES = (
         "livekit.agents.utils.codecs.decoder.AudioStreamDecoder", "_decode_loop",
         "given a thread, as it waits on the loop", "compressed speech hangs calls",
     ),
+    Private(
+        "livekit.agents.utils.codecs.decoder.AudioStreamDecoder", "_decode_loop",
+        "given a thread, as it waits on the loop", "compressed speech hangs calls",
+    ),
+    Private(
+        "livekit.agents.utils.codecs.decoder.AudioStreamDecoder", "_input_buf",
+        "where it waits for bytes", "compressed speech hangs calls",
+    ),
+    Private(
+        "livekit.agents.utils.codecs.StreamBuffer", "_data_available",
+        "what it waits on there", "compressed speech hangs calls",
+    ),
+    Private(
+        "livekit.agents.utils.codecs.StreamBuffer", "_lock",
+        "the lock of that", "compressed speech hangs calls",
+    ),
 )  # fmt: skip
 """Everything that is used here without a promise."""

@@ -15,13 +15,14 @@ from typing import Any
 
 from aiohttp import web
 
-from labkit.providers.deepgram.flux import FluxListening, TurnEnd
+from labkit.providers.deepgram.flux import FluxListening
 from labkit.providers.deepgram.nova import NovaListening
 from labkit.providers.deepgram.requests import BadQuery, FluxQuery, ListenQuery
 from labkit.providers.livekit.gateway import message_of
 from labkit.providers.outbox import encode
 from labkit.providers.server import RequestError
 from labkit.providers.stt import Listening, STTEmulator
+from labkit.providers.turn_end import TurnEnd
 
 _TURN_EVENTS = {
     "StartOfTurn": "interim_transcript",

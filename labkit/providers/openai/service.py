@@ -20,6 +20,7 @@ from labkit.providers.bodies import NotJson, checked, decoded, read_body
 from labkit.providers.embeddings import Embedder
 from labkit.providers.generation import Generation, Wishes
 from labkit.providers.llm import ChatEmulator
+from labkit.providers.openai.access import bearer, error_response
 from labkit.providers.openai.checks import check, check_length
 from labkit.providers.openai.embeddings import encoded
 from labkit.providers.openai.prompt import KEEPS_S, Prompt, parse, texts_of
@@ -82,27 +83,11 @@ class OpenAIEmulator(ChatEmulator):
     # -- errors ---------------------------------------------------------------------------------
 
     def refusal(self, request: web.Request, error: RequestError) -> web.Response:
-        fields = {"type": "invalid_request_error", "param": None, "code": error.code} | error.fields
-        headers = {"x-request-id": self.new_id("req_", "error")} | error.headers
-        body = {"error": {"message": error.message, **fields}}
-        return web.json_response(body, status=error.status, headers=headers)
+        return error_response(error, self.new_id("req_", "error"))
 
     def key(self, request: web.Request) -> str:
         """The key of an ``Authorization: Bearer`` header."""
-        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        if scheme != "Bearer" or not key:
-            text = (
-                "You didn't provide an API key. You need to provide your API key in an "
-                "Authorization header using Bearer auth (i.e. Authorization: Bearer YOUR_KEY)."
-            )
-            raise RequestError(401, text)
-        if not self.authorized(key):
-            shown = f"{key[:8]}{'*' * 8}{key[-4:]}" if len(key) > 12 else "*" * len(key)
-            text = (
-                f"Incorrect API key provided: {shown}. You can find your API key at "
-                "https://platform.openai.com/account/api-keys."
-            )
-            raise RequestError(401, text, "invalid_api_key")
+        key = bearer(self, request)
         if self.failures:
             raise failure_of(self.failures.popleft())
         return key
