@@ -6,6 +6,8 @@ import functools
 import importlib
 from typing import TYPE_CHECKING, NamedTuple
 
+from labkit.providers.compatible.hosts import HOSTS
+
 if TYPE_CHECKING:
     from labkit.providers.server import Emulator
 
@@ -19,11 +21,15 @@ class Entry(NamedTuple):
             table of their role, such as ``[tts.models."aura-2"]``.
         packages: Distributions of its clients, the LiveKit plugin first.
         key_variables: Where its clients look for the API key; ``NAME_API_KEY`` unless given.
+        variables: What else its clients read from the environment, as name and value.
+        extra: The extra of labkit that installs the packages; empty if they always are.
     """
 
     emulator: str
     packages: tuple[str, ...]
     key_variables: tuple[str, ...] = ()
+    variables: tuple[tuple[str, str], ...] = ()
+    extra: str = ""
 
 
 _HERE = "labkit.providers"
@@ -34,6 +40,21 @@ PROVIDERS = {
     "cartesia": Entry(f"{_HERE}.cartesia.service:CartesiaEmulator", ("livekit-plugins-cartesia",)),
     "deepgram": Entry(f"{_HERE}.deepgram.service:DeepgramEmulator", ("livekit-plugins-deepgram",)),
     "openai": Entry(f"{_HERE}.openai.service:OpenAIEmulator", ("livekit-plugins-openai", "openai")),
+    "google": Entry(
+        f"{_HERE}.google.service:GoogleEmulator",
+        ("livekit-plugins-google", "google-genai"),
+        extra="google",
+    ),
+    **{
+        name: Entry(
+            f"{_HERE}.compatible.service:{name}",
+            row.packages,
+            (row.key_variable,),
+            row.variables,
+            extra=name if row.packages else "",
+        )
+        for name, row in HOSTS.items()
+    },
 }
 """Every emulated provider by name; a further one is one more entry here."""
 

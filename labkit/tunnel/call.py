@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -30,7 +31,7 @@ from labkit.tunnel.job import Console, run_job
 from labkit.tunnel.link import Link
 from labkit.tunnel.loop import waiting
 from labkit.tunnel.memo import Overheard
-from labkit.tunnel.network import Network
+from labkit.tunnel.network import Host, Network
 from labkit.tunnel.preconnect import EarlyMicrophone
 from labkit.tunnel.record import Backchannel, CallerTurn, CallRecord, ReplySegment, Tracks
 from labkit.tunnel.sources import line_that_names
@@ -41,8 +42,8 @@ from labkit.world.scene import SAMPLE_RATE_HZ, Scene
 from labkit.world.speech import SpeechCorpus
 
 if TYPE_CHECKING:
-    from labkit.providers.server import Emulator
     from labkit.tunnel.network_loop import NetworkLoop, WallNetworkLoop
+    from labkit.tunnel.process import Emulators
 
 
 @dataclass
@@ -72,7 +73,7 @@ class Call:
         supplies: Supplies,
         spec: CallSpec,
         settings: Settings,
-        emulators: dict[str, Emulator],
+        emulators: Emulators,
         guard: Guard,
         network: Network,
         loop: NetworkLoop | WallNetworkLoop,
@@ -80,15 +81,13 @@ class Call:
         self.supplies, self.spec, self.settings = supplies, spec, settings
         self.emulators, self.network, self.loop = emulators, network, loop
         self.gateway: Gateway | None = None
+        self.runners: list[web.AppRunner] = []
         self.began_s = loop.time()
         plan = plan_call(
             settings, spec.seed, spec.call, spec.n_turns, supplies.dialogues, supplies.corpus
         )
         self.scene = Scene(spec.seed, spec.call, dialogues=supplies.dialogues)
-        for emulator in emulators.values():
-            emulator.reset()
-            emulator.scene.scene = self.scene  # type: ignore[attr-defined]
-            emulator.around = instant.of_client
+        emulators.scene = self.scene
         kinds = frozenset(kind for kind in instant.KINDS if settings[f"instant.{kind}"])
         instant.begin(kinds, sdk.runs_tool, sdk.is_sessions_own)
         profiles = load_profiles(settings.text("profile") or None, settings.figures)
@@ -139,7 +138,7 @@ class Call:
         self.log.epoch_s = time.time()
         self.log.listen_to_logging()
         self.faults.listen()
-        runners = await self._listen()
+        self._prepare()
         hang_up = asyncio.Event()
         await self._join()
         job = asyncio.create_task(
@@ -173,7 +172,7 @@ class Call:
             self.log.stop_listening()
             if self.gateway is not None:
                 await self.gateway.close()
-            for runner in runners:
+            for runner in self.runners:
                 await runner.cleanup()
         if self.network.refused:
             status = "failed"
@@ -191,20 +190,32 @@ class Call:
     def _fault(self, where: str, error: str) -> None:
         self.log.add("agent_error", where=where, error=error)
 
-    async def _listen(self) -> list[web.AppRunner]:
-        """Opens what answers under each host name: the provider, or the gateway in front of it."""
-        settings, authority, runners = self.settings, self.supplies.authority, []
-        if settings["gateway.enabled"]:
-            link = Link(rtt_s=settings.number("gateway.rtt_s"))
-            work_s = settings.number("gateway.processing_s")
-            self.gateway = Gateway(self.network, link, work_s, authority.client_context())
-        for host in self.network.hosts.values():
-            app = self.emulators[host.provider].app()
-            if self.gateway is not None:
-                runners.append(await listen(self.gateway.stand_before(host), app, authority))
-                app = self.gateway.app(host.name)
-            runners.append(await listen(host, app, authority))
-        return runners
+    def _prepare(self) -> None:
+        """Makes each host open its server when its name is first looked up."""
+        if self.settings["gateway.enabled"]:
+            link = Link(rtt_s=self.settings.number("gateway.rtt_s"))
+            work_s = self.settings.number("gateway.processing_s")
+            client = self.supplies.authority.client_context()
+            self.gateway = Gateway(self.network, link, work_s, client)
+        ours = contextvars.copy_context()  # not that of the agent's task which looks it up
+
+        opening: dict[str, asyncio.Task[None]] = {}
+
+        async def open_one(host: Host) -> None:
+            if host.name not in opening:
+                opening[host.name] = self.loop.create_task(self._listen(host), context=ours)
+            await asyncio.shield(opening[host.name])  # others wait for it, too
+
+        self.network.opens = open_one
+
+    async def _listen(self, host: Host) -> None:
+        """Opens what answers under a host name: the provider, or the gateway in front of it."""
+        authority, app = self.supplies.authority, self.emulators[host.provider].app()
+        if self.gateway is not None:
+            behind = self.gateway.stand_before(host)
+            self.runners.append(await listen(behind, app, authority))
+            app = self.gateway.app(host.name)
+        self.runners.append(await listen(host, app, authority))
 
     def _one_way(self) -> dict[str, float]:
         """Delay to each provider; of several hosts of one, the one that was connected to counts."""

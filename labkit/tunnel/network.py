@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,6 +56,10 @@ class Network:
 
     ``call_key`` names the call in progress: jitter and loss are drawn for (seed, call, host,
     moment), so every arm of a study sees the same draws (common random numbers).
+
+    Attributes:
+        opens: Starts a host's server, which is done when its name is first looked up: what nobody
+            calls costs nothing.
     """
 
     hosts: dict[str, Host] = field(default_factory=dict)
@@ -63,6 +67,7 @@ class Network:
     call_key: tuple[int | str, ...] = ()
     refused: list[str] = field(default_factory=list)
     connects: dict[str, int] = field(default_factory=dict)
+    opens: Callable[[Host], Awaitable[None]] | None = None
 
     def __post_init__(self) -> None:
         self._by_address: dict[str, Host] = {}
@@ -92,11 +97,21 @@ class Network:
         Raises:
             UnknownHostError: there is none; the refusal is also kept in ``refused``.
         """
-        host = self.hosts.get(name.rstrip(".").lower())
+        asked = name.rstrip(".").lower()
+        host = self.hosts.get(asked) or self._one_of_many(asked)
         if host is None:
             self.refused.append(name)
             raise UnknownHostError(name, list(self.hosts))
         return host
+
+    def _one_of_many(self, name: str) -> Host | None:
+        """The host of a name that only ``*.`` stands for; from now on it is one of its own."""
+        any_of = self.hosts.get(f"*.{name.partition('.')[2]}")
+        if any_of is None:
+            return None
+        self.hosts[name] = Host(name, any_of.provider, any_of.link)
+        self.place(self.hosts[name])
+        return self.hosts[name]
 
     @property
     def ports(self) -> set[int]:

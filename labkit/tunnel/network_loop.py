@@ -66,6 +66,8 @@ class _Networked(asyncio.SelectorEventLoop):
         if net is None or is_local(name):
             return await super().getaddrinfo(host, port, **kwargs)
         known = net.host(name)
+        if not known.port and net.opens is not None:
+            await net.opens(known)
         if known.name not in net.resolved:
             net.resolved.add(known.name)
             await asyncio.sleep(known.link.dns_s)

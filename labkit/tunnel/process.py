@@ -13,14 +13,14 @@ import logging
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from labkit.providers.collector import Collector
-from labkit.providers.profile import load_profiles
+from labkit.providers.profile import Profile, load_profiles
 from labkit.providers.registry import emulators, key_variables
 from labkit.settings import Settings
 from labkit.tunnel import blocking, clock
@@ -74,7 +74,7 @@ class Worker:
 
         settings = Settings(spec.settings)
         servers = self._emulators(settings)
-        network = Network(_hosts(settings, servers), seed=spec.seed)
+        network = Network(_hosts(settings), seed=spec.seed)
         network.begin_call(spec.seed, spec.call)
         random.seed(spec.seed * 1_000_003 + spec.call)
         # agents may use either of the global generators
@@ -124,40 +124,44 @@ class Worker:
             os.environ.update(before)
             guard.network, guard.closed, guard.allowed = None, closed, frozenset()
 
-    def _emulators(self, settings: Settings) -> dict[str, Emulator]:
-        profiles = load_profiles(settings.text("profile") or None, settings.figures)
-        scene = _SceneBox()
-        return {
-            name: cls(
-                profiles[name],
-                scene,
-                api_keys=frozenset(KEYS[variable] for variable in key_variables(name)),
-            )
-            for name, cls in emulators().items()
-        }
+    def _emulators(self, settings: Settings) -> Emulators:
+        return Emulators(load_profiles(settings.text("profile") or None, settings.figures))
 
 
-class _SceneBox:
-    """Hands providers the scene of the call in progress."""
+class Emulators(dict[str, "Emulator"]):
+    """The providers of one call by name, each made when it is first asked for.
 
-    def __init__(self) -> None:
+    Attributes:
+        scene: The call in progress, for all of them.
+    """
+
+    def __init__(self, profiles: Mapping[str, Profile]) -> None:
+        super().__init__()
         self.scene = Scene()
+        self._profiles = profiles
 
-    def __call__(self) -> Scene:
-        return self.scene
+    def __missing__(self, name: str) -> Emulator:
+        from labkit.tunnel import instant
+
+        keys = frozenset(KEYS[variable] for variable in key_variables(name))
+        made = emulators()[name](self._profiles[name], lambda: self.scene, api_keys=keys)
+        made.around = instant.of_client
+        self[name] = made
+        return made
 
 
-def _hosts(settings: Settings, emulators: dict[str, Emulator]) -> dict[str, Host]:
+def _hosts(settings: Settings) -> dict[str, Host]:
     def link(name: str, host: str) -> Link:
         return Link(**settings.link(name, host))
 
-    hosts = {e.host: Host(e.host, name, link(name, e.host)) for name, e in emulators.items()}
+    known = emulators()
+    hosts = {e.host: Host(e.host, name, link(name, e.host)) for name, e in known.items()}
     for host, provider in settings.extra_hosts.items():
-        if provider not in emulators:
+        if provider not in known:
             from labkit.settings import SettingError
 
             raise SettingError(
-                f"hosts.{host}={provider}: known providers are {', '.join(sorted(emulators))}"
+                f"hosts.{host}={provider}: known providers are {', '.join(sorted(known))}"
             )
         hosts[host] = Host(host, provider, link(provider, host))
     return hosts

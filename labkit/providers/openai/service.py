@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -66,7 +67,7 @@ class OpenAIEmulator(ChatEmulator):
         return [
             web.post("/v1/chat/completions", self._chat),
             web.post("/v1/embeddings", self._embeddings),
-            *self.model_routes(),
+            *self.model_routes(self.base_path),
         ]
 
     def caches(self) -> tuple[PrefixCache, BreakpointCache]:
@@ -89,23 +90,35 @@ class OpenAIEmulator(ChatEmulator):
 
     def key(self, request: web.Request) -> str:
         """The key of an ``Authorization: Bearer`` header."""
-        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        if scheme != "Bearer" or not key:
+        key = self._bearer(request)
+        if not key:
             text = (
                 "You didn't provide an API key. You need to provide your API key in an "
                 "Authorization header using Bearer auth (i.e. Authorization: Bearer YOUR_KEY)."
             )
             raise RequestError(401, text)
+        return self._accepted(key)
+
+    def _bearer(self, request: web.Request) -> str:
+        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+        return key if scheme == "Bearer" else ""
+
+    def _accepted(self, key: str) -> str:
+        """The key, if it is accepted and no failure was ordered."""
         if not self.authorized(key):
-            shown = f"{key[:8]}{'*' * 8}{key[-4:]}" if len(key) > 12 else "*" * len(key)
-            text = (
-                f"Incorrect API key provided: {shown}. You can find your API key at "
-                "https://platform.openai.com/account/api-keys."
-            )
-            raise RequestError(401, text, "invalid_api_key")
+            raise self.wrong_key(key)
         if self.failures:
             raise failure_of(self.failures.popleft())
         return key
+
+    def wrong_key(self, key: str) -> RequestError:
+        """The service's error for a key that it does not know."""
+        shown = f"{key[:8]}{'*' * 8}{key[-4:]}" if len(key) > 12 else "*" * len(key)
+        text = (
+            f"Incorrect API key provided: {shown}. You can find your API key at "
+            "https://platform.openai.com/account/api-keys."
+        )
+        return RequestError(401, text, "invalid_api_key")
 
     # -- models ---------------------------------------------------------------------------------
 
@@ -150,16 +163,16 @@ class OpenAIEmulator(ChatEmulator):
         if raw.get("messages") is None:
             text = "Missing required parameter: 'messages'."
             raise refused(text, "messages", "missing_required_parameter")
-        body = checked(CHAT, raw, refusal_of)
+        body = checked(CHAT, self.read_body(raw), refusal_of)
         model = self.known_model(asked)
         if model is None or "first_token" not in self.profile.table["models"][model]:
             raise self.no_model(asked)
-        figure = partial(self.figure, model)
         if large:
+            figure = self.figures_of(model)
             most = int(figure("context_tokens"))
             check_length(body, await tokens.weighed(texts_of(body), most), 0, figure)
         prompt = parse(body)
-        check(body, prompt, model, figure)
+        self.check(body, prompt, model)
         limit = body.get("max_completion_tokens") or body.get("max_tokens")
         choices = body.get("n") or 1
         headers = self._admit(key, model, prompt.token_count + (limit or 0) * choices)
@@ -218,6 +231,22 @@ class OpenAIEmulator(ChatEmulator):
         whole_body = whole(generation, chunk, calls, reason, usage, likely)
         return web.json_response(whole_body, headers=headers)
 
+    def read_body(self, raw: dict[str, Any]) -> dict[str, Any]:
+        """The fields of a request that are checked and used."""
+        return raw
+
+    def figures_of(self, model: str) -> Callable[..., Any]:
+        """Gives a model's figures by name."""
+        return partial(self.figure, model)
+
+    def check(self, body: ChatBody, prompt: Prompt, model: str) -> None:
+        """Checks what depends on the model.
+
+        Raises:
+            RequestError: the service would answer 400.
+        """
+        check(body, prompt, model, self.figures_of(model))
+
     def _tier(self, model: str, body: ChatBody) -> str:
         """The service tier really used."""
         asked = body.get("service_tier") or "default"
@@ -265,6 +294,8 @@ class OpenAIEmulator(ChatEmulator):
         raise RequestError(429, text, "rate_limit_exceeded", headers=headers, type=name)
 
     def _cached(self, key: str, model: str, body: ChatBody, prompt: Prompt) -> Lookup:
+        if self.figure(model, "cache") == "none":
+            return Lookup()
         now_s = asyncio.get_running_loop().time()
         scope, cache_key = f"{key}\0{model}", str(body.get("prompt_cache_key") or "")
         if self.figure(model, "cache") == "breakpoint":
