@@ -11,7 +11,9 @@ import pytest
 
 from labkit.providers.anthropic.service import AnthropicEmulator
 from labkit.providers.cartesia.service import CartesiaEmulator
+from labkit.providers.compatible.service import of
 from labkit.providers.deepgram.service import DeepgramEmulator
+from labkit.providers.google.service import GoogleEmulator
 from labkit.providers.openai.service import OpenAIEmulator
 from labkit.providers.profile import Profile
 from labkit.providers.server import Emulator
@@ -26,6 +28,8 @@ KINDS = {
     "anthropic": AnthropicEmulator,
     "cartesia": CartesiaEmulator,
     "deepgram": DeepgramEmulator,
+    "google": GoogleEmulator,
+    "groq": of("groq"),
 }
 
 
@@ -45,6 +49,9 @@ LLMS = [
     ("openai", "gpt-4o-mini", 0.553, 1.947, 6.497),
     ("openai", "gpt-4.1", 0.536, 1.771, 5.056),
     ("anthropic", "claude-haiku-4-5", 0.637, 1.615, 3.152),
+    ("openai", "gpt-5.2", 0.624, 1.171, 2.509),
+    ("google", "gemini-2.5-flash", 0.55, 0.85, 2.352),
+    ("groq", "openai/gpt-oss-120b", 0.098, 0.217, 2.117),
 ]
 
 

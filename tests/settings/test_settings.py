@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from labkit.providers.registry import PROVIDERS
 from labkit.settings import SETTINGS, Setting, SettingError, Settings
 
 
@@ -30,7 +31,7 @@ def test_links_of_all_providers_have_the_same_parts() -> None:
         if name.startswith("links.") and not name.startswith("links.caller."):
             _, provider, part = name.split(".")
             parts.setdefault(provider, set()).add(part)
-    assert set(parts) == {"deepgram", "openai", "anthropic", "cartesia", "collector"}
+    assert set(parts) == {*PROVIDERS, "collector"}
     assert all(p == {"rtt_s", "jitter_s", "loss", "dns_s"} for p in parts.values())
     assert SETTINGS["links.openai.rtt_s"].help == "round trip to openai"
 

@@ -46,7 +46,7 @@ HOSTS: dict[str, Compatible] = {
     ),
     "openrouter": Compatible("openrouter.ai", "/api/v1", "OPENROUTER_API_KEY"),
     "perplexity": Compatible("api.perplexity.ai", "", "PERPLEXITY_API_KEY"),
-    "together": Compatible("api.together.xyz", "/v1", "TOGETHER_API_KEY"),
+    "togetherai": Compatible("api.together.xyz", "/v1", "TOGETHER_API_KEY"),
     "xai": Compatible("api.x.ai", "/v1", "XAI_API_KEY"),
 }
 """Every such host by name."""

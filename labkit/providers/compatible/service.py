@@ -2,7 +2,7 @@
 
 They take what OpenAI takes, and more: further fields of a request are theirs and are let through,
 and no model is refused a parameter. A host that runs whatever model it is asked for has a row
-``any`` in its table; its figures count for every model that has none of its own. Embeddings are not
+``any-model`` in its table; its figures count for every model that has none of its own. Embeddings are not
 served. Speed, limits and prices come from ``data/providers/compatible.toml``.
 """
 
@@ -13,29 +13,24 @@ from typing import Any
 from aiohttp import web
 
 from labkit.providers.compatible.hosts import HOSTS
+from labkit.providers.openai.chat import ChatService
 from labkit.providers.openai.checks import check_length
 from labkit.providers.openai.prompt import Prompt
 from labkit.providers.openai.requests import ChatBody
-from labkit.providers.openai.service import OpenAIEmulator
 from labkit.providers.server import RequestError, shown
 
-ANY = "any"
+ANY = "any-model"
 """The row of a host's table that counts for every model without one of its own."""
 _TAKEN = frozenset(ChatBody.__annotations__)
 
 
-class CompatibleEmulator(OpenAIEmulator):
+class CompatibleEmulator(ChatService):
     """Base of the hosts; each is a class of its own, see :func:`of`."""
 
     def routes(self) -> list[web.RouteDef]:
-        """Chat and models; with Azure's path, in which the deployment stands, too."""
-        chat = f"{self.base_path}/chat/completions"
+        """Chat and models; chat also on Azure's path, in which the deployment stands."""
         deployed = f"{self.base_path}/deployments/{{deployment}}/chat/completions"
-        return [
-            web.post(chat, self._chat),
-            web.post(deployed, self._chat),
-            *self.model_routes(self.base_path),
-        ]
+        return [*super().routes(), web.post(deployed, self._chat)]
 
     def known_model(self, asked: str) -> str | None:
         """The profile's row of a model: its own, or the one for any."""
@@ -62,7 +57,7 @@ class CompatibleEmulator(OpenAIEmulator):
         """The request without fields that only these hosts have."""
         return {name: value for name, value in raw.items() if name in _TAKEN}
 
-    def check(self, body: ChatBody, prompt: Prompt, model: str) -> None:
+    def check(self, body: ChatBody, prompt: Prompt, model: str, *, chat: bool) -> None:
         """Checks lengths alone."""
         check_length(body, prompt.token_count, prompt.tool_tokens, self.figures_of(model))
 

@@ -252,5 +252,6 @@ class GoogleEmulator(ChatEmulator):
 def _check_length(count: int, most: int) -> None:
     if count > most:
         raise refused(
-            f"The input token count ({count}) exceeds the maximum number of tokens allowed ({most})."
+            f"The input token count ({count}) exceeds the maximum number of tokens allowed "
+            f"({most})."
         )
