@@ -23,6 +23,7 @@ from labkit.settings import SettingError, Settings
 from labkit.tunnel import blocking, instant, sdk
 from labkit.tunnel.agentfile import find_agent, load_agent
 from labkit.tunnel.audio import Captions, Microphone, Speaker
+from labkit.tunnel.emulated import Emulators
 from labkit.tunnel.events import SessionLog
 from labkit.tunnel.faults import Faults
 from labkit.tunnel.gateway import Gateway
@@ -43,7 +44,6 @@ from labkit.world.speech import SpeechCorpus
 
 if TYPE_CHECKING:
     from labkit.tunnel.network_loop import NetworkLoop, WallNetworkLoop
-    from labkit.tunnel.process import Emulators
 
 
 @dataclass

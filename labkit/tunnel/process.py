@@ -13,17 +13,18 @@ import logging
 import os
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from labkit.providers.collector import Collector
-from labkit.providers.profile import Profile, load_profiles
-from labkit.providers.registry import emulators, key_variables
+from labkit.providers.profile import load_profiles
+from labkit.providers.registry import emulators
 from labkit.settings import Settings
 from labkit.tunnel import blocking, clock
+from labkit.tunnel.emulated import Emulators
 from labkit.tunnel.isolation import Guard, without_secrets
 from labkit.tunnel.link import Link
 from labkit.tunnel.memo import AnswerMemo, Overheard
@@ -32,10 +33,6 @@ from labkit.tunnel.network_loop import NetworkLoop, WallNetworkLoop
 from labkit.tunnel.record import CallRecord
 from labkit.tunnel.spec import ENVIRONMENT, KEYS, CallSpec
 from labkit.tunnel.tls import Authority
-from labkit.world.scene import Scene
-
-if TYPE_CHECKING:
-    from labkit.providers.server import Emulator
 
 
 class Worker:
@@ -126,28 +123,6 @@ class Worker:
 
     def _emulators(self, settings: Settings) -> Emulators:
         return Emulators(load_profiles(settings.text("profile") or None, settings.figures))
-
-
-class Emulators(dict[str, "Emulator"]):
-    """The providers of one call by name, each made when it is first asked for.
-
-    Attributes:
-        scene: The call in progress, for all of them.
-    """
-
-    def __init__(self, profiles: Mapping[str, Profile]) -> None:
-        super().__init__()
-        self.scene = Scene()
-        self._profiles = profiles
-
-    def __missing__(self, name: str) -> Emulator:
-        from labkit.tunnel import instant
-
-        keys = frozenset(KEYS[variable] for variable in key_variables(name))
-        made = emulators()[name](self._profiles[name], lambda: self.scene, api_keys=keys)
-        made.around = instant.of_client
-        self[name] = made
-        return made
 
 
 def _hosts(settings: Settings) -> dict[str, Host]:

@@ -2,8 +2,8 @@
 
 They take what OpenAI takes, and more: further fields of a request are theirs and are let through,
 and no model is refused a parameter. A host that runs whatever model it is asked for has a row
-``any-model`` in its table; its figures count for every model that has none of its own. Embeddings are not
-served. Speed, limits and prices come from ``data/providers/compatible.toml``.
+``any-model`` in its table; its figures count for every model that has none of its own. Embeddings
+are not served. Speed, limits and prices come from ``data/providers/compatible.toml``.
 """
 
 from __future__ import annotations
