@@ -35,6 +35,7 @@ def compare(
     turns: console.Turns = N_TURNS,
     seed: console.Seed = SEED,
     set_: console.Set = None,
+    dialogue: console.Dialogue = None,
     workers: console.Workers = 0,
     scheduler: console.Scheduler = None,
     fresh: console.Fresh = False,
@@ -55,7 +56,6 @@ def compare(
     from labkit.engine.sweep import sweep
     from labkit.evidence.sequential import LIMIT, decide
     from labkit.evidence.verdict import Rules
-    from labkit.settings import parse_assignments
 
     def run(experiment: Experiment) -> Results:
         return sweep(experiment, workers=workers, scheduler=scheduler, fresh=fresh,
@@ -69,7 +69,7 @@ def compare(
         most = LIMIT if until == "decided" else N_CALLS
         results, table = decide(
             Experiment(
-                {text: text for text in agents}, settings=parse_assignments(set_ or []),
+                {text: text for text in agents}, settings=console.settings(set_, dialogue),
                 calls=most if calls is None else calls, turns=turns, seed=seed,
             ),
             agents[0], until=until, run=run,

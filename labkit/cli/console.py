@@ -29,6 +29,13 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Change a setting; see `labkit config`."),
 ]
+Dialogue = Annotated[
+    str | None,
+    typer.Option(
+        help="Your own lines for the callers: a .toml, or a .txt with one line per turn; all of "
+        "them are said unless fewer turns are asked for."
+    ),
+]
 Workers = Annotated[int, typer.Option(help="Worker processes; 0: one per core.")]
 Scheduler = Annotated[
     str | None, typer.Option(help="Run on a Dask cluster: tcp://HOST:PORT of its scheduler.")
@@ -47,6 +54,18 @@ def usage() -> Iterator[None]:
     except UsageError as e:
         err.print(f"labkit: {e}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(e.exit_code) from None
+
+
+def settings(set_: list[str] | None, dialogue: str | None = None) -> dict[str, Any]:
+    """What ``--set`` and ``--dialogue`` choose.
+
+    Raises:
+        SettingError: an assignment without an equals sign.
+    """
+    from labkit.settings import parse_assignments
+
+    chosen: dict[str, Any] = {**parse_assignments(set_ or [])}
+    return chosen if dialogue is None else chosen | {"caller.dialogue": dialogue}
 
 
 def bar(json_: bool) -> Progress | None:

@@ -23,6 +23,7 @@ def run(
     turns: console.Turns = N_TURNS,
     seed: console.Seed = SEED,
     set_: console.Set = None,
+    dialogue: console.Dialogue = None,
     first: Annotated[int, typer.Option(help="Index of the first call, to repeat one call.")] = 0,
     clock: Annotated[str, typer.Option(help="`virtual`, or `wall` for real time.")] = "virtual",
     workers: console.Workers = 0,
@@ -37,11 +38,10 @@ def run(
 ) -> None:
     """Run one agent against simulated callers and say where the milliseconds go."""
     from labkit.engine.run import run as run_arm
-    from labkit.settings import parse_assignments
 
     with console.usage():
         results = run_arm(
-            agent, settings=parse_assignments(set_ or []), calls=calls, turns=turns, seed=seed,
+            agent, settings=console.settings(set_, dialogue), calls=calls, turns=turns, seed=seed,
             first=first, clock=clock, workers=workers, scheduler=scheduler, fresh=fresh,
             out=out_file, tracks=wav, progress=console.bar(json_),
         )  # fmt: skip
@@ -85,6 +85,12 @@ def _print(agent: str, results: Results, found: dict[str, Any]) -> None:
         harm.add_row(outcome, rate, f"{percent(low)} – {percent(high)}")
     for table in (latency, stages, harm):
         console.out.print(table)
+    never = [name for name, n in found["tools"].items() if not n]
+    if never:
+        console.tell(
+            f"tools never called: {', '.join(never)}; a line that asks for one exercises it "
+            "(--dialogue)"
+        )
     for override in found["overrides"]:
         console.tell(f"set from outside on {Path(agent.partition(':')[0]).name}: {override}")
     console.tell(

@@ -46,6 +46,7 @@ def metrics(results: Results) -> dict[str, Any]:
     out["failed_calls"] = len(results.failed)
     out["troubles"] = results.troubles.to_dict("records")
     out["overrides"] = _overrides(results.calls)
+    out["tools"] = _tools(results.calls)
     out["digest"] = results.digest
     cleaned: dict[str, Any] = _clean(out)
     return cleaned
@@ -60,6 +61,15 @@ def unanswered(results: Results) -> str:
     became = results.turns["outcome"].value_counts()
     said = ", ".join(f"{n} {outcome}" for outcome, n in became.items())
     return f"none of {len(results.turns)} caller turns was answered ({said})"
+
+
+def _tools(calls: pd.DataFrame) -> dict[str, int]:
+    """How often each tool that an agent offered was called, in all calls together."""
+    n: dict[str, int] = {}
+    for text in filter(None, calls.get("tools", ())):
+        for name, often in json.loads(text).items():
+            n[name] = n.get(name, 0) + often
+    return dict(sorted(n.items()))
 
 
 def _overrides(calls: pd.DataFrame) -> list[str]:

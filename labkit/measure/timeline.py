@@ -19,7 +19,7 @@ from labkit.measure.stages import COLUMNS, STAGES, stages
 from labkit.measure.turn_end import turn_ends
 from labkit.measure.turn_logs import NAN, TurnLogs, letters
 from labkit.tunnel.record import CallRecord
-from labkit.world.events import Connected, Request, Spans, Text
+from labkit.world.events import Completed, Connected, Request, Spans, Text
 
 SDK = {
     "e2e_latency": "sdk_e2e_latency_s",
@@ -46,7 +46,8 @@ def call_row(record: CallRecord) -> dict[str, Any]:
     As JSON, empty for none: ``agent_errors``, what went wrong in the agent's code; ``overrides``,
     what was set on the agent's session from outside (a list of ``name=value``); ``survey``, what
     the session had (:func:`labkit.tunnel.override.survey`); ``models``, by role the providers and
-    models that served; and ``spans``, what a trace collector was sent.
+    models that served; ``tools``, by name how often each tool that a model was offered was called;
+    and ``spans``, what a trace collector was sent.
     """
     sent = [span for e in record.providers if isinstance(e, Spans) for span in e.spans]
     return {
@@ -63,6 +64,7 @@ def call_row(record: CallRecord) -> dict[str, Any]:
         "overrides": json.dumps(record.overrides) if record.overrides else "",
         "survey": json.dumps(record.survey) if record.survey else "",
         "models": json.dumps(_models(record)),
+        "tools": _tools(record),
         "spans": json.dumps(sent) if sent else "",
     }
 
@@ -74,6 +76,15 @@ def _models(record: CallRecord) -> dict[str, list[tuple[str, str]]]:
         if isinstance(event, (Connected, Request, Text)) and event.role and event.model:
             found.setdefault(event.role.value, set()).add((event.provider, event.model))
     return {role: sorted(models) for role, models in sorted(found.items())}
+
+
+def _tools(record: CallRecord) -> str:
+    """How often each tool was called that the agent offered its model, in the names' order."""
+    n = {name: 0 for e in record.providers if isinstance(e, Request) for name in e.tools}
+    for event in record.providers:
+        for call in event.tool_calls if isinstance(event, Completed) else ():
+            n[call["name"]] = n.get(call["name"], 0) + 1
+    return json.dumps(dict(sorted(n.items()))) if n else ""
 
 
 def _agent_errors(record: CallRecord) -> str:

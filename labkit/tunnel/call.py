@@ -39,6 +39,7 @@ from labkit.tunnel.sources import line_that_names
 from labkit.tunnel.spec import CallSpec, longest_s
 from labkit.tunnel.tls import Authority, listen
 from labkit.world.dialogue import Dialogue
+from labkit.world.own import cast
 from labkit.world.scene import SAMPLE_RATE_HZ, Scene
 from labkit.world.speech import SpeechCorpus
 
@@ -83,10 +84,10 @@ class Call:
         self.gateway: Gateway | None = None
         self.runners: list[web.AppRunner] = []
         self.began_s = loop.time()
-        plan = plan_call(
-            settings, spec.seed, spec.call, spec.n_turns, supplies.dialogues, supplies.corpus
-        )
-        self.scene = Scene(spec.seed, spec.call, dialogues=supplies.dialogues)
+        wanted = settings.text("caller.dialogue")
+        dialogues, speech = cast(wanted, supplies.dialogues, supplies.corpus)
+        plan = plan_call(settings, spec.seed, spec.call, spec.n_turns, dialogues, speech)
+        self.scene = Scene(spec.seed, spec.call, dialogues=dialogues)
         emulators.scene = self.scene
         kinds = frozenset(kind for kind in instant.KINDS if settings[f"instant.{kind}"])
         instant.begin(kinds, sdk.runs_tool, sdk.is_sessions_own)
@@ -107,7 +108,7 @@ class Call:
         if echo_db is not None:
             learned_s = settings.number("caller.echo_learned_s")
             self.mouth = EchoingMouth(self.scene, tone, self.ear, float(echo_db), learned_s)
-        self.tenant = supplies.dialogues[plan.turns[0].dialogue].tenant
+        self.tenant = dialogues[plan.turns[0].dialogue].tenant
         self.caller = Caller(plan, self.scene, self.mouth, self.ear, self.now, self._button)
         eot_s = settings.number("compute.eot_s")  # told as it is asked, answered so much later
         supplies.eot_memo.tell = lambda value: self.log.add(
