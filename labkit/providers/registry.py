@@ -21,14 +21,12 @@ class Entry(NamedTuple):
             table of their role, such as ``[tts.models."aura-2"]``.
         packages: Distributions of its clients, the LiveKit plugin first.
         key_variables: Where its clients look for the API key; ``NAME_API_KEY`` unless given.
-        variables: What else its clients read from the environment, as name and value.
         extra: The extra of labkit that installs the packages; empty if they always are.
     """
 
     emulator: str
     packages: tuple[str, ...]
     key_variables: tuple[str, ...] = ()
-    variables: tuple[tuple[str, str], ...] = ()
     extra: str = ""
 
 
@@ -50,7 +48,6 @@ PROVIDERS = {
             f"{_HERE}.compatible.service:{name}",
             row.packages,
             (row.key_variable,),
-            row.variables,
             extra=name if row.packages else "",
         )
         for name, row in HOSTS.items()

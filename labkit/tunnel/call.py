@@ -35,6 +35,7 @@ from labkit.tunnel.memo import Overheard
 from labkit.tunnel.network import Host, Network
 from labkit.tunnel.preconnect import EarlyMicrophone
 from labkit.tunnel.record import Backchannel, CallerTurn, CallRecord, ReplySegment, Tracks
+from labkit.tunnel.refusals import refusals
 from labkit.tunnel.sources import line_that_names
 from labkit.tunnel.spec import CallSpec, longest_s
 from labkit.tunnel.tls import Authority, listen
@@ -169,6 +170,8 @@ class Call:
             if self.early is not None:
                 self.early.close()
             self.faults.note_unawaited()
+            for error, at in refusals(self.scene.log.events, find_agent(self.spec.agent)[0]):
+                self._fault(at, error)
             self.faults.stop()
             self.log.stop_listening()
             if self.gateway is not None:

@@ -23,7 +23,6 @@ ENVIRONMENT = {
     # the SDK's loop monitor would watch a clock that jumps
     "LIVEKIT_AGENTS_LOOP_BLOCK_WARN_MS": "0",
     **KEYS,
-    **{name: value for entry in PROVIDERS.values() for name, value in entry.variables},
 }
 """What a worker's environment must hold before its interpreter starts."""
 

@@ -15,29 +15,19 @@ class Compatible(NamedTuple):
         host: Host name; ``*.`` stands for any name under the rest.
         base_path: What its clients put before ``/chat/completions``.
         key_variable: The environment variable with the API key.
-        variables: What else clients read from the environment, as name and value.
         packages: Distributions of a client of its own.
     """
 
     host: str
     base_path: str
     key_variable: str
-    variables: tuple[tuple[str, str], ...] = ()
     packages: tuple[str, ...] = ()
 
 
 # Hosts, paths and variables are those of livekit-plugins-openai 1.8.9 (`openai.LLM.with_*`) and
 # livekit-plugins-groq; Azure's path is that of openai's AsyncAzureOpenAI.
 HOSTS: dict[str, Compatible] = {
-    "azure": Compatible(
-        "*.openai.azure.com",
-        "/openai",
-        "AZURE_OPENAI_API_KEY",
-        (
-            ("AZURE_OPENAI_ENDPOINT", "https://tunnel.openai.azure.com"),
-            ("OPENAI_API_VERSION", "2024-10-21"),
-        ),
-    ),
+    "azure": Compatible("*.openai.azure.com", "/openai", "AZURE_OPENAI_API_KEY"),
     "cerebras": Compatible("api.cerebras.ai", "/v1", "CEREBRAS_API_KEY"),
     "deepseek": Compatible("api.deepseek.com", "/v1", "DEEPSEEK_API_KEY"),
     "fireworks": Compatible("api.fireworks.ai", "/inference/v1", "FIREWORKS_API_KEY"),
