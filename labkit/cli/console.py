@@ -112,6 +112,16 @@ def end(results: Results, out_file: Path | None, json_: bool) -> None:
         raise typer.Exit(130)
     if len(troubles) or results.unsaved:
         raise typer.Exit(1)
+    if len(results.turns) and not results.turns["outcome"].isin(_SPOKEN).any():
+        err.print(
+            "no caller was answered, and nothing says why: `labkit doctor AGENT` reads what the "
+            "agent needs, `--wav FOLDER` lets one listen",
+            style="red",
+        )
+        raise typer.Exit(1)
+
+
+_SPOKEN = ("answered", "interrupted", "premature")
 
 
 def complain(trouble: Mapping[Any, Any]) -> None:

@@ -85,6 +85,11 @@ def _print(agent: str, results: Results, found: dict[str, Any]) -> None:
         harm.add_row(outcome, rate, f"{percent(low)} – {percent(high)}")
     for table in (latency, stages, harm):
         console.out.print(table)
+    if found["fillers"]:
+        console.tell(
+            f"{found['fillers']} turns began with a filler: time to the first sound "
+            f"{ms(found['p50_s'])} ms, to the answer {ms(found['answer_p50_s'])} ms (p50)"
+        )
     never = [name for name, n in found["tools"].items() if not n]
     if never:
         console.tell(

@@ -24,6 +24,12 @@ def metrics(results: Results) -> dict[str, Any]:
     for p, estimate in quantiles.items():
         out[f"p{p}_s"] = estimate.value
         out[f"p{p}_ci_s"] = [estimate.low, estimate.high]
+    known = len(answered) and "answer_latency_s" in answered
+    answers = answered["answer_latency_s"] if known else pd.Series(dtype=float)
+    out["answer_p50_s"] = float(answers.median()) if len(answers) else None
+    out["fillers"] = (
+        int((answers > answered["response_latency_s"] + 1e-6).sum()) if len(answers) else 0
+    )
     out["n_turns"] = len(turns)
     out["n_calls"] = len(results.calls)
     for outcome in OUTCOMES:

@@ -117,6 +117,9 @@ def _row(logs: TurnLogs) -> dict[str, Any]:
         "outcome": outcome,
         # a premature reply is an outcome, not a negative latency
         "response_latency_s": NAN if outcome == "premature" else latency_s,
+        "answer_latency_s": NAN
+        if outcome == "premature"
+        else found.answer_heard_s - turn.stopped_s,
         **(lengths or dict.fromkeys(COLUMNS, NAN) | {"waited_for": ""}),
         "residual_s": latency_s - sum(float(lengths[n]) for n in STAGES) if lengths else NAN,
         **{f"at_{name}": at_s for name, at_s in found.at.items()},
@@ -162,7 +165,7 @@ def _right(logs: TurnLogs, replied: str) -> float:
     An interrupted reply is judged by what was heard of it.
     """
     said, right = letters(replied), letters(logs.turn.right_reply)
-    if not said:
+    if not said or not right:
         return NAN
     cut = any(r["interrupted"] for r in logs.session_of("item"))
     return float(right in said or (cut and right.startswith(said)))

@@ -110,7 +110,9 @@ class Call:
             learned_s = settings.number("caller.echo_learned_s")
             self.mouth = EchoingMouth(self.scene, tone, self.ear, float(echo_db), learned_s)
         self.tenant = dialogues[plan.turns[0].dialogue].tenant
-        self.caller = Caller(plan, self.scene, self.mouth, self.ear, self.now, self._button)
+        self.caller = Caller(
+            plan, self.scene, self.mouth, self.ear, self.now, self._button, self.log.has_speech
+        )
         eot_s = settings.number("compute.eot_s")  # told as it is asked, answered so much later
         supplies.eot_memo.tell = lambda value: self.log.add(
             "eot", probability=value, answered_s=self.now() + eot_s

@@ -35,7 +35,7 @@ def refusals(events: Iterable[Event], agent: Path) -> Iterator[tuple[str, str]]:
             continue
         told.add((event.provider, event.message))
         at, remedy = _advice(event, agent)
-        text = event.message.strip().partition("\n")[0]
+        text = event.message.strip().partition("\n")[0].rstrip(".")
         yield f"{event.provider} answered {event.status}: {text}{remedy}", at
 
 
