@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit.errors import hint
+from labkit.providers.compatible.hosts import HELPERS
 from labkit.providers.profile import load_profiles
 from labkit.providers.registry import PROVIDERS, emulators
 from labkit.tunnel.agentfile import find_agent
@@ -95,7 +96,7 @@ class _File:
             if parts[:2] == ["livekit", "plugins"]:
                 if len(parts) == 3:
                     yield self._plugin(node, parts[2])
-            elif len(parts) == 1 or (isinstance(node, ast.ImportFrom) and name == node.module):
+            elif isinstance(node, ast.Import) or name == node.module:
                 if not self._there(parts[0]):
                     do = f"install the package that has it, such as `pip install {parts[0]}`"
                     yield self._need(node, f"module {parts[0]}", False, do)
@@ -142,7 +143,7 @@ class _File:
         provider = _served(self.plugins[chain[0]])
         helper = chain[-1].removeprefix("with_") if chain[-1].startswith("with_") else ""
         if helper:
-            provider = _HELPERS.get(helper, helper)
+            provider = HELPERS.get(helper, helper)
             if provider not in PROVIDERS:
                 do = f"not emulated: use one of {', '.join(sorted(PROVIDERS))}"
                 yield self._need(node, ".".join(chain), False, do)
@@ -168,9 +169,6 @@ class _File:
             if keyword.arg in ("stt", "llm", "tts") and isinstance(value, ast.Constant):
                 if isinstance(value.value, str) and _MODEL.match(value.value):
                     yield self._need(value, f"{keyword.arg} {value.value}", has, do)
-
-
-_HELPERS = {"x_ai": "xai", "together": "togetherai"}
 
 
 def _served(plugin: str) -> str | None:

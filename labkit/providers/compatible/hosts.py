@@ -40,3 +40,6 @@ HOSTS: dict[str, Compatible] = {
     "xai": Compatible("api.x.ai", "/v1", "XAI_API_KEY"),
 }
 """Every such host by name."""
+
+HELPERS = {"x_ai": "xai", "together": "togetherai"}
+"""Hosts whose helper in the plugin, ``openai.LLM.with_NAME``, has another name."""
