@@ -33,6 +33,7 @@ LAYERS = (
     ("__main__",),
     ("cli",),
     ("doctor",),
+    ("needs",),
     ("__init__",),
     ("explorer",),
     ("site",),
