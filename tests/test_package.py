@@ -33,6 +33,7 @@ LAYERS = (
     ("__main__",),
     ("cli",),
     ("doctor",),
+    ("needs",),
     ("__init__",),
     ("explorer",),
     ("site",),
@@ -443,6 +444,8 @@ def test_wheel_has_the_package_and_its_data(wheel: Path) -> None:
 
 
 def test_data_and_agents_are_found_when_installed(wheel: Path, tmp_path: Path) -> None:
+    from labkit.providers.compatible.hosts import HOSTS
+
     site = tmp_path / "site"
     zipfile.ZipFile(wheel).extractall(site)
     probe = """
@@ -456,7 +459,8 @@ print(json.dumps([str(data_dir()), str(agents_dir()), len(load_dialogues()), len
     assert Path(data) == site / "labkit" / "_data"
     assert Path(agents) == site / "labkit" / "agents"
     assert dialogues == len(list((ROOT / "data/dialogues").glob("*.toml"))) - 1  # intents.toml
-    assert profiles == len(list((ROOT / "data/providers").glob("*.toml")))
+    files = len(list((ROOT / "data/providers").glob("*.toml")))
+    assert profiles == files - 1 + len(HOSTS)  # one file holds them all
 
 
 def test_data_is_found_in_a_checkout() -> None:

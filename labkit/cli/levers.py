@@ -33,6 +33,7 @@ def levers(
     room_metadata: console.RoomMetadata = None,
     attributes: console.Attributes = None,
     env_file: console.EnvFile = None,
+    dialogue: console.Dialogue = None,
     workers: console.Workers = 0,
     scheduler: console.Scheduler = None,
     out_file: console.Out = None,
@@ -45,12 +46,11 @@ def levers(
     provider's parameter halved, each link next door, the agent's own hooks and tools instant.
     """
     from labkit.evidence.levers import levers as measure
-    from labkit.settings import parse_assignments
 
     with console.usage():
         if chart is not None and chart.suffix != ".png":
             raise UsageError(f"chart={chart}: the name must end in .png")
-        given = parse_assignments(set_ or [])
+        given = console.settings(set_, dialogue)
         given |= console.of_job(metadata, room_metadata, attributes, env_file)
         found = measure(
             agent, calls=calls, turns=turns, seed=seed, settings=given,

@@ -27,6 +27,7 @@ def run(
     room_metadata: console.RoomMetadata = None,
     attributes: console.Attributes = None,
     env_file: console.EnvFile = None,
+    dialogue: console.Dialogue = None,
     first: Annotated[int, typer.Option(help="Index of the first call, to repeat one call.")] = 0,
     clock: Annotated[str, typer.Option(help="`virtual`, or `wall` for real time.")] = "virtual",
     workers: console.Workers = 0,
@@ -41,10 +42,9 @@ def run(
 ) -> None:
     """Run one agent against simulated callers and say where the milliseconds go."""
     from labkit.engine.run import run as run_arm
-    from labkit.settings import parse_assignments
 
     with console.usage():
-        given = parse_assignments(set_ or [])
+        given = console.settings(set_, dialogue)
         given |= console.of_job(metadata, room_metadata, attributes, env_file)
         results = run_arm(
             agent, settings=given, calls=calls, turns=turns, seed=seed,
@@ -91,6 +91,17 @@ def _print(agent: str, results: Results, found: dict[str, Any]) -> None:
         harm.add_row(outcome, rate, f"{percent(low)} – {percent(high)}")
     for table in (latency, stages, harm):
         console.out.print(table)
+    if found["fillers"]:
+        console.tell(
+            f"{found['fillers']} turns began with a filler: time to the first sound "
+            f"{ms(found['p50_s'])} ms, to the answer {ms(found['answer_p50_s'])} ms (p50)"
+        )
+    never = [name for name, n in found["tools"].items() if not n]
+    if never:
+        console.tell(
+            f"tools never called: {', '.join(never)}; a line that asks for one exercises it "
+            "(--dialogue)"
+        )
     for override in found["overrides"]:
         console.tell(f"set from outside on {Path(agent.partition(':')[0]).name}: {override}")
     for assumed in found["assumed"]:

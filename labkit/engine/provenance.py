@@ -26,8 +26,25 @@ _PACKAGES = (
 
 
 def packages() -> tuple[str, ...]:
-    """The distributions whose version a result depends on: the SDK and the providers' clients."""
-    return (*_PACKAGES, *(name for entry in PROVIDERS.values() for name in entry.packages))
+    """The distributions whose version a result depends on: the SDK and the providers' clients.
+
+    Clients that an extra installs count where they are installed.
+    """
+    clients = [
+        name
+        for entry in PROVIDERS.values()
+        for name in entry.packages
+        if not entry.extra or _installed(name)
+    ]
+    return (*_PACKAGES, *clients)
+
+
+def _installed(name: str) -> bool:
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def versions(names: Iterable[str]) -> dict[str, str]:

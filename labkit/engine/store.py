@@ -32,6 +32,7 @@ from labkit.tunnel.agentfile import find_agent
 from labkit.tunnel.given import FILES, digests
 from labkit.tunnel.sources import imported, source_files
 from labkit.tunnel.spec import ENVIRONMENT, CallSpec
+from labkit.world.own import is_own, read_own
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _PARTS = ("errors", "paths", "randomness", "settings", "world", "callers", "providers", "tunnel",
@@ -63,7 +64,13 @@ def point_key(spec: CallSpec, common: str) -> str:
         spec.seed,
         spec.n_turns,
         *(() if spec.virtual else ("wall",)),
+        *_own_dialogue(settings.text("caller.dialogue")),
     ])  # fmt: skip
+
+
+def _own_dialogue(wanted: str) -> tuple[str, ...]:
+    """What stands in the file that the setting names, if it names one."""
+    return (read_own(wanted).digest,) if is_own(wanted) else ()
 
 
 def call_key(point: str, call: int) -> str:

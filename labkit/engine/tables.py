@@ -95,6 +95,10 @@ class Results:
         the code that was run and is no result of it.
         """
         table = self.turns.drop(columns="experiment_id", errors="ignore")
+        if "answer_latency_s" in table and table["answer_latency_s"].equals(
+            table["response_latency_s"]
+        ):
+            table = table.drop(columns="answer_latency_s")  # nothing but answers was heard
         swept = [str(c) for c in table if "." in str(c)]  # as text: one may hold numbers and words
         if swept:
             table = table.sort_values(swept, kind="stable", key=lambda c: c.astype(str))

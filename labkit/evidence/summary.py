@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -23,6 +24,12 @@ def metrics(results: Results) -> dict[str, Any]:
     for p, estimate in quantiles.items():
         out[f"p{p}_s"] = estimate.value
         out[f"p{p}_ci_s"] = [estimate.low, estimate.high]
+    known = len(answered) and "answer_latency_s" in answered
+    answers = answered["answer_latency_s"] if known else pd.Series(dtype=float)
+    out["answer_p50_s"] = float(answers.median()) if len(answers) else None
+    out["fillers"] = (
+        int((answers > answered["response_latency_s"] + 1e-6).sum()) if len(answers) else 0
+    )
     out["n_turns"] = len(turns)
     out["n_calls"] = len(results.calls)
     for outcome in OUTCOMES:
@@ -48,6 +55,7 @@ def metrics(results: Results) -> dict[str, Any]:
     out["assumed"] = each_once(results.calls, "assumed")
     out["notes"] = each_once(results.calls, "notes")
     out["room"] = each_once(results.calls, "room")
+    out["tools"] = _tools(results.calls)
     out["digest"] = results.digest
     cleaned: dict[str, Any] = _clean(out)
     return cleaned
@@ -62,6 +70,15 @@ def unanswered(results: Results) -> str:
     became = results.turns["outcome"].value_counts()
     said = ", ".join(f"{n} {outcome}" for outcome, n in became.items())
     return f"none of {len(results.turns)} caller turns was answered ({said})"
+
+
+def _tools(calls: pd.DataFrame) -> dict[str, int]:
+    """How often each tool that an agent offered was called, in all calls together."""
+    n: dict[str, int] = {}
+    for text in filter(None, calls.get("tools", ())):
+        for name, often in json.loads(text).items():
+            n[name] = n.get(name, 0) + often
+    return dict(sorted(n.items()))
 
 
 def _clean(value: Any) -> Any:

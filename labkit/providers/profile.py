@@ -16,6 +16,7 @@ named there, those changes included, and its own figures in place of them.
 
 from __future__ import annotations
 
+import copy
 import difflib
 import functools
 import hashlib
@@ -220,6 +221,22 @@ def _files() -> list[Path]:
     return sorted((data_dir() / "providers").glob("*.toml"))
 
 
+_COMPATIBLE = "compatible"
+"""The file that holds several hosts, one table each, and what they have in common."""
+
+
+def _hosts(table: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The whole table of each host: its models' figures laid over the host's, those over all's."""
+    every, model = table.pop("every"), table.pop("model")
+    whole = {}
+    for name, host in table.items():
+        usual = model | host.get("model", {})
+        models = dict.fromkeys(host.get("others", ()), usual)
+        models |= {own: usual | figures for own, figures in host.get("models", {}).items()}
+        whole[name] = copy.deepcopy(every | {"models": models})
+    return whole
+
+
 def _set_figure(tables: dict[str, Any], name: str, value: Any) -> None:
     """Changes one figure. Keys may hold dots, so the longest key that fits is taken."""
     where, table, rest = "providers", tables, name
@@ -261,6 +278,10 @@ def _load_profiles(
 ) -> dict[str, Profile]:
     tables = {p.stem: _read(p) for p in _files()}
     origins = {name: f"data/providers/{name}.toml" for name in tables}
+    if _COMPATIBLE in tables:
+        hosts = _hosts(tables.pop(_COMPATIBLE))
+        tables |= hosts
+        origins |= dict.fromkeys(hosts, origins.pop(_COMPATIBLE))
     change = _read(Path(overlay)) if overlay else {}
     origins |= {name: f"{overlay}: {name}" for name in change}
     referring = {name for name, table in tables.items() if _refers(table)}

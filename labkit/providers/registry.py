@@ -6,6 +6,8 @@ import functools
 import importlib
 from typing import TYPE_CHECKING, NamedTuple
 
+from labkit.providers.compatible.hosts import HOSTS
+
 if TYPE_CHECKING:
     from labkit.providers.server import Emulator
 
@@ -20,12 +22,14 @@ class Entry(NamedTuple):
         packages: Distributions of its clients, the LiveKit plugin first.
         key_variables: Where its clients look for the API key; ``NAME_API_KEY`` unless given.
         host: The service's host name, which its emulator says too; ``api.NAME.com`` unless given.
+        extra: The extra of labkit that installs the packages; empty if they always are.
     """
 
     emulator: str
     packages: tuple[str, ...]
     key_variables: tuple[str, ...] = ()
     host: str = ""
+    extra: str = ""
 
 
 _HERE = "labkit.providers"
@@ -37,6 +41,7 @@ PROVIDERS = {
         f"{_HERE}.assemblyai.service:AssemblyAIEmulator",
         ("livekit-plugins-assemblyai",),
         host="streaming.assemblyai.com",
+        extra="assemblyai",
     ),
     "cartesia": Entry(
         f"{_HERE}.cartesia.service:CartesiaEmulator"
@@ -54,6 +59,7 @@ PROVIDERS = {
         ("livekit-plugins-elevenlabs",),
         ("ELEVEN_API_KEY",),
         "api.elevenlabs.io",
+        extra="elevenlabs",
     ),
     "livekit": Entry(
         f"{_HERE}.livekit.chat:GatewayChat {_HERE}.livekit.hear:GatewayHearing "
@@ -68,6 +74,22 @@ PROVIDERS = {
         f" {_HERE}.openai.transcription:OpenAITranscriptionEmulator",
         ("livekit-plugins-openai", "openai"),
     ),
+    "google": Entry(
+        f"{_HERE}.google.service:GoogleEmulator",
+        ("livekit-plugins-google", "google-genai"),
+        host="generativelanguage.googleapis.com",
+        extra="google",
+    ),
+    **{
+        name: Entry(
+            f"{_HERE}.compatible.service:{name}",
+            row.packages,
+            (row.key_variable,),
+            row.host,
+            extra=name if row.packages else "",
+        )
+        for name, row in HOSTS.items()
+    },
 }
 """Every emulated provider by name; a further one is one more entry here."""
 

@@ -117,9 +117,11 @@ def load_agent(name: str) -> LoadedAgent:
     try:
         exec(code, module.__dict__)
     except BaseException as e:
-        raise AgentFileError(
-            f"{path} failed while loading: {type(e).__name__}: {e}{_install(e)}"
-        ) from e
+        advice = _install(e) or (
+            f"; `labkit doctor {path}` says what it needs" if isinstance(e, ImportError) else ""
+        )
+        text = f"{path} failed while loading: {type(e).__name__}: {e}{advice}"
+        raise AgentFileError(text) from e
     finally:
         sys.modules["__main__"], sys.argv, cli.run_app = main_before, argv_before, run_app
 

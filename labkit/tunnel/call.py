@@ -35,6 +35,7 @@ from labkit.tunnel.metadata import missing
 from labkit.tunnel.network import Network
 from labkit.tunnel.preconnect import EarlyMicrophone
 from labkit.tunnel.record import Backchannel, CallerTurn, CallRecord, ReplySegment, Tracks
+from labkit.tunnel.refusals import refusals
 from labkit.tunnel.room_host import add_room_server, open_room
 from labkit.tunnel.servers import Servers
 from labkit.tunnel.sources import line_that_names
@@ -42,6 +43,7 @@ from labkit.tunnel.spec import CallSpec, longest_s
 from labkit.tunnel.tls import Authority
 from labkit.tunnel.visitor import act, read_script
 from labkit.world.dialogue import Dialogue
+from labkit.world.own import cast
 from labkit.world.scene import SAMPLE_RATE_HZ, Scene
 from labkit.world.speech import SpeechCorpus
 
@@ -88,13 +90,13 @@ class Call:
         self.make, self.network, self.loop = make, network, loop
         self.servers: Servers | None = None
         self.began_s = loop.time()
-        plan = plan_call(
-            settings, spec.seed, spec.call, spec.n_turns, supplies.dialogues, supplies.corpus
-        )
+        wanted = settings.text("caller.dialogue")
+        dialogues, speech = cast(wanted, supplies.dialogues, supplies.corpus)
+        plan = plan_call(settings, spec.seed, spec.call, spec.n_turns, dialogues, speech)
         self.scene = Scene(
             spec.seed,
             spec.call,
-            dialogues=supplies.dialogues,
+            dialogues=dialogues,
             local_eot=Detector(supplies.eot_memo.memo).judge,
         )
         kinds = frozenset(kind for kind in instant.KINDS if settings[f"instant.{kind}"])
@@ -108,7 +110,7 @@ class Call:
         self.faults = Faults(find_agent(spec.agent)[0].parent, self._fault)
         guard.tell = self.faults.note_refusal
         self.line = Line.of(plan.settings, spec.seed, spec.call)
-        self.tenant = supplies.dialogues[plan.turns[0].dialogue].tenant
+        self.tenant = dialogues[plan.turns[0].dialogue].tenant
         self.script = read_script(settings.text("participant.script"))
         self.room = open_room(
             settings, spec, self.tenant, self.line.rtt_s, self.script["rpc"], self.now, self.log
@@ -122,7 +124,9 @@ class Call:
         if echo_db is not None:
             learned_s = settings.number("caller.echo_learned_s")
             self.mouth = EchoingMouth(self.scene, tone, self.ear, float(echo_db), learned_s)
-        self.caller = Caller(plan, self.scene, self.mouth, self.ear, self.now, self._button)
+        self.caller = Caller(
+            plan, self.scene, self.mouth, self.ear, self.now, self._button, self.log.has_speech
+        )
         eot_s = settings.number("compute.eot_s")  # told as it is asked, answered so much later
         supplies.eot_memo.tell = lambda value: self.log.add(
             "eot", probability=value, answered_s=self.now() + eot_s
@@ -191,6 +195,8 @@ class Call:
             if self.early is not None:
                 self.early.close()
             self.faults.note_unawaited()
+            for error, at in refusals(self.scene.log.events, find_agent(self.spec.agent)[0]):
+                self._fault(at, error)
             self.faults.stop()
             self.log.stop_listening()
             await servers.close()

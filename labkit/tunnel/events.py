@@ -60,6 +60,10 @@ class SessionLog:
         session.on("error", self._error)
         session.on("close", lambda e: self.add("close", reason=str(e.reason.value)))
 
+    def has_speech(self) -> bool:
+        """Whether the session has begun to say something, heard or not."""
+        return any(row["event"] == "speech" for row in self.rows)
+
     def _transcript(self, e: Any, session: AgentSession[Any]) -> None:
         if e.is_final:
             self.add("transcript", text=e.transcript, rules=turn_rules(session))

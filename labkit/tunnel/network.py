@@ -99,7 +99,8 @@ class Network:
         Raises:
             UnknownHostError: there is none; the refusal is also kept in ``refused``.
         """
-        host = self.hosts.get(name.rstrip(".").lower())
+        asked = name.rstrip(".").lower()
+        host = self.hosts.get(asked) or self._one_of_many(asked)
         if host is None:
             self.refused.append(name)
             raise UnknownHostError(name, list(self.hosts))
@@ -109,6 +110,15 @@ class Network:
         """Sees to it that a host's server listens, which takes no time of the call's."""
         if not host.port and self.begin is not None:
             await self.begin(host)
+
+    def _one_of_many(self, name: str) -> Host | None:
+        """The host of a name that only ``*.`` stands for; from now on it is one of its own."""
+        any_of = self.hosts.get(f"*.{name.partition('.')[2]}")
+        if any_of is None:
+            return None
+        self.hosts[name] = Host(name, any_of.provider, any_of.link)
+        self.place(self.hosts[name])
+        return self.hosts[name]
 
     @property
     def ports(self) -> set[int]:

@@ -6,6 +6,7 @@ So a host that no agent asks for costs nothing, however many the tunnel has.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,7 @@ class Servers:
         self._beginning: dict[str, asyncio.Task[None]] = {}
         self._runners: list[web.AppRunner] = []
         self._relay: Gateway | None = None
+        self._context = contextvars.copy_context()
         if settings["gateway.enabled"]:
             link = Link(rtt_s=settings.number("gateway.rtt_s"))
             work_s = settings.number("gateway.processing_s")
@@ -58,7 +60,10 @@ class Servers:
         task = self._beginning.get(host.name)
         if task is None:
             loop = asyncio.get_running_loop()
-            task = loop.create_task(self._listen(host), name=f"server of {host.name}")
+            # not in the context of the agent's task that looked it up
+            task = loop.create_task(
+                self._listen(host), name=f"server of {host.name}", context=self._context
+            )
             self._beginning[host.name] = task
         await asyncio.shield(task)  # who asked may go away, and others still wait
 

@@ -37,9 +37,16 @@ LLMS = [
     ("openai", "gpt-4.1", 0.536, 1.771, 5.056),
     ("anthropic", "claude-haiku-4-5", 0.637, 1.615, 3.152),
 ]
+WITHOUT_SPELLS = [
+    ("openai", "gpt-5.2", 0.624, 1.171, 2.509),
+    ("google", "gemini-2.5-flash", 0.55, 0.85, 2.352),
+    ("groq", "openai/gpt-oss-120b", 0.098, 0.217, 2.117),
+]
 
 
-@pytest.mark.parametrize(("provider", "model", "p50_s", "p95_s", "longest_s"), LLMS)
+@pytest.mark.parametrize(
+    ("provider", "model", "p50_s", "p95_s", "longest_s"), [*LLMS, *WITHOUT_SPELLS]
+)
 def test_first_tokens_match_the_published_quantiles_and_the_longest(
     profiles: dict[str, Profile],
     provider: str,
@@ -54,7 +61,7 @@ def test_first_tokens_match_the_published_quantiles_and_the_longest(
     assert np.median(waits) == pytest.approx(p50_s, rel=0.02)
     assert np.quantile(waits, 0.95) == pytest.approx(p95_s, rel=0.04)
     longest = waits[: len(waits) // 300 * 300].reshape(-1, 300).max(axis=1)
-    assert np.median(longest) == pytest.approx(longest_s, rel=0.08)
+    assert np.median(longest) == pytest.approx(longest_s, rel=0.12)
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,11 @@ from aiohttp import web
 
 from labkit.providers.allowance import Bucket
 from labkit.providers.livekit.gateway import REQUEST_ID, GatewayPart
-from labkit.providers.openai.refusals import failure_of
-from labkit.providers.openai.service import OpenAIEmulator
+from labkit.providers.openai.chat import ChatService
 from labkit.providers.server import RequestError
 
 
-class GatewayChat(GatewayPart, OpenAIEmulator):
+class GatewayChat(GatewayPart, ChatService):
     """Language models.
 
     The profile holds ``rpm`` and ``tpm`` under ``limits``, which are a project's, not a model's.
@@ -21,17 +20,14 @@ class GatewayChat(GatewayPart, OpenAIEmulator):
 
     draws_as = "openai"
 
-    def routes(self) -> list[web.RouteDef]:
-        return [web.post("/v1/chat/completions", self._chat), *self.model_routes()]
-
     def refusal(self, request: web.Request, error: RequestError) -> web.Response:
-        return OpenAIEmulator.refusal(self, request, error)
+        return ChatService.refusal(self, request, error)
 
     def key(self, request: web.Request) -> str:
         """The project that asks."""
         project = self.enter(request)
         if self.failures:
-            raise failure_of(self.failures.popleft())
+            raise self.failure()
         return project
 
     def known_model(self, asked: str) -> str | None:
@@ -53,9 +49,9 @@ class GatewayChat(GatewayPart, OpenAIEmulator):
 
         return self._buckets.made((kind, key), full)
 
-    def _admit(self, key: str, model: str, weight: int) -> dict[str, str]:
+    def taken(self, key: str, model: str, weight: int) -> dict[str, str]:
         try:
-            super()._admit(key, model, weight)
+            super().taken(key, model, weight)
         except RequestError as error:
             error.headers = {n: v for n, v in error.headers.items() if n.startswith("retry")}
             error.headers |= self._quota(key, model)
