@@ -196,8 +196,17 @@ def _refers(table: Mapping[str, Any]) -> bool:
     return _SAME in table or any(map(_refers, inner))
 
 
-def _resolved(table: Mapping[str, Any], tables: Mapping[str, Any], at: str) -> dict[str, Any]:
+def _resolved(
+    table: Mapping[str, Any], tables: Mapping[str, Any], at: str, made: dict[int, dict[str, Any]]
+) -> dict[str, Any]:
     """A table with what ``same_as`` names put in, as deep as it goes.
+
+    Args:
+        table: The table.
+        tables: All of them.
+        at: Its name, for messages.
+        made: What became of the provider's tables so far, by identity: one that is another of the
+            same provider's stays one with it, so that a figure is changed in both.
 
     Raises:
         ProfileError: there is no such table.
@@ -209,11 +218,14 @@ def _resolved(table: Mapping[str, Any], tables: Mapping[str, Any], at: str) -> d
             if not isinstance(other, dict) or part not in other:
                 raise ProfileError(f"{at}.{_SAME}={table[_SAME]}: there is no {part!r}")
             other = other[part]
-        found = _resolved(other, tables, ".".join(table[_SAME]))
+        if len(table) == 1 and id(other) in made:
+            return made[id(other)]
+        found = _resolved(other, tables, ".".join(table[_SAME]), {})
     for key, value in table.items():
         if key != _SAME:
             inner = isinstance(value, dict)
-            found[key] = _resolved(value, tables, f"{at}.{key}") if inner else value
+            found[key] = _resolved(value, tables, f"{at}.{key}", made) if inner else value
+    made[id(table)] = found
     return found
 
 
@@ -287,7 +299,7 @@ def _load_profiles(
     referring = {name for name, table in tables.items() if _refers(table)}
     for later in (False, True):  # a table that is another one's has what was changed there
         if later:
-            tables = {name: _resolved(table, tables, name) for name, table in tables.items()}
+            tables = {name: _resolved(table, tables, name, {}) for name, table in tables.items()}
         mine = {name: table for name, table in change.items() if (name in referring) is later}
         _overlay(tables, mine, str(overlay), "")
         for name, value in figures:

@@ -417,3 +417,17 @@ def test_a_reference_to_nothing_is_refused(tmp_path: Any, monkeypatch: pytest.Mo
     monkeypatch.setattr(profile, "_files", lambda: [*packaged(), path])
     with pytest.raises(ProfileError, match=r"odd\.models\.one\.same_as.*there is no 'gpt-0'"):
         load_profiles(None, {"openai.models.gpt-4.1.first_token": 0.123})
+
+
+def test_what_lies_behind_the_gateway_is_changed_for_all_its_parts() -> None:
+    gateway = load_profiles(None, {"livekit.behind.rtt_s": 0.2})["livekit"]
+    parts = [gateway, *(gateway.of_role(role) for role in ("stt", "tts", "turns"))]
+    assert [part.value("behind", "rtt_s") for part in parts] == [0.2] * 4
+
+
+def test_a_model_changed_at_the_gateway_is_not_changed_at_its_provider() -> None:
+    name = "livekit.models.openai/gpt-4.1.first_token"
+    changed, usual = load_profiles(None, {name: 9.0}), load_profiles()
+    place = ("models", "gpt-4.1", "first_token")
+    assert changed["openai"].delay(*place) == usual["openai"].delay(*place)
+    assert changed["livekit"].delay("models", "openai/gpt-4.1", "first_token").median_s == 9.0
