@@ -10,7 +10,7 @@
     short_turns     acknowledgements answered with audio that is already there
     cache           known questions answered from a semantic cache, with audio that is there
 
-The default is what the study of how they stack recommends, under its default parameters.
+The default is the stack that the study of how they stack chose, under its default parameters.
 """
 
 import json
@@ -45,7 +45,7 @@ TECHNIQUES = (
     "cache",
 )
 PARAMETERS = {
-    "agent.techniques": "endpointing",
+    "agent.techniques": "endpointing+eager_stt+preemptive_tts+opener+short_turns+cache",
     "agent.light_model": "gpt-4.1-nano",
     "agent.min_sentence_len": 4,  # with opener
 }

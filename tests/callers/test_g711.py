@@ -109,5 +109,6 @@ def test_most_speech_begins_and_ends_where_it_did_and_low_sounds_are_lost() -> N
             ends_s.append((b[-1] - a[-1]) / 16_000)
     assert len(begins_s) >= 20
     assert np.median(np.abs(begins_s)) < 0.0015 and np.median(np.abs(ends_s)) < 0.003
-    assert min(begins_s) >= -LOOK_AHEAD_S and max(ends_s) < 0.002, "nothing is added at either end"
+    # its filters ring a little to either side
+    assert min(begins_s) >= -0.001 and max(ends_s) < 0.002, "nothing is added at either end"
     assert np.mean(np.abs(begins_s) < 0.01) > 0.9

@@ -5,8 +5,9 @@ one part, by 50 or by 400 ms. Of that part's stage the tables say how long it is
 it has; so the latency must move by what exceeds the slack, to the millisecond.
 
 Turns are left out in which the longer part made the agent do something else: decide on another
-number of commits (a transcript that comes after the commit is a second user message), or find a
-connection closed that had been open. What they cost is real, and is shown in other stages.
+number of commits (a transcript that comes after the commit is a second user message), give another
+answer (to words that came too late for the turn before), or find a connection closed that had been
+open. What they cost is real, and is shown in other stages.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def paired(turns: dict[str, pd.DataFrame], mode: str, part: str, added_s: float)
     before, after = turns[mode], turns[f"{mode}, {part} {added_s}"]
     both = before.merge(after, on=["call", "turn"], suffixes=("", "_2"), validate="1:1")
     alike = both["residual_s"].notna() & both["residual_s_2"].notna()
-    for name in ("n_user_messages", "llm_cold", "tts_cold"):
+    for name in ("n_user_messages", "llm_prompt_tokens", "llm_cold", "tts_cold"):
         alike &= both[name] == both[f"{name}_2"]
     if part == "LLM link":
         alike &= ~both["llm_cold"]  # a handshake is so many further round trips
