@@ -305,4 +305,7 @@ def _load_profiles(
         for name, value in figures:
             if (name.partition(".")[0] in referring) is later:
                 _set_figure(tables, name, value)
-    return {name: Profile(name, table, origins[name]) for name, table in tables.items()}
+    # one that refers to others after them, so that what is wrong is told of where it stands
+    ordered = sorted(tables, key=lambda name: (name in referring, name))
+    made = {name: Profile(name, tables[name], origins[name]) for name in ordered}
+    return {name: made[name] for name in tables}
