@@ -69,12 +69,8 @@ class Context:
         self._flushes = 0
         self._pieces = 0
         self._sent = 0  # samples
-        self._heard = False
 
     # -- what a provider says of it ----------------------------------------------------------
-
-    def will_say(self, words: tuple[Word, ...]) -> None:
-        """Learns the times of a piece's words, before the piece's first chunk."""
 
     async def send_audio(self, audio: bytes, step_s: float) -> None:
         """Sends a chunk that took ``step_s`` seconds to make."""
@@ -88,11 +84,6 @@ class Context:
 
     async def send_done(self) -> None:
         """Says that there will be no more audio."""
-
-    @property
-    def sent_s(self) -> float:
-        """How much audio has been sent, seconds."""
-        return self._sent / self._speech.options.rate_hz
 
     # -- text in -----------------------------------------------------------------------------
 
@@ -139,6 +130,7 @@ class Context:
 
     async def run(self) -> None:
         """Speaks until the text ends, the context expires or the socket closes."""
+        rate_hz = self._speech.options.rate_hz
         try:
             while True:
                 if self._queue:
@@ -149,17 +141,17 @@ class Context:
                     else:
                         await self._speak(arrived_s, text)
                 elif self._final:
-                    self._log(AudioDone(context=self.id, audio_s=self.sent_s))
+                    self._log(AudioDone(context=self.id, audio_s=self._sent / rate_hz))
                     await self.send_done()
                     return
                 elif not await self._more():
                     self.expired = True
-                    self._log(ContextExpired(context=self.id, audio_s=self.sent_s))
+                    self._log(ContextExpired(context=self.id, audio_s=self._sent / rate_hz))
                     return
         except ConnectionError:  # the client is gone
-            self._log(AudioCut(context=self.id, audio_s=self.sent_s))
+            self._log(AudioCut(context=self.id, audio_s=self._sent / rate_hz))
         except asyncio.CancelledError:
-            self._log(AudioCut(context=self.id, audio_s=self.sent_s))
+            self._log(AudioCut(context=self.id, audio_s=self._sent / rate_hz))
             raise
         finally:
             if self._release is not None:
@@ -180,7 +172,6 @@ class Context:
 
     async def _speak(self, arrived_s: float, text: str) -> None:
         pcm, words = self._speech.add(text)
-        self.will_say(words)
         pace = self._speech.pace
         step_s = pace.chunk_s * pace.factor
         if self._pieces and arrived_s <= self._free_s:
@@ -189,16 +180,14 @@ class Context:
             due_s = arrived_s + pace.first_audio_s(self._pieces)
         self._pieces += 1
         stamped = not self._speech.options.timestamps
-        for samples, chunk in self._speech.chunks(pcm):
+        for chunk in self._speech.chunks(pcm):
             wait_s = due_s - self._loop.time()
             if wait_s > 0:
                 await asyncio.sleep(wait_s)
-            if chunk:
-                await self.send_audio(chunk, step_s)
-                if not self._heard:
-                    self._heard = True
-                    self._log(FirstAudio(context=self.id))
-            self._sent += samples
+            await self.send_audio(self._speech.options.encode(chunk), step_s)
+            if not self._sent:
+                self._log(FirstAudio(context=self.id))
+            self._sent += len(chunk)
             if not stamped:
                 stamped = True
                 await self.send_words(words)

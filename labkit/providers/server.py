@@ -68,9 +68,6 @@ class Emulator:
         client: How its official client is pointed here; ``{at}`` stands for host and port.
         stops_with_client: Whether a request is dropped when its client goes away.
         around: What every request is answered in.
-        behind_s: One-way delay from its host to where the work is done, seconds.
-        draws_as: The provider whose random streams it draws from, if not its own: a call through a
-            gateway and one past it then see the same draws.
     """
 
     name: ClassVar[str]
@@ -80,8 +77,6 @@ class Emulator:
     client: ClassVar[str] = ""
     stops_with_client: ClassVar[bool] = False
     around: Callable[[web.Request], contextlib.AbstractContextManager[None]]
-    behind_s: float = 0.0
-    draws_as: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -153,12 +148,6 @@ class Emulator:
         """The routes of this provider."""
         raise NotImplementedError
 
-    def understand(self, find: Any) -> None:
-        """For outside clients, whose track nobody knows: words are heard where ``find`` finds them.
-
-        It is a :class:`~labkit.providers.clip_finder.ClipFinder`; only an STT listens.
-        """
-
     def reset(self) -> None:
         """Forgets all state between two calls."""
         self.slots.reset()
@@ -204,9 +193,8 @@ class Emulator:
         """
         scene, delay = self.scene(), self.profile.delay(*parts)
         turn = scene.turn if turn is None else turn
-        name = self.draws_as or self.name
-        u = uniform(scene.seed, f"{name}.{purpose}", scene.call, turn, *key)
-        slow = delay.slow is not None and delay.slow.holds(scene.seed, name, scene.call, turn)
+        u = uniform(scene.seed, f"{self.name}.{purpose}", scene.call, turn, *key)
+        slow = delay.slow is not None and delay.slow.holds(scene.seed, self.name, scene.call, turn)
         return delay.drawn(u, slow=slow)
 
     async def upgrade(
@@ -265,7 +253,6 @@ class _Together(Emulator):
         self._parts = [first(profile, scene, api_keys=api_keys)]
         self._parts += [p(profile.of_role(p.role), scene, api_keys=api_keys) for p in rest]
         super().__init__(profile, scene, api_keys=api_keys)
-        self.behind_s = self._parts[0].behind_s
 
     @property
     def around(self) -> Any:
@@ -284,10 +271,6 @@ class _Together(Emulator):
 
     def refusal(self, request: web.Request, error: RequestError) -> web.Response:
         return self._parts[0].refusal(request, error)
-
-    def understand(self, find: Any) -> None:
-        for part in self._parts:
-            part.understand(find)
 
     def reset(self) -> None:
         for part in self._parts:

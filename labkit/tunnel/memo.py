@@ -70,17 +70,17 @@ class Overheard:
     """A memo that also reports each answer: the SDK does not expose its detector's output."""
 
     def __init__(self, memo: AnswerMemo) -> None:
-        self.memo = memo
+        self._memo = memo
         self.keep = memo.keep
         self.tell: Callable[[float], None] = lambda value: None
 
     def __contains__(self, key: str) -> bool:
-        return key in self.memo
+        return key in self._memo
 
     def __getitem__(self, key: str) -> float:
-        value = self.memo[key]
+        value = self._memo[key]
         self.tell(value)
         return value
 
     def __setitem__(self, key: str, value: float) -> None:
-        self.memo[key] = value
+        self._memo[key] = value

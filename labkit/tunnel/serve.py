@@ -13,12 +13,11 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from labkit.providers.clip_finder import ClipFinder
 from labkit.providers.profile import load_profiles
 from labkit.providers.registry import emulators
 from labkit.providers.server import runner_of
+from labkit.providers.stt import STTEmulator
 from labkit.settings import SettingError
-from labkit.tunnel.detector import Detector
 from labkit.world.events import Event, EventLog, Role
 from labkit.world.scene import Scene
 from labkit.world.speech import SpeechCorpus
@@ -45,16 +44,17 @@ async def open_servers(
     """
     from labkit.world.dialogue import load_dialogues
 
-    scene = Scene(dialogues=load_dialogues(), log=_Unread(), local_eot=Detector().judge)
+    scene = Scene(dialogues=load_dialogues(), log=_Unread())
     profiles = load_profiles(profile)
-    finder = ClipFinder(SpeechCorpus.load().clips)
-    finder.prepare()  # so that no request waits for it
+    corpus = SpeechCorpus.load()
     keys = frozenset({key}) if key else None
     ports: dict[str, int] = {}
     runners: list[web.AppRunner] = []
     for offset, (name, cls) in enumerate(sorted(emulators().items())):
-        emulator = cls(profiles[name], lambda: scene, api_keys=keys)
-        emulator.understand(finder)
+        more = {"clips": corpus.clips} if issubclass(cls, STTEmulator) else {}
+        emulator = cls(profiles[name], lambda: scene, api_keys=keys, **more)
+        if isinstance(emulator, STTEmulator):
+            emulator.prepare()
         runner = runner_of(emulator, shutdown_timeout=1.0)
         await runner.setup()
         port = first_port + offset if first_port else 0

@@ -1,1 +1,0 @@
-"""LiveKit Inference: one gateway to many providers' models."""

@@ -1,3 +1,0 @@
-"""What they are told."""
-
-TASK = "You are the phone assistant of a dental practice."
