@@ -242,17 +242,11 @@ class _Together(Emulator):
 
     parts: ClassVar[tuple[type[Emulator], ...]]
 
-    def __init__(
-        self,
-        profile: Profile,
-        scene: Callable[[], Scene],
-        *,
-        api_keys: frozenset[str] | None = None,
-    ) -> None:
+    def __init__(self, profile: Profile, *args: Any, **kwargs: Any) -> None:
         first, *rest = self.parts
-        self._parts = [first(profile, scene, api_keys=api_keys)]
-        self._parts += [p(profile.of_role(p.role), scene, api_keys=api_keys) for p in rest]
-        super().__init__(profile, scene, api_keys=api_keys)
+        self._parts = [first(profile, *args, **kwargs)]
+        self._parts += [part(profile.of_role(part.role), *args, **kwargs) for part in rest]
+        super().__init__(profile, *args, **kwargs)
 
     @property
     def around(self) -> Any:

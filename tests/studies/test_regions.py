@@ -77,7 +77,7 @@ def test_a_sweep_tells_what_is_heard_from_what_is_hidden() -> None:
         {"defaults": "vanilla"},
         points=regions.places([FAR]),
         settings={"caller.persona": "fluent", **regions.near(NEAR)},
-        calls=2,
+        calls=4,
         turns=3,
         seed=3,
     )
@@ -86,12 +86,12 @@ def test_a_sweep_tells_what_is_heard_from_what_is_hidden() -> None:
     share = added[added["added_rtt_s"] > 0].set_index("hop")["ms_per_ms"]
     assert share["caller"] == pytest.approx(1.0, abs=0.02)
     assert share["TTS"] >= 0.99
-    assert share["STT"] < 0.75, "much of it is hidden behind the delay"
+    assert share["STT"] < 0.5
     assert share["LLM"] < 0.99
     stages = regions.by_stage(turns)
     # over a long way the audio may run dry before its first sound: more than one round trip
     assert stages.loc["TTS", "tts_network_s"] == pytest.approx(share["TTS"], abs=0.02)
-    assert (stages.loc["STT"] < 0.75).all(), "turns that wait for the delay do not wait for the STT"
+    assert (stages.loc["STT"] < 0.5).all(), "most turns wait for the delay, not for the STT"
     for hop in regions.HOPS:
         assert stages.loc[hop, "heard by the caller"] == pytest.approx(share[hop], abs=0.01)
 
