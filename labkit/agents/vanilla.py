@@ -8,6 +8,7 @@ its metadata, in the SDK's own structure; what is not named stays the SDK's defa
      "stt": {"provider": "deepgram-flux", "eot_threshold": 0.8}}
 """
 
+import importlib
 import json
 from collections.abc import Iterable
 from typing import Any
@@ -34,17 +35,37 @@ INSTRUCTIONS = (
 )
 
 
-def anthropic_llm(**options: Any) -> llm.LLM:
-    from livekit.plugins import anthropic  # takes a second of start-up, so only where it is used
+def _later(package: str, name: str) -> Any:
+    """A plugin's constructor, which is imported, and need be installed, only where it is used."""
 
-    return anthropic.LLM(**options)
+    def make(**options: Any) -> Any:
+        try:
+            module = importlib.import_module(f"livekit.plugins.{package}")
+        except ModuleNotFoundError:
+            wanted = f"livekit-plugins-{package}"
+            raise RuntimeError(f"{package} needs its plugin: pip install {wanted}") from None
+        return getattr(module, name)(**options)
+
+    return make
 
 
 # by role and provider; the first is the default
 PLUGINS: dict[str, dict[str, Any]] = {
-    "stt": {"deepgram": deepgram.STT, "deepgram-flux": deepgram.STTv2},
-    "llm": {"openai": openai.LLM, "anthropic": anthropic_llm},
-    "tts": {"cartesia": cartesia.TTS},
+    "stt": {
+        "deepgram": deepgram.STT,
+        "deepgram-flux": deepgram.STTv2,
+        "assemblyai": _later("assemblyai", "STT"),
+        "openai": openai.STT,
+        "elevenlabs": _later("elevenlabs", "STT"),
+        "cartesia": cartesia.STT,
+    },
+    "llm": {"openai": openai.LLM, "anthropic": _later("anthropic", "LLM")},
+    "tts": {
+        "cartesia": cartesia.TTS,
+        "elevenlabs": _later("elevenlabs", "TTS"),
+        "openai": openai.TTS,
+        "deepgram": deepgram.TTS,
+    },
 }
 
 

@@ -162,6 +162,8 @@ class Caller:
         ear: Where replies are heard.
         now: The call's clock, seconds.
         button: Called with True when a push-to-talk button is pressed, False when released.
+        greeted: Whether the agent has begun to say something, heard or not: callers who are
+            about to be greeted wait for it, as people do who hear the line open.
     """
 
     def __init__(
@@ -172,9 +174,11 @@ class Caller:
         ear: Ear,
         now: Callable[[], float],
         button: Callable[[bool], None] = lambda pressed: None,
+        greeted: Callable[[], bool] = lambda: False,
     ) -> None:
         self.plan, self.settings, self.scene = plan, plan.settings, scene
         self.mouth, self.ear, self.now, self.button = mouth, ear, now, button
+        self.greeted = greeted
         self.spoken: list[SpokenTurn] = []
         self.backchannels: list[SpokenBackchannel] = []
         self._reply: Segment | None = None
@@ -185,7 +189,7 @@ class Caller:
     async def run(self) -> None:
         """Goes through the dialogue and returns when the caller would hang up."""
         await asyncio.sleep(self.settings.number("caller.start_after_s"))
-        if self.settings["agent.greets"]:
+        if self.settings["agent.greets"] or self.greeted():
             await self._wait_for_reply(0.0, self.now())
         for index, plan in enumerate(self.plan.turns):
             barged_in = await self._wait_for_the_floor(index)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from labkit.randomness import stream, uniform
 from labkit.settings import SettingError, Settings
 from labkit.world.clips import CALLER_RATE_HZ, Clip, Word
 from labkit.world.dialogue import Dialogue, Turn
+from labkit.world.own import OwnSpeech, is_own
 from labkit.world.speech import SpeechCorpus
 
 BREATH_S = 0.2
@@ -50,8 +52,8 @@ def plan_call(
     seed: int,
     call: int,
     n_turns: int,
-    dialogues: dict[str, Dialogue],
-    corpus: SpeechCorpus,
+    dialogues: Mapping[str, Dialogue],
+    corpus: SpeechCorpus | OwnSpeech,
 ) -> CallPlan:
     """Draws a call. It depends on the seed and the call alone, so all arms hear the same callers.
 
@@ -59,6 +61,8 @@ def plan_call(
         SettingError: the setting names a dialogue that does not exist.
     """
     wanted = settings.text("caller.dialogue")
+    if is_own(wanted):
+        (wanted,) = dialogues
     persona = PERSONAS[settings.text("caller.persona")]
     own = persona.settings(settings, seed, call)
     names = sorted(dialogues)

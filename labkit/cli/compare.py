@@ -35,6 +35,11 @@ def compare(
     turns: console.Turns = N_TURNS,
     seed: console.Seed = SEED,
     set_: console.Set = None,
+    metadata: console.Metadata = None,
+    room_metadata: console.RoomMetadata = None,
+    attributes: console.Attributes = None,
+    env_file: console.EnvFile = None,
+    dialogue: console.Dialogue = None,
     workers: console.Workers = 0,
     scheduler: console.Scheduler = None,
     fresh: console.Fresh = False,
@@ -55,7 +60,6 @@ def compare(
     from labkit.engine.sweep import sweep
     from labkit.evidence.sequential import LIMIT, decide
     from labkit.evidence.verdict import Rules
-    from labkit.settings import parse_assignments
 
     def run(experiment: Experiment) -> Results:
         return sweep(experiment, workers=workers, scheduler=scheduler, fresh=fresh,
@@ -67,9 +71,11 @@ def compare(
         if out_file is not None:
             checked_path(out_file)
         most = LIMIT if until == "decided" else N_CALLS
+        given = console.settings(set_, dialogue)
+        given |= console.of_job(metadata, room_metadata, attributes, env_file)
         results, table = decide(
             Experiment(
-                {text: text for text in agents}, settings=parse_assignments(set_ or []),
+                {text: text for text in agents}, settings=given,
                 calls=most if calls is None else calls, turns=turns, seed=seed,
             ),
             agents[0], until=until, run=run,

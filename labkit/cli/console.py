@@ -29,6 +29,31 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Change a setting; see `labkit config`."),
 ]
+Metadata = Annotated[
+    str | None,
+    typer.Option(metavar="JSON|TEXT", help="The job's metadata (`job.metadata`), for the agent."),
+]
+RoomMetadata = Annotated[
+    str | None,
+    typer.Option(metavar="JSON|TEXT", help="The room's metadata (`job.room_metadata`)."),
+]
+Attributes = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=VALUE",
+        help="An attribute of the caller in the room, such as `sip.phoneNumber=+15550100`.",
+    ),
+]
+EnvFile = Annotated[
+    Path | None, typer.Option(help="Variables for the agent's environment (`job.env_file`).")
+]
+Dialogue = Annotated[
+    str | None,
+    typer.Option(
+        help="Your own lines for the callers: a .toml, or a .txt with one line per turn; all of "
+        "them are said unless fewer turns are asked for."
+    ),
+]
 Workers = Annotated[int, typer.Option(help="Worker processes; 0: one per core.")]
 Scheduler = Annotated[
     str | None, typer.Option(help="Run on a Dask cluster: tcp://HOST:PORT of its scheduler.")
@@ -47,6 +72,39 @@ def usage() -> Iterator[None]:
     except UsageError as e:
         err.print(f"labkit: {e}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(e.exit_code) from None
+
+
+def of_job(
+    metadata: str | None,
+    room_metadata: str | None,
+    attributes: Sequence[str] | None,
+    env_file: Path | None,
+) -> dict[str, str]:
+    """The settings that ``--metadata`` and the options beside it stand for.
+
+    Raises:
+        UsageError: an attribute without an equals sign.
+    """
+    given: dict[str, str] = {}
+    for pair in attributes or ():
+        name, sign, value = pair.partition("=")
+        if not sign or not name.strip():
+            raise UsageError(f"--attributes {pair!r}: write it as NAME=VALUE")
+        given[f"participant.attributes.{name.strip()}"] = value
+    named = {"job.metadata": metadata, "job.room_metadata": room_metadata, "job.env_file": env_file}
+    return given | {name: str(value) for name, value in named.items() if value is not None}
+
+
+def settings(set_: list[str] | None, dialogue: str | None = None) -> dict[str, Any]:
+    """What ``--set`` and ``--dialogue`` choose.
+
+    Raises:
+        SettingError: an assignment without an equals sign.
+    """
+    from labkit.settings import parse_assignments
+
+    chosen: dict[str, Any] = {**parse_assignments(set_ or [])}
+    return chosen if dialogue is None else chosen | {"caller.dialogue": dialogue}
 
 
 def bar(json_: bool) -> Progress | None:
@@ -93,6 +151,16 @@ def end(results: Results, out_file: Path | None, json_: bool) -> None:
         raise typer.Exit(130)
     if len(troubles) or results.unsaved:
         raise typer.Exit(1)
+    if len(results.turns) and not results.turns["outcome"].isin(_SPOKEN).any():
+        err.print(
+            "no caller was answered, and nothing says why: `labkit doctor AGENT` reads what the "
+            "agent needs, `--wav FOLDER` lets one listen",
+            style="red",
+        )
+        raise typer.Exit(1)
+
+
+_SPOKEN = ("answered", "interrupted", "premature")
 
 
 def complain(trouble: Mapping[Any, Any]) -> None:

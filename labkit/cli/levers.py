@@ -29,6 +29,11 @@ def levers(
     turns: console.Turns = N_TURNS,
     seed: console.Seed = SEED,
     set_: console.Set = None,
+    metadata: console.Metadata = None,
+    room_metadata: console.RoomMetadata = None,
+    attributes: console.Attributes = None,
+    env_file: console.EnvFile = None,
+    dialogue: console.Dialogue = None,
     workers: console.Workers = 0,
     scheduler: console.Scheduler = None,
     out_file: console.Out = None,
@@ -41,13 +46,14 @@ def levers(
     provider's parameter halved, each link next door, the agent's own hooks and tools instant.
     """
     from labkit.evidence.levers import levers as measure
-    from labkit.settings import parse_assignments
 
     with console.usage():
         if chart is not None and chart.suffix != ".png":
             raise UsageError(f"chart={chart}: the name must end in .png")
+        given = console.settings(set_, dialogue)
+        given |= console.of_job(metadata, room_metadata, attributes, env_file)
         found = measure(
-            agent, calls=calls, turns=turns, seed=seed, settings=parse_assignments(set_ or []),
+            agent, calls=calls, turns=turns, seed=seed, settings=given,
             workers=workers, scheduler=scheduler, out=out_file, progress=console.bar(json_),
         )  # fmt: skip
     if json_:

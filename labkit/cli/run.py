@@ -23,6 +23,11 @@ def run(
     turns: console.Turns = N_TURNS,
     seed: console.Seed = SEED,
     set_: console.Set = None,
+    metadata: console.Metadata = None,
+    room_metadata: console.RoomMetadata = None,
+    attributes: console.Attributes = None,
+    env_file: console.EnvFile = None,
+    dialogue: console.Dialogue = None,
     first: Annotated[int, typer.Option(help="Index of the first call, to repeat one call.")] = 0,
     clock: Annotated[str, typer.Option(help="`virtual`, or `wall` for real time.")] = "virtual",
     workers: console.Workers = 0,
@@ -37,11 +42,12 @@ def run(
 ) -> None:
     """Run one agent against simulated callers and say where the milliseconds go."""
     from labkit.engine.run import run as run_arm
-    from labkit.settings import parse_assignments
 
     with console.usage():
+        given = console.settings(set_, dialogue)
+        given |= console.of_job(metadata, room_metadata, attributes, env_file)
         results = run_arm(
-            agent, settings=parse_assignments(set_ or []), calls=calls, turns=turns, seed=seed,
+            agent, settings=given, calls=calls, turns=turns, seed=seed,
             first=first, clock=clock, workers=workers, scheduler=scheduler, fresh=fresh,
             out=out_file, tracks=wav, progress=console.bar(json_),
         )  # fmt: skip
@@ -85,8 +91,23 @@ def _print(agent: str, results: Results, found: dict[str, Any]) -> None:
         harm.add_row(outcome, rate, f"{percent(low)} – {percent(high)}")
     for table in (latency, stages, harm):
         console.out.print(table)
+    if found["fillers"]:
+        console.tell(
+            f"{found['fillers']} turns began with a filler: time to the first sound "
+            f"{ms(found['p50_s'])} ms, to the answer {ms(found['answer_p50_s'])} ms (p50)"
+        )
+    never = [name for name, n in found["tools"].items() if not n]
+    if never:
+        console.tell(
+            f"tools never called: {', '.join(never)}; a line that asks for one exercises it "
+            "(--dialogue)"
+        )
     for override in found["overrides"]:
         console.tell(f"set from outside on {Path(agent.partition(':')[0]).name}: {override}")
+    for assumed in found["assumed"]:
+        console.tell(f"assumed, as no source states it: {assumed}")
+    for note in found["notes"]:
+        console.tell(note)
     console.tell(
         f"{found['n_turns']} turns in {found['n_calls']} calls; {found['simulated_s']:,.0f} s of "
         f"conversation; largest residual {ms(found['residual_s'])} ms; digest {found['digest']}"

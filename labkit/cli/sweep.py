@@ -13,7 +13,6 @@ import typer
 import labkit.cli.console as console
 from labkit.engine.experiment import N_CALLS, Experiment, load_points, places
 from labkit.errors import UsageError, unknown
-from labkit.settings import parse_assignments
 from labkit.tunnel.agentfile import builtin_agents
 from labkit.tunnel.spec import N_TURNS, SEED
 
@@ -41,6 +40,11 @@ def sweep(
     turns: console.Turns = N_TURNS,
     seed: console.Seed = SEED,
     set_: console.Set = None,
+    metadata: console.Metadata = None,
+    room_metadata: console.RoomMetadata = None,
+    attributes: console.Attributes = None,
+    env_file: console.EnvFile = None,
+    dialogue: console.Dialogue = None,
     workers: console.Workers = 0,
     scheduler: console.Scheduler = None,
     fresh: console.Fresh = False,
@@ -64,18 +68,21 @@ def sweep(
                     "notebook runs on this machine and reuses known calls"
                 )
             names = {"calls": "n_calls", "turns": "n_turns", "seed": "seed"}
-            given = {
+            chosen = {
                 parameter: context.params[name]
                 for name, parameter in names.items()
                 if str(context.get_parameter_source(name)).endswith("COMMANDLINE")
             }
-            fixed = given | parse_assignments(set_ or [])
+            of_job = console.of_job(metadata, room_metadata, attributes, env_file)
+            fixed = chosen | console.settings(set_, dialogue) | of_job
             wanted = [{**fixed, **place} for place in places(axes, single)]
             to = out_file or Path("reports") / "sweeps"
             _sweep_notebook(notebook, wanted, preset, workers, to, dry_run, json_)
             return
+        given = console.settings(set_, dialogue)
+        given |= console.of_job(metadata, room_metadata, attributes, env_file)
         experiment = Experiment(
-            {text: text for text in what}, axes, single, settings=parse_assignments(set_ or []),
+            {text: text for text in what}, axes, single, settings=given,
             calls=calls, turns=turns, seed=seed,
         )  # fmt: skip
         if dry_run:

@@ -38,7 +38,11 @@ def config(
 
 def doctor(
     agents: Annotated[
-        list[str] | None, typer.Argument(help="With --hermetic: agents; default two built-in ones.")
+        list[str] | None,
+        typer.Argument(
+            help="Agents, whose files are read: what each needs and whether it is here. With "
+            "--hermetic: agents; default two built-in ones."
+        ),
     ] = None,
     hermetic: Annotated[
         bool, typer.Option(help="Check that agents cannot touch each other's results.")
@@ -48,8 +52,11 @@ def doctor(
     """Tell what is installed and missing, what protects, and which keys are set (never values)."""
     from labkit.doctor import examine
 
-    if hermetic or agents:
+    if hermetic:
         _hermetic(agents or ["vanilla", "stacked"], json_)
+        return
+    if agents:
+        _needs(agents, json_)
         return
     found = examine()
     if json_:
@@ -69,6 +76,31 @@ def doctor(
             console.out.print("all good", style="green")
     if found["problems"]:
         raise typer.Exit(1)
+
+
+def _needs(agents: list[str], json_: bool) -> None:
+    """What agents need, before any run; exits with 1 if something of it is not here."""
+    from labkit.needs import needs
+
+    with console.usage():
+        found = {agent: needs(agent) for agent in agents}
+    if json_:
+        console.print_json({agent: [n.row() for n in rows] for agent, rows in found.items()})
+    for agent, rows in found.items() if not json_ else ():
+        columns = ("line", "needs", "here", "what to do")
+        table = console.table(agent, columns, left=columns)
+        for need in rows:
+            table.add_row(need.where, need.what, "yes" if need.ok else "no", need.do)
+        console.out.print(table)
+    missing = [n for rows in found.values() for n in rows if not n.ok]
+    if missing:
+        if not json_:
+            for need in missing:
+                console.err.print(f"{need.where}: {need.what}: {need.do}", style="red",
+                                  markup=False, highlight=False, soft_wrap=True)  # fmt: skip
+        raise typer.Exit(1)
+    if not json_:
+        console.tell("the tunnel has all that was found in the text")
 
 
 def _hermetic(agents: list[str], json_: bool) -> None:

@@ -12,6 +12,7 @@ from labkit.errors import UsageError, one_of
 from labkit.settings import Settings, Value, parse_assignments
 from labkit.tunnel.agentfile import find_agent
 from labkit.tunnel.declaration import check_parameters
+from labkit.tunnel.given import FILES, digests
 from labkit.tunnel.spec import N_TURNS, SEED, CallSpec
 
 N_CALLS = 20
@@ -126,6 +127,7 @@ def call_spec(
     from labkit.providers.profile import load_profiles
     from labkit.providers.registry import PROVIDERS
     from labkit.world.dialogue import load_dialogues
+    from labkit.world.own import OwnSpeech, is_own, read_own
     from labkit.world.speech import SpeechCorpus
 
     if turns < 1:
@@ -138,17 +140,29 @@ def call_spec(
     check_parameters(find_agent(agent)[0], settings)
     load_profiles(settings.text("profile") or None, settings.figures)
     dialogue, known = settings.text("caller.dialogue"), load_dialogues()
-    if dialogue != "mixed" and dialogue not in known:
-        raise UsageError(f"caller.dialogue={dialogue}: {one_of(dialogue, ['mixed', *known])}")
+    if is_own(dialogue):
+        own = read_own(dialogue)
+        OwnSpeech(own, SpeechCorpus.load()).prepare()
+        lines = len(own.dialogue.turns)
+        turns = lines if turns == N_TURNS else min(turns, lines)
+        dialogue = str(Path(dialogue).expanduser().resolve())
+        settings = Settings(settings.as_dict() | {"caller.dialogue": dialogue})
+    elif dialogue != "mixed" and dialogue not in known:
+        allowed = one_of(dialogue, ["mixed", *known])
+        raise UsageError(f"caller.dialogue={dialogue}: {allowed}, or a .toml or .txt file")
     for host, provider in settings.extra_hosts.items():
         if provider not in PROVIDERS:
             raise UsageError(f"hosts.{host}={provider}: {one_of(provider, PROVIDERS)}")
+    digests(settings)
     SpeechCorpus.load().check()
     path, colon, wanted = agent.partition(":")
     if path.endswith(".py"):
         agent = f"{Path(path).expanduser().resolve()}{colon}{wanted}"
     virtual = clock == "virtual"
-    return CallSpec(agent, settings.as_dict(), seed=seed, n_turns=turns, virtual=virtual)
+    chosen = settings.as_dict()
+    # a worker may stand in another folder
+    chosen |= {k: str(Path(str(chosen[k])).expanduser().resolve()) for k in FILES if k in chosen}
+    return CallSpec(agent, chosen, seed=seed, n_turns=turns, virtual=virtual)
 
 
 def places(

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from labkit.tunnel import worker
-from labkit.tunnel.spec import ENVIRONMENT
+from labkit.tunnel.spec import ENVIRONMENT, HOSTED
 
 if TYPE_CHECKING:
     from labkit.engine.child import Order
@@ -160,7 +160,7 @@ class _Server(_Parent):
 
     def __init__(self, control: socket.socket) -> None:
         super().__init__(control)
-        self._hosts: OrderedDict[tuple[str, bool], socket.socket] = OrderedDict()
+        self._hosts: OrderedDict[tuple[str, bool, bool], socket.socket] = OrderedDict()
         self._held: list[int] = []  # of the request that is being passed on
 
     def take(self, fds: list[int]) -> None:
@@ -169,7 +169,8 @@ class _Server(_Parent):
                 order: Order = pickle.loads(reply.recv_bytes())
         except (EOFError, OSError):  # whoever asked has thought better of it
             return
-        key, self._held = (order.agent, order.bare), fds
+        hosted = any(name in order.environment for name in HOSTED)  # packages may ask as they load
+        key, self._held = (order.agent, order.bare, hosted), fds
         for _ in range(2):
             if key not in self._hosts:
                 self._hosts[key] = self._new_host(order)

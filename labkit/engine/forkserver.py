@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -76,6 +76,7 @@ class ForkServer:
         *args: Any,
         limit_s: float,
         show: Callable[[str], object] = lambda line: None,
+        environment: Mapping[str, str] | None = None,
     ) -> Any:
         """Runs a function in a new process.
 
@@ -84,19 +85,21 @@ class ForkServer:
             func: A function that can be pickled, and ``args`` as well.
             limit_s: Real time it may take.
             show: Given each line that is printed there, as it comes.
+            environment: Its variables, with which the agent's packages are imported; those of this
+                process unless given.
 
         Raises:
             Died: the process ended before it answered.
             Overtime: it took longer than the limit, and was ended.
             Exception: what the function raised.
         """
-        environment = dict(os.environ)
-        job = pickle.dumps((os.getcwd(), environment, func, args))
+        variables = dict(os.environ if environment is None else environment)
+        job = pickle.dumps((os.getcwd(), variables, func, args))
         child = Child(self, job, limit_s, show)
         try:
-            return child.run(Order(agent, False, environment))
+            return child.run(Order(agent, False, variables))
         except HostLost:  # such as by a package that ends the process that imports it
-            return child.run(Order(agent, True, environment))
+            return child.run(Order(agent, True, variables))
 
     def hand_over(self, fds: list[int]) -> None:
         """Gives the server what a new process needs.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import platform
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,34 @@ _PACKAGES = (
 
 
 def packages() -> tuple[str, ...]:
-    """The distributions whose version a result depends on: the SDK and the providers' clients."""
-    return (*_PACKAGES, *(name for entry in PROVIDERS.values() for name in entry.packages))
+    """The distributions whose version a result depends on: the SDK and the providers' clients.
+
+    Clients that an extra installs count where they are installed.
+    """
+    clients = [
+        name
+        for entry in PROVIDERS.values()
+        for name in entry.packages
+        if not entry.extra or _installed(name)
+    ]
+    return (*_PACKAGES, *clients)
+
+
+def _installed(name: str) -> bool:
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def versions(names: Iterable[str]) -> dict[str, str]:
+    """The version of each distribution that is installed; clients of providers are extras."""
+    found = {}
+    for name in names:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def code_version() -> dict[str, Any]:
@@ -63,7 +91,7 @@ def provenance(**run: Any) -> dict[str, Any]:
     return {
         **run,
         "code": code_version(),
-        "packages": {name: importlib.metadata.version(name) for name in packages()},
+        "packages": versions(packages()),
         "profiles": profiles,
         "speech": SpeechCorpus.load().digest,
         "dialogues": _folder_digest(data_dir() / "dialogues"),

@@ -24,13 +24,15 @@ from typing import Any
 
 from labkit.cachefile import CacheFile, tell
 from labkit.engine.encoding import Rows, decode
-from labkit.engine.provenance import packages
+from labkit.engine.provenance import packages, versions
 from labkit.paths import cache_dir, data_dir
 from labkit.providers.profile import load_profiles
 from labkit.settings import Settings
 from labkit.tunnel.agentfile import find_agent
+from labkit.tunnel.given import FILES, digests
 from labkit.tunnel.sources import imported, source_files
 from labkit.tunnel.spec import ENVIRONMENT, CallSpec
+from labkit.world.own import is_own, read_own
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _PARTS = ("errors", "paths", "randomness", "settings", "world", "callers", "providers", "tunnel",
@@ -56,12 +58,19 @@ def point_key(spec: CallSpec, common: str) -> str:
         common,
         _agent(path),
         wanted,
-        {k: v for k, v in spec.settings.items() if k != "profile"},
+        {k: v for k, v in spec.settings.items() if k != "profile" and k not in FILES},
+        digests(settings),
         {name: profile.digest for name, profile in profiles.items()},
         spec.seed,
         spec.n_turns,
         *(() if spec.virtual else ("wall",)),
+        *_own_dialogue(settings.text("caller.dialogue")),
     ])  # fmt: skip
+
+
+def _own_dialogue(wanted: str) -> tuple[str, ...]:
+    """What stands in the file that the setting names, if it names one."""
+    return (read_own(wanted).digest,) if is_own(wanted) else ()
 
 
 def call_key(point: str, call: int) -> str:
@@ -78,9 +87,9 @@ def installed() -> str:
         code += sorted(f for f in files if f.suffix in (".py", ".toml"))
     data = sorted((data_dir() / "dialogues").glob("*.toml"))
     data.append(data_dir() / "speech" / "SHA256SUMS")
-    versions = {name: importlib.metadata.version(name) for name in (*packages(), *_PACKAGES)}
+    found = versions((*packages(), *_PACKAGES))
     machine = [platform.python_version(), platform.machine()]
-    return _hash([_digest(code), _digest(data), versions, machine])
+    return _hash([_digest(code), _digest(data), found, machine])
 
 
 def _hash(terms: object) -> str:

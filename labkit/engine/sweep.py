@@ -84,10 +84,12 @@ def carry_out(
     work = Workload(experiment)
     interrupted = work_off(work, **how)
     from labkit.engine.provenance import provenance
-    from labkit.engine.tables import Results  # pandas, which has had time to load by now
+    from labkit.engine.tables import Results, each_once  # pandas, which has had time to load by now
 
     turns, calls = work.frames()
     run = {**terms(work), "n_calls_finished": len(calls)}
+    if assumed := each_once(calls, "assumed"):
+        run["assumed"] = assumed
     results = Results(
         turns,
         calls,

@@ -95,6 +95,10 @@ class Results:
         the code that was run and is no result of it.
         """
         table = self.turns.drop(columns="experiment_id", errors="ignore")
+        if "answer_latency_s" in table and table["answer_latency_s"].equals(
+            table["response_latency_s"]
+        ):
+            table = table.drop(columns="answer_latency_s")  # nothing but answers was heard
         swept = [str(c) for c in table if "." in str(c)]  # as text: one may hold numbers and words
         if swept:
             table = table.sort_values(swept, kind="stable", key=lambda c: c.astype(str))
@@ -149,6 +153,12 @@ class Results:
         )
 
 
+def each_once(calls: pd.DataFrame, column: str) -> list[str]:
+    """The texts in a column of the calls table that holds lists as JSON, each once, in order."""
+    kept = filter(None, calls.get(column, ()))
+    return list(dict.fromkeys(text for texts in kept for text in json.loads(texts)))
+
+
 def joined(one: Results, other: Results) -> Results:
     """The results of two runs of the same arms that made other calls."""
     axes = [c for c in one.calls if c == "arm" or "." in str(c)]
@@ -168,10 +178,11 @@ def joined(one: Results, other: Results) -> Results:
         name: one.provenance[name] + other.provenance[name]
         for name in ("n_calls", "n_calls_finished")
     }
+    assumed = each_once(calls, "assumed")
     return Results(
         ordered(turns) if len(turns) else turns,
         ordered(calls),
-        {**one.provenance, **counts},
+        {**one.provenance, **counts, **({"assumed": assumed} if assumed else {})},
         wall_s=one.wall_s + other.wall_s,
         interrupted=other.interrupted,
         n_known=one.n_known + other.n_known,

@@ -20,7 +20,8 @@ from labkit.engine.child import Died
 from labkit.errors import UsageError
 from labkit.settings import Settings
 from labkit.tunnel.agentfile import find_agent
-from labkit.tunnel.spec import CallSpec, longest_s
+from labkit.tunnel.declaration import deployment
+from labkit.tunnel.spec import CallSpec, deployed, longest_s
 
 _T = TypeVar("_T")
 _CONNECT_S = 10
@@ -86,8 +87,11 @@ def in_process(
         limit_s += longest_s(spec, settings)
     isolated = not re.search(r":\d", settings.text("allow"))
     server = forkserver.server(stamp or store.installed(), isolated)
-    agent = str(find_agent(spec.agent)[0])
-    result: _T = server.call(agent, func, spec, *args, limit_s=limit_s, show=show)
+    agent = find_agent(spec.agent)[0]
+    environment = deployed(os.environ, deployment(agent, settings))
+    result: _T = server.call(
+        str(agent), func, spec, *args, limit_s=limit_s, show=show, environment=environment
+    )
     return result
 
 

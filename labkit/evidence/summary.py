@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from labkit.engine.tables import Results
+from labkit.engine.tables import Results, each_once
 from labkit.evidence import statistics
 from labkit.measure.stages import STAGES
 
@@ -24,6 +24,12 @@ def metrics(results: Results) -> dict[str, Any]:
     for p, estimate in quantiles.items():
         out[f"p{p}_s"] = estimate.value
         out[f"p{p}_ci_s"] = [estimate.low, estimate.high]
+    known = len(answered) and "answer_latency_s" in answered
+    answers = answered["answer_latency_s"] if known else pd.Series(dtype=float)
+    out["answer_p50_s"] = float(answers.median()) if len(answers) else None
+    out["fillers"] = (
+        int((answers > answered["response_latency_s"] + 1e-6).sum()) if len(answers) else 0
+    )
     out["n_turns"] = len(turns)
     out["n_calls"] = len(results.calls)
     for outcome in OUTCOMES:
@@ -45,7 +51,11 @@ def metrics(results: Results) -> dict[str, Any]:
     out["wall_s"] = results.wall_s
     out["failed_calls"] = len(results.failed)
     out["troubles"] = results.troubles.to_dict("records")
-    out["overrides"] = _overrides(results.calls)
+    out["overrides"] = each_once(results.calls, "overrides")
+    out["assumed"] = each_once(results.calls, "assumed")
+    out["notes"] = each_once(results.calls, "notes")
+    out["room"] = each_once(results.calls, "room")
+    out["tools"] = _tools(results.calls)
     out["digest"] = results.digest
     cleaned: dict[str, Any] = _clean(out)
     return cleaned
@@ -62,10 +72,13 @@ def unanswered(results: Results) -> str:
     return f"none of {len(results.turns)} caller turns was answered ({said})"
 
 
-def _overrides(calls: pd.DataFrame) -> list[str]:
-    """What was set on agents' sessions from outside, as ``name=value``, each once."""
-    kept = filter(None, calls.get("overrides", ()))
-    return list(dict.fromkeys(name for text in kept for name in json.loads(text)))
+def _tools(calls: pd.DataFrame) -> dict[str, int]:
+    """How often each tool that an agent offered was called, in all calls together."""
+    n: dict[str, int] = {}
+    for text in filter(None, calls.get("tools", ())):
+        for name, often in json.loads(text).items():
+            n[name] = n.get(name, 0) + often
+    return dict(sorted(n.items()))
 
 
 def _clean(value: Any) -> Any:

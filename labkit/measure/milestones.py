@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from labkit.measure.fillers import later_answer_s, tool_callers
 from labkit.measure.turn_logs import NAN, TurnLogs, holds, letters
 from labkit.world.events import (
     Cancelled,
@@ -19,6 +20,7 @@ from labkit.world.events import (
     FirstToken,
     Request,
     Role,
+    Scored,
     Text,
     TurnResumed,
 )
@@ -83,6 +85,9 @@ class Milestones:
         n_commits: How often the session committed a turn before the reply.
         tts: When the TTS got the text and let the first audio go, at its own end, seconds.
         served_model: The model whose answer was spoken, '' if unknown.
+        said_s: When code of the agent that is no hook began a filler before the reply sounded.
+        answer_heard_s: When the caller heard the first sound of the model's answer: later than
+            the reply's first sound if that was a filler.
     """
 
     def __init__(self, logs: TurnLogs) -> None:
@@ -95,6 +100,7 @@ class Milestones:
         self.begun_s = NAN
         self.n_commits = 0
         self.served_model = ""
+        self.said_s = self.answer_heard_s = NAN
         turn, reply = logs.turn, logs.reply
         self.at["caller_started_s"], self.at["caller_stopped_s"] = turn.started_s, turn.stopped_s
         frames = math.ceil(round(turn.stopped_s / _FRAME_S, 6))
@@ -106,6 +112,10 @@ class Milestones:
         self.at["reply_over_s"] = reply.last_voiced_s
         self._find_turn_end(reply.left_s)
         self._find_answer(self._find_speech(reply.left_s), reply.left_s)
+        self.answer_heard_s = reply.first_voiced_s
+        if not self.served_model:  # the reply began with words that no model wrote
+            self.answer_heard_s = later_answer_s(logs, reply.first_voiced_s)
+            self._find_calls()
 
     @property
     def waits_for_vad(self) -> bool:
@@ -139,6 +149,9 @@ class Milestones:
             for r in logs.session_of("speech")
             if r["source"] == "say" and r["t_s"] <= left_s + 1e-6
         ]
+        if commits:  # what is said when the hook has returned is a filler of a tool or a task
+            self.said_s = _last(t_s for t_s in said if t_s > at["hook_done_s"] + SAME_S)
+            said = [t_s for t_s in said if t_s <= at["hook_done_s"] + SAME_S]
         if said:
             # what a hook says itself does not wait for the hook's end; and a turn that it takes
             # out of the SDK's hands (StopResponse) leaves no message: the commit is then known no
@@ -159,7 +172,8 @@ class Milestones:
                 eager = isinstance(event, EagerEndOfTurn)
                 at["eager_s"] = event.arrives_s if eager else NAN
         if self.rules.get("ended_by") == "detector":
-            answers = (r.get("answered_s", NAN) for r in logs.session_of("eot"))
+            answers = [r.get("answered_s", NAN) for r in logs.session_of("eot")]
+            answers += [e.arrives_s + e.took_s for e in logs.of(Scored)]  # a hosted one's
             at["detector_s"] = _last(t for t in answers if at["heard_s"] <= t <= decided_s + 1e-6)
         if commits:
             self._find_delay(stopped_s)
@@ -231,6 +245,20 @@ class Milestones:
             self.at["tools_done_s"] = chosen.sent_s
         self.early = self._is_early((calls or [chosen])[0])
         self._find_sentence(firsts[chosen.id], ends[chosen.id], spoken)
+
+    def _find_calls(self) -> None:
+        """Of a filler that a tool says: the requests that called the tool led to it."""
+        calls = tool_callers(self.logs, self.said_s)
+        if not calls:
+            self.said_s = NAN
+            return
+        firsts = {e.id: e for e in self.logs.of(FirstToken)}
+        ends = {e.id: e for e in self.logs.of(Ended)}
+        self.served_model = calls[0].model
+        self.at["llm_request_s"] = calls[0].t_s
+        self.at["llm_first_token_s"] = firsts[calls[0].id].arrives_s
+        self.asked = [_asked(r, firsts[r.id], ends[r.id]) for r in calls]
+        self.early = self._is_early(calls[0])
 
     def _is_early(self, request: Request) -> bool:
         at, done_s = self.at, self.at["hook_done_s"]

@@ -183,10 +183,12 @@ class _Turn(Network):
                 ("llm_ttft_s", f"token_left_{i}", asked.token_left_s),
                 ("llm_network_s", f"token_{i}", asked.token_s),
             )
-            if asked is not found.asked[-1]:
+            last = asked is found.asked[-1]
+            then_s = found.said_s if last else found.asked[i + 1].sent_s
+            if then_s == then_s:
                 called = self._chain(end, ("first_sentence_s", f"called_{i}", asked.ended_s))
                 end = self._join(called, f"runs_{i}")
-                end = self._chain(end, ("tools_s", f"done_{i}", found.asked[i + 1].sent_s))
+                end = self._chain(end, ("tools_s", f"done_{i}", then_s))
         end = self._text(end)
         end = self._chain(
             end,

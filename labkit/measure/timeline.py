@@ -19,7 +19,7 @@ from labkit.measure.stages import COLUMNS, STAGES, stages
 from labkit.measure.turn_end import turn_ends
 from labkit.measure.turn_logs import NAN, TurnLogs, letters
 from labkit.tunnel.record import CallRecord
-from labkit.world.events import Connected, Request, Spans, Text
+from labkit.world.events import Assumed, Completed, Connected, Request, Spans, Text
 
 SDK = {
     "e2e_latency": "sdk_e2e_latency_s",
@@ -46,8 +46,12 @@ def call_row(record: CallRecord) -> dict[str, Any]:
     As JSON, empty for none: ``agent_errors``, what went wrong in the agent's code; ``overrides``,
     what was set on the agent's session from outside (a list of ``name=value``); ``survey``, what
     the session had (:func:`labkit.tunnel.override.survey`); ``models``, by role the providers and
-    models that served; and ``spans``, what a trace collector was sent.
+    models that served; ``tools``, by name how often each tool that a model was offered was called;
+    ``spans``, what a trace collector was sent; ``assumed``, what was emulated in a way that no
+    source states; ``room``, what the agent did to its room and asked of the server's API (``act``,
+    ``t_s`` and details); and ``notes``, what to know of the call.
     """
+    assumed = sorted({e.text for e in record.providers if isinstance(e, Assumed)})
     sent = [span for e in record.providers if isinstance(e, Spans) for span in e.spans]
     return {
         "call": record.call,
@@ -63,8 +67,19 @@ def call_row(record: CallRecord) -> dict[str, Any]:
         "overrides": json.dumps(record.overrides) if record.overrides else "",
         "survey": json.dumps(record.survey) if record.survey else "",
         "models": json.dumps(_models(record)),
+        "tools": _tools(record),
         "spans": json.dumps(sent) if sent else "",
+        "assumed": json.dumps(assumed) if assumed else "",
+        "room": _session_rows(record, "room"),
+        "notes": _session_rows(record, "note"),
     }
+
+
+def _session_rows(record: CallRecord, event: str) -> str:
+    """The session's rows of one kind; the texts of notes alone."""
+    found = [r for r in record.session if r["event"] == event]
+    rows = [r.get("text") or {k: v for k, v in r.items() if k != "event"} for r in found]
+    return json.dumps(rows) if rows else ""
 
 
 def _models(record: CallRecord) -> dict[str, list[tuple[str, str]]]:
@@ -74,6 +89,15 @@ def _models(record: CallRecord) -> dict[str, list[tuple[str, str]]]:
         if isinstance(event, (Connected, Request, Text)) and event.role and event.model:
             found.setdefault(event.role.value, set()).add((event.provider, event.model))
     return {role: sorted(models) for role, models in sorted(found.items())}
+
+
+def _tools(record: CallRecord) -> str:
+    """How often each tool was called that the agent offered its model, in the names' order."""
+    n = {name: 0 for e in record.providers if isinstance(e, Request) for name in e.tools}
+    for event in record.providers:
+        for call in event.tool_calls if isinstance(event, Completed) else ():
+            n[call["name"]] = n.get(call["name"], 0) + 1
+    return json.dumps(dict(sorted(n.items()))) if n else ""
 
 
 def _agent_errors(record: CallRecord) -> str:
@@ -106,6 +130,9 @@ def _row(logs: TurnLogs) -> dict[str, Any]:
         "outcome": outcome,
         # a premature reply is an outcome, not a negative latency
         "response_latency_s": NAN if outcome == "premature" else latency_s,
+        "answer_latency_s": NAN
+        if outcome == "premature"
+        else found.answer_heard_s - turn.stopped_s,
         **(lengths or dict.fromkeys(COLUMNS, NAN) | {"waited_for": ""}),
         "residual_s": latency_s - sum(float(lengths[n]) for n in STAGES) if lengths else NAN,
         **{f"at_{name}": at_s for name, at_s in found.at.items()},
@@ -151,7 +178,7 @@ def _right(logs: TurnLogs, replied: str) -> float:
     An interrupted reply is judged by what was heard of it.
     """
     said, right = letters(replied), letters(logs.turn.right_reply)
-    if not said:
+    if not said or not right:
         return NAN
     cut = any(r["interrupted"] for r in logs.session_of("item"))
     return float(right in said or (cut and right.startswith(said)))

@@ -6,6 +6,7 @@ from typing import Any
 
 from labkit.measure.turn_logs import NAN, until_s
 from labkit.tunnel.record import CallerTurn, CallRecord
+from labkit.world.events import Scored
 
 
 def turn_ends(record: CallRecord) -> list[dict[str, Any]]:
@@ -52,6 +53,11 @@ def _row(record: CallRecord, i: int) -> dict[str, Any]:
         (r["t_s"], r["probability"])
         for r in record.session
         if r["event"] == "eot" and turn.started_s <= r["t_s"] < over_s
+    ]
+    asked += [
+        (e.sent_s, e.probability)
+        for e in record.providers
+        if isinstance(e, Scored) and turn.started_s <= e.sent_s < over_s
     ]
     after = [p for t, p in asked if t >= heard_s and not t > last_s]
     during = [p for t, p in asked if t < heard_s]

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
@@ -25,7 +25,14 @@ from labkit.providers.conversation import Answer, Message
 from labkit.providers.instructions import follow, is_instruction, order
 from labkit.providers.matching import Match, PhraseIndex
 from labkit.providers.rulings import ruling
-from labkit.providers.tool_calls import Tool, ToolCall, guessed_call, guessed_calls, scripted_call
+from labkit.providers.tool_calls import (
+    Tool,
+    ToolCall,
+    completed_call,
+    guessed_call,
+    guessed_calls,
+    scripted_call,
+)
 from labkit.providers.wording import canonical, contains
 from labkit.world.dialogue import load_dialogues
 from labkit.world.turn import Dialogue, Turn
@@ -33,6 +40,7 @@ from labkit.world.turn import Dialogue, Turn
 __all__ = ["Answer", "Message", "answer", "warm_up"]
 
 _GO_ON = "Please go on."
+_GENERAL = "Sure, I can help you with that. Is there anything else you would like to know?"
 _LONGEST_QUOTE = 400  # characters
 _LONGEST_ORDER = 2_000  # characters of what a tool is called for
 _LONGEST_RESULT = 20_000  # characters
@@ -210,6 +218,8 @@ def _scripted(
     if any(_known(phrase.dialogue, fact, history) is None for fact in turn.needs):
         return says(turn.reply_without or _unknown(text), "without")
     reply = phrase.near_miss.reply if phrase.near_miss else turn.reply
+    if not phrase.dialogue.system:
+        return _own_line(says, turn, text, talk, results, tools)
     if not results:
         if turn.tool is not None and any(t.name == turn.tool for t in tools):
             return says("", "tool_call", scripted_call(turn, text))
@@ -220,6 +230,30 @@ def _scripted(
     if phrase.near_miss or _same_result(results[-1].text, turn):
         return says(reply, "after_tool")
     return says(_report(results[-1]), "after_tool")
+
+
+def _own_line(
+    says: Callable[..., Answer],
+    turn: Turn,
+    text: str,
+    talk: Sequence[Message],
+    results: Sequence[Message],
+    tools: Sequence[Tool],
+) -> Answer:
+    """The answer to a line of a user's own dialogue, with the agent's own tools.
+
+    The tool that the line names is called if it is offered; without a name the words decide.
+    """
+    if results:
+        return says(turn.reply or " ".join(map(_report, _last_batch(talk))), "after_tool")
+    wanted = next((t for t in tools if t.name == turn.tool), None)
+    if wanted is not None:
+        return says("", "tool_call", completed_call(wanted, turn.arguments, text))
+    if turn.tool is None:
+        calls = guessed_calls(text, tools)
+        if calls:
+            return says("", "tool_call", *calls)
+    return says(turn.reply or _GENERAL, "reply")
 
 
 def _known(dialogue: Dialogue, fact: str, history: Sequence[tuple[str, ...]]) -> str | None:

@@ -69,8 +69,12 @@ class Context:
         self._flushes = 0
         self._pieces = 0
         self._sent = 0  # samples
+        self._heard = False
 
     # -- what a provider says of it ----------------------------------------------------------
+
+    def will_say(self, words: tuple[Word, ...]) -> None:
+        """Learns the times of a piece's words, before the piece's first chunk."""
 
     async def send_audio(self, audio: bytes, step_s: float) -> None:
         """Sends a chunk that took ``step_s`` seconds to make."""
@@ -84,6 +88,11 @@ class Context:
 
     async def send_done(self) -> None:
         """Says that there will be no more audio."""
+
+    @property
+    def sent_s(self) -> float:
+        """How much audio has been sent, seconds."""
+        return self._sent / self._speech.options.rate_hz
 
     # -- text in -----------------------------------------------------------------------------
 
@@ -130,7 +139,6 @@ class Context:
 
     async def run(self) -> None:
         """Speaks until the text ends, the context expires or the socket closes."""
-        rate_hz = self._speech.options.rate_hz
         try:
             while True:
                 if self._queue:
@@ -141,17 +149,17 @@ class Context:
                     else:
                         await self._speak(arrived_s, text)
                 elif self._final:
-                    self._log(AudioDone(context=self.id, audio_s=self._sent / rate_hz))
+                    self._log(AudioDone(context=self.id, audio_s=self.sent_s))
                     await self.send_done()
                     return
                 elif not await self._more():
                     self.expired = True
-                    self._log(ContextExpired(context=self.id, audio_s=self._sent / rate_hz))
+                    self._log(ContextExpired(context=self.id, audio_s=self.sent_s))
                     return
         except ConnectionError:  # the client is gone
-            self._log(AudioCut(context=self.id, audio_s=self._sent / rate_hz))
+            self._log(AudioCut(context=self.id, audio_s=self.sent_s))
         except asyncio.CancelledError:
-            self._log(AudioCut(context=self.id, audio_s=self._sent / rate_hz))
+            self._log(AudioCut(context=self.id, audio_s=self.sent_s))
             raise
         finally:
             if self._release is not None:
@@ -172,6 +180,7 @@ class Context:
 
     async def _speak(self, arrived_s: float, text: str) -> None:
         pcm, words = self._speech.add(text)
+        self.will_say(words)
         pace = self._speech.pace
         step_s = pace.chunk_s * pace.factor
         if self._pieces and arrived_s <= self._free_s:
@@ -180,14 +189,16 @@ class Context:
             due_s = arrived_s + pace.first_audio_s(self._pieces)
         self._pieces += 1
         stamped = not self._speech.options.timestamps
-        for chunk in self._speech.chunks(pcm):
+        for samples, chunk in self._speech.chunks(pcm):
             wait_s = due_s - self._loop.time()
             if wait_s > 0:
                 await asyncio.sleep(wait_s)
-            await self.send_audio(self._speech.options.encode(chunk), step_s)
-            if not self._sent:
-                self._log(FirstAudio(context=self.id))
-            self._sent += len(chunk)
+            if chunk:
+                await self.send_audio(chunk, step_s)
+                if not self._heard:
+                    self._heard = True
+                    self._log(FirstAudio(context=self.id))
+            self._sent += samples
             if not stamped:
                 stamped = True
                 await self.send_words(words)

@@ -106,11 +106,11 @@ class ChatEmulator(AnswerPlayer):
 
     # -- models ---------------------------------------------------------------------------------
 
-    def model_routes(self) -> list[web.RouteDef]:
-        """The routes that list the models."""
+    def model_routes(self, base: str) -> list[web.RouteDef]:
+        """The routes that list the models, under a path."""
         return [
-            web.get("/v1/models", self._list_models),
-            web.get("/v1/models/{model}", self._one_model),
+            web.get(f"{base}/models", self._list_models),
+            web.get(f"{base}/models/{{model:.+}}", self._one_model),
         ]
 
     async def _list_models(self, request: web.Request) -> web.Response:
@@ -208,7 +208,7 @@ class ChatEmulator(AnswerPlayer):
             pace,
             sum(map(len, pieces)),
             scene.seed,
-            f"{self.name}.pace",
+            f"{self.draws_as or self.name}.pace",
             scene.call,
             asked.turn,
             *key,

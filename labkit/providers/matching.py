@@ -93,9 +93,10 @@ class PhraseIndex:
     def _homes(self, system: str) -> frozenset[str]:
         """Which dialogues a system prompt belongs to: its own text, else its tenant's name."""
         text = f" {normalise(system)} "
-        named = [d.name for d in self.dialogues.values() if normalise(d.system)[:120] in text]
+        known = [d for d in self.dialogues.values() if d.system]
+        named = [d.name for d in known if normalise(d.system)[:120] in text]
         if not named:
-            named = [d.name for d in self.dialogues.values() if f" {normalise(d.tenant)} " in text]
+            named = [d.name for d in known if f" {normalise(d.tenant)} " in text]
         return frozenset(named)
 
     def find(self, text: str, homes: frozenset[str] = frozenset()) -> tuple[Match, ...]:

@@ -21,18 +21,20 @@ class Outbox:
     def __init__(self, ws: web.WebSocketResponse) -> None:
         self._ws = ws
         self._loop = asyncio.get_running_loop()
-        self._pending: deque[tuple[float, str, Callable[[], None] | None]] = deque()
+        self._pending: deque[tuple[float, str | bytes, Callable[[], None] | None]] = deque()
         self._wake: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
         self._last_due_s = 0.0
         self._task = self._loop.create_task(self._run())
 
-    def post(self, due_s: float, text: str, sent: Callable[[], None] | None = None) -> float:
+    def post(
+        self, due_s: float, text: str | bytes, sent: Callable[[], None] | None = None
+    ) -> float:
         """Sends ``text`` at the loop time ``due_s``, or right after what was posted before it.
 
         Args:
             due_s: Loop time, seconds; the past means now.
-            text: The message.
+            text: The message, binary if it is bytes.
             sent: Called once the message has been written.
 
         Returns:
@@ -59,7 +61,10 @@ class Outbox:
             if self._ws.closed:
                 return
             try:
-                await self._ws.send_str(text)
+                if isinstance(text, str):
+                    await self._ws.send_str(text)
+                else:
+                    await self._ws.send_bytes(text)
             except ConnectionError:  # the client is gone; its reader ends the connection
                 return
             self._pending.popleft()

@@ -9,6 +9,9 @@ define; a delay is replaced as a whole::
 
     [openai.models."gpt-4o-mini"]
     first_token = {median_s = 0.1, p95_s = 0.15, source = "our dashboard", date = "2026-11-01"}
+
+A table with ``same_as = ["openai", "models", "gpt-4o-mini"]`` holds the figures of the one that is
+named there, those changes included, and its own figures in place of them.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ def _is_leaf(table: Mapping[str, Any]) -> bool:
     return "value" in table or "median_s" in table
 
 
+_SAME = "same_as"
 _PARTS = ("tail", "slow")
 """Tables of a delay that have an origin of their own."""
 
@@ -52,6 +56,7 @@ class Profile:
         self.table = table
         self._origin = origin
         self._delays: dict[tuple[str, ...], Delay] = {}
+        self._roles: dict[str, Profile] = {}
         for parts, leaf in self._leaves(table, ()):
             self._check(parts, leaf)
 
@@ -112,13 +117,20 @@ class Profile:
             raise ProfileError(f"{self._origin}: {'.'.join(parts)} is not a plain figure")
         return leaf["value"]
 
+    def source(self, *parts: str) -> str:
+        """Where a figure is from."""
+        return str(self._lookup(parts)["source"])
+
     def names(self, *parts: str) -> list[str]:
         """The keys under a table, such as the known models under ``names("models")``."""
         return sorted(self._lookup(parts))
 
     def of_role(self, role: str) -> Profile:
         """The figures of a provider's further role, which stand in a table of that name."""
-        return Profile(self.name, self._lookup((role,)), f"{self._origin}: {role}")
+        if role not in self._roles:  # every call asks for it
+            table = self._lookup((role,))
+            self._roles[role] = Profile(self.name, table, f"{self._origin}: {role}")
+        return self._roles[role]
 
     def figures(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Every figure with its dotted name and its origin."""
@@ -178,8 +190,63 @@ def load_profiles(
     return _load_profiles(str(overlay or ""), stamp, tuple(sorted((figures or {}).items())))
 
 
+def _refers(table: Mapping[str, Any]) -> bool:
+    """Whether a table, or one in it, is another one's."""
+    inner = (t for t in table.values() if isinstance(t, dict))
+    return _SAME in table or any(map(_refers, inner))
+
+
+def _resolved(
+    table: Mapping[str, Any], tables: Mapping[str, Any], at: str, made: dict[int, dict[str, Any]]
+) -> dict[str, Any]:
+    """A table with what ``same_as`` names put in, as deep as it goes.
+
+    Args:
+        table: The table.
+        tables: All of them.
+        at: Its name, for messages.
+        made: What became of the provider's tables so far, by identity: one that is another of the
+            same provider's stays one with it, so that a figure is changed in both.
+
+    Raises:
+        ProfileError: there is no such table.
+    """
+    found: dict[str, Any] = {}
+    if _SAME in table:
+        other: Any = tables
+        for part in table[_SAME]:
+            if not isinstance(other, dict) or part not in other:
+                raise ProfileError(f"{at}.{_SAME}={table[_SAME]}: there is no {part!r}")
+            other = other[part]
+        if len(table) == 1 and id(other) in made:
+            return made[id(other)]
+        found = _resolved(other, tables, ".".join(table[_SAME]), {})
+    for key, value in table.items():
+        if key != _SAME:
+            inner = isinstance(value, dict)
+            found[key] = _resolved(value, tables, f"{at}.{key}", made) if inner else value
+    made[id(table)] = found
+    return found
+
+
 def _files() -> list[Path]:
     return sorted((data_dir() / "providers").glob("*.toml"))
+
+
+_COMPATIBLE = "compatible"
+"""The file that holds several hosts, one table each, and what they have in common."""
+
+
+def _hosts(table: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The whole table of each host: its models' figures laid over the host's, those over all's."""
+    every, model = table.pop("every"), table.pop("model")
+    whole = {}
+    for name, host in table.items():
+        usual = model | host.get("model", {})
+        models = dict.fromkeys(host.get("others", ()), usual)
+        models |= {own: usual | figures for own, figures in host.get("models", {}).items()}
+        whole[name] = copy.deepcopy(every | {"models": models})
+    return whole
 
 
 def _set_figure(tables: dict[str, Any], name: str, value: Any) -> None:
@@ -223,13 +290,22 @@ def _load_profiles(
 ) -> dict[str, Profile]:
     tables = {p.stem: _read(p) for p in _files()}
     origins = {name: f"data/providers/{name}.toml" for name in tables}
-    if overlay:
-        change = _read(Path(overlay))
-        tables = copy.deepcopy(tables)
-        _overlay(tables, change, str(overlay), "")
-        origins |= {name: f"{overlay}: {name}" for name in change}
-    if figures:
-        tables = copy.deepcopy(tables)
+    if _COMPATIBLE in tables:
+        hosts = _hosts(tables.pop(_COMPATIBLE))
+        tables |= hosts
+        origins |= dict.fromkeys(hosts, origins.pop(_COMPATIBLE))
+    change = _read(Path(overlay)) if overlay else {}
+    origins |= {name: f"{overlay}: {name}" for name in change}
+    referring = {name for name, table in tables.items() if _refers(table)}
+    for later in (False, True):  # a table that is another one's has what was changed there
+        if later:
+            tables = {name: _resolved(table, tables, name, {}) for name, table in tables.items()}
+        mine = {name: table for name, table in change.items() if (name in referring) is later}
+        _overlay(tables, mine, str(overlay), "")
         for name, value in figures:
-            _set_figure(tables, name, value)
-    return {name: Profile(name, table, origins[name]) for name, table in tables.items()}
+            if (name.partition(".")[0] in referring) is later:
+                _set_figure(tables, name, value)
+    # one that refers to others after them, so that what is wrong is told of where it stands
+    ordered = sorted(tables, key=lambda name: (name in referring, name))
+    made = {name: Profile(name, tables[name], origins[name]) for name in ordered}
+    return {name: made[name] for name in tables}

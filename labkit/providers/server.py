@@ -68,6 +68,9 @@ class Emulator:
         client: How its official client is pointed here; ``{at}`` stands for host and port.
         stops_with_client: Whether a request is dropped when its client goes away.
         around: What every request is answered in.
+        behind_s: One-way delay from its host to where the work is done, seconds.
+        draws_as: The provider whose random streams it draws from, if not its own: a call through a
+            gateway and one past it then see the same draws.
     """
 
     name: ClassVar[str]
@@ -77,6 +80,8 @@ class Emulator:
     client: ClassVar[str] = ""
     stops_with_client: ClassVar[bool] = False
     around: Callable[[web.Request], contextlib.AbstractContextManager[None]]
+    behind_s: float = 0.0
+    draws_as: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -148,6 +153,12 @@ class Emulator:
         """The routes of this provider."""
         raise NotImplementedError
 
+    def understand(self, find: Any) -> None:
+        """For outside clients, whose track nobody knows: words are heard where ``find`` finds them.
+
+        It is a :class:`~labkit.providers.clip_finder.ClipFinder`; only an STT listens.
+        """
+
     def reset(self) -> None:
         """Forgets all state between two calls."""
         self.slots.reset()
@@ -193,8 +204,9 @@ class Emulator:
         """
         scene, delay = self.scene(), self.profile.delay(*parts)
         turn = scene.turn if turn is None else turn
-        u = uniform(scene.seed, f"{self.name}.{purpose}", scene.call, turn, *key)
-        slow = delay.slow is not None and delay.slow.holds(scene.seed, self.name, scene.call, turn)
+        name = self.draws_as or self.name
+        u = uniform(scene.seed, f"{name}.{purpose}", scene.call, turn, *key)
+        slow = delay.slow is not None and delay.slow.holds(scene.seed, name, scene.call, turn)
         return delay.drawn(u, slow=slow)
 
     async def upgrade(
@@ -247,6 +259,7 @@ class _Together(Emulator):
         self._parts = [first(profile, *args, **kwargs)]
         self._parts += [part(profile.of_role(part.role), *args, **kwargs) for part in rest]
         super().__init__(profile, *args, **kwargs)
+        self.behind_s = self._parts[0].behind_s
 
     @property
     def around(self) -> Any:
@@ -265,6 +278,10 @@ class _Together(Emulator):
 
     def refusal(self, request: web.Request, error: RequestError) -> web.Response:
         return self._parts[0].refusal(request, error)
+
+    def understand(self, find: Any) -> None:
+        for part in self._parts:
+            part.understand(find)
 
     def reset(self) -> None:
         for part in self._parts:

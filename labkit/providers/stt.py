@@ -8,18 +8,15 @@ subclasses :class:`Listening` for each of its streaming protocols.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
 
 from aiohttp import WSMsgType, web
 
-from labkit.providers.clip_finder import ClipFinder
+from labkit.providers.alignment import Find
 from labkit.providers.hearing import Acuity, HeardWord, Hearing
 from labkit.providers.outbox import Outbox
-from labkit.providers.profile import Profile
 from labkit.providers.server import Emulator
-from labkit.world.clips import Clip
 from labkit.world.events import Connected, Disconnected, Role
-from labkit.world.scene import CallerTrack, Scene
+from labkit.world.scene import CallerTrack
 
 _FRAME = 1600  # bytes per step when a whole recording is fed at once
 _AT_ONCE = 50  # frames; more of them would keep others waiting
@@ -35,42 +32,22 @@ class STTEmulator(Emulator):
 
     role = Role.STT
 
-    def __init__(
-        self,
-        profile: Profile,
-        scene: Callable[[], Scene],
-        *,
-        api_keys: frozenset[str] | None = None,
-        clips: Callable[[], Iterable[Clip]] | None = None,
-    ) -> None:
-        """Makes an emulator.
+    _find: Find | None = None
 
-        Args:
-            profile: Delays, limits and prices.
-            scene: Gives the call in progress now.
-            api_keys: Keys that are accepted; ``None`` accepts any key that is not empty.
-            clips: For outside clients, whose track nobody knows: understands these recordings
-                (16 kHz, bit for bit) instead of the scene's track.
-        """
-        super().__init__(profile, scene, api_keys=api_keys)
-        self._finder = ClipFinder(clips) if clips is not None else None
-
-    def prepare(self) -> None:
-        """Loads the recordings for outside clients, so that no request waits for it."""
-        if self._finder is not None:
-            self._finder.prepare()
+    def understand(self, find: Find) -> None:
+        self._find = find
 
     def hearing(self, sample_rate_hz: int) -> Hearing:
         """A fresh ear on the call in progress."""
         scene = self.scene()
         return Hearing(
-            scene.track if self._finder is None else CallerTrack(),
+            scene.track if self._find is None else CallerTrack(),
             sample_rate_hz,
             Acuity.from_profile(self.profile),
             seed=scene.seed,
             key=(scene.call,),
             gap_s=self.profile.value("endpointing", "min_gap_s"),
-            find=self._finder,
+            find=self._find,
         )
 
     async def hear_whole(self, pcm: bytes, sample_rate_hz: int) -> tuple[list[HeardWord], float]:
@@ -107,8 +84,11 @@ class Listening:
     def opened(self) -> None:
         """Called when the socket is open."""
 
+    def arrived(self, data: bytes) -> None:
+        """Looks at a whole message with audio before it is heard."""
+
     def audio(self, data: bytes) -> None:
-        """Takes a message with audio."""
+        """Takes a message with audio, or a second of it."""
         raise NotImplementedError
 
     async def control(self, text: str) -> bool:
@@ -140,6 +120,7 @@ class Listening:
             async for message in self.ws:
                 over = False
                 if message.type is WSMsgType.BINARY:
+                    self.arrived(message.data)
                     for i in range(0, len(message.data), _SLICE):
                         self.audio(message.data[i : i + _SLICE])
                         await self.out.room()

@@ -120,6 +120,14 @@ def guessed_call(text: str, tools: Sequence[Tool], *, must: bool = False) -> Too
     return None
 
 
+def completed_call(tool: Tool, arguments: Mapping[str, Any], text: str) -> ToolCall:
+    """A call with these arguments; what else the tool needs is read from the words, or made up."""
+    required = tool.parameters.get("required") or []
+    guessed = _fill(tool, text, must=True) or {}
+    missing = {k: v for k, v in guessed.items() if k in required and k not in arguments}
+    return ToolCall(tool.name, {**missing, **arguments})
+
+
 def _fill(tool: Tool, text: str, *, must: bool = False) -> dict[str, Any] | None:
     properties = tool.parameters.get("properties") or {}
     required = tool.parameters.get("required") or []

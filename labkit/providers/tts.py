@@ -10,16 +10,15 @@ import asyncio
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 from aiohttp import web
 
+from labkit.providers.coding import Coder, Mp3Coder
 from labkit.providers.occasion import utterance
 from labkit.providers.profile import Profile
 from labkit.providers.server import Emulator
-from labkit.providers.voice import Voice
+from labkit.providers.voice import Voice, resample
 from labkit.world.clips import Pcm, Word
 from labkit.world.events import AudioDone, FirstAudio, Role, Text
 from labkit.world.scene import Scene
@@ -32,10 +31,12 @@ class Options:
     Attributes:
         model: The model's name in the profile.
         rate_hz: Sample rate of the audio.
-        encoding: ``pcm_s16le``, ``pcm_f32le``, ``pcm_mulaw`` or ``pcm_alaw``.
+        encoding: ``pcm_s16le``, ``pcm_f32le``, ``pcm_mulaw``, ``pcm_alaw`` or ``mp3``.
         container: ``raw`` or ``wav``.
         timestamps: Whether the times of the words are wanted too.
         buffer_s: How long text that ends no sentence waits for more, seconds.
+        bit_rate: Of MP3, bits per second.
+        speed: How many times faster than usual it is spoken.
     """
 
     model: str
@@ -44,35 +45,21 @@ class Options:
     container: str = "raw"
     timestamps: bool = False
     buffer_s: float = 0.0
+    bit_rate: int = 0
+    speed: float = 1.0
 
-    def encode(self, pcm: Pcm) -> bytes:
-        """Samples as they go over the wire."""
-        if self.encoding == "pcm_f32le":
-            return (pcm.astype("<f4") / 32768).tobytes()
-        if self.encoding in COMPANDED:
-            return _companding(self.encoding)[pcm.view(np.uint16)].tobytes()
-        return pcm.tobytes()
+    def coder(self) -> Coder:
+        """What makes bytes of the samples of a stretch of speech."""
+        if self.encoding == "mp3":
+            return Mp3Coder(self.rate_hz, self.bit_rate)
+        return Coder(self.encoding)
 
-
-COMPANDED = ("pcm_mulaw", "pcm_alaw")
-
-
-@lru_cache(maxsize=len(COMPANDED))
-def _companding(encoding: str) -> npt.NDArray[np.uint8]:
-    """The byte of every 16-bit sample, by its bits (ITU-T G.711)."""
-    samples = np.arange(1 << 16, dtype=np.uint16).view(np.int16).astype(np.int32)
-    negative = samples < 0
-    if encoding == "pcm_mulaw":
-        size = np.minimum(np.abs(samples >> 2), 8158) + 33
-        segment = np.floor(np.log2(size)).astype(np.int32) - 5
-        step = (size >> (segment + 1)) & 15
-        code = ~(np.where(negative, 128, 0) | (segment << 4) | step)
-    else:
-        size = np.where(negative, -samples - 1, samples) >> 3
-        segment = np.maximum(np.floor(np.log2(np.maximum(size, 1))).astype(np.int32) - 4, 0)
-        step = np.where(segment == 0, size >> 1, size >> segment) & 15
-        code = (np.where(negative, 0, 128) | (segment << 4) | step) ^ 0x55
-    return np.asarray(code & 255, np.uint8)
+    @property
+    def media_type(self) -> str:
+        """The type of the audio as HTTP names it."""
+        if self.container == "wav":
+            return "audio/wav"
+        return "audio/mpeg" if self.encoding == "mp3" else "audio/pcm"
 
 
 @dataclass(frozen=True)
@@ -125,22 +112,37 @@ class Speech:
         rate_hz = self.options.rate_hz
         if not self.samples:
             self.pace = self._paced(self.options, text)
-        sound = self.voice.say(text, rate_hz)
+        sound, speed = self.voice.say(text, rate_hz), self.options.speed
         silence_s = self.pace.gap_s if self.samples else self.pace.leading_s
         silence = np.zeros(round(silence_s * rate_hz), np.int16)
         shift_s = (self.samples + len(silence)) / rate_hz
-        pcm = np.concatenate((silence, sound.pcm))
+        said = sound.pcm if speed == 1 else resample(sound.pcm, round(rate_hz * speed), rate_hz)
+        pcm = np.concatenate((silence, said))
         self.samples += len(pcm)
         return pcm, tuple(
-            Word(w.text, round(w.start_s + shift_s, 3), round(w.end_s + shift_s, 3))
+            Word(w.text, round(w.start_s / speed + shift_s, 3), round(w.end_s / speed + shift_s, 3))
             for w in sound.words
         )
 
-    def chunks(self, pcm: Pcm) -> Iterator[Pcm]:
-        """The samples in chunks of the profile's length."""
-        size = round(self.pace.chunk_s * self.options.rate_hz)
+    def chunks(self, pcm: Pcm) -> Iterator[tuple[int, bytes]]:
+        """A piece in chunks of the profile's length: each with its samples, and as it is sent."""
+        size, coder = round(self.pace.chunk_s * self.options.rate_hz), self.options.coder()
         for i in range(0, len(pcm), size):
-            yield pcm[i : i + size]
+            chunk = pcm[i : i + size]
+            coded, longer = coder.code(chunk), 0
+            if i + size >= len(pcm):
+                rest, longer = coder.end()
+                coded += rest
+                self.samples += longer  # the next piece sounds that much later
+            yield len(chunk) + longer, coded
+
+
+@dataclass(frozen=True)
+class SpeechEvents:
+    """How server-sent events tell of an utterance: each chunk, and its end after some seconds."""
+
+    chunk: Callable[[bytes], bytes]
+    end: Callable[[float], bytes]
 
 
 class TTSEmulator(Emulator):
@@ -210,9 +212,22 @@ class TTSEmulator(Emulator):
         )
 
     async def speak(
-        self, request: web.Request, options: Options, text: str, headers: dict[str, str]
+        self,
+        request: web.Request,
+        options: Options,
+        text: str,
+        headers: dict[str, str],
+        events: SpeechEvents | None = None,
     ) -> web.StreamResponse:
-        """Answers one HTTP request with the audio of its text, each chunk when it is due."""
+        """Answers one HTTP request with the audio of its text, each chunk when it is due.
+
+        Args:
+            request: The request.
+            options: How it shall sound.
+            text: What is to be said.
+            headers: Of the answer.
+            events: How server-sent events tell of the audio, if not the plain bytes are sent.
+        """
         loop = asyncio.get_running_loop()
         context = self.identifier("context")
         self.log_text(context, options.model, text)
@@ -221,22 +236,29 @@ class TTSEmulator(Emulator):
         pcm, _ = speech.add(first)
         due_s += speech.pace.first_audio_s(0)
         response = web.StreamResponse(headers=headers)
-        response.content_type = "audio/wav" if options.container == "wav" else "audio/pcm"
+        response.content_type = options.media_type if events is None else "text/event-stream"
+
+        async def send(audio: bytes) -> None:
+            await response.write(audio if events is None else events.chunk(audio))
+
         await asyncio.sleep(due_s - loop.time())
         await response.prepare(request)
         self.log(FirstAudio(context=context))
         if options.container == "wav":
             # of a long text nobody knows yet how long its sound will be
             length = (1 << 30) // 2 if rest else len(pcm)
-            await response.write(_wav_head(options.rate_hz, length))
+            await send(_wav_head(options.rate_hz, length))
         while True:
-            for chunk in speech.chunks(pcm):
+            for samples, chunk in speech.chunks(pcm):
                 await asyncio.sleep(due_s - loop.time())
-                await response.write(options.encode(chunk))
-                due_s += len(chunk) / options.rate_hz * speech.pace.factor
+                if chunk:
+                    await send(chunk)
+                due_s += samples / options.rate_hz * speech.pace.factor
             if not rest:
                 break
             pcm, _ = speech.add(rest.pop(0))
+        if events is not None:
+            await response.write(events.end(speech.samples / options.rate_hz))
         await response.write_eof()
         self.log(AudioDone(context=context, audio_s=speech.samples / options.rate_hz))
         return response

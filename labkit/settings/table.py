@@ -162,7 +162,7 @@ def _read() -> Iterator[Setting]:
         for part, setting in LINK_PARTS.items():
             text = setting.help.replace("PROVIDER", provider)
             yield replace(setting, name=f"links.{provider}.{part}", help=text)
-    for rows in (_LINKS, _rows("agent.toml"), _rows("tunnel.toml")):
+    for rows in (_LINKS, _rows("agent.toml"), _rows("tunnel.toml"), _rows("room.toml")):
         for name, row in rows.items():
             if not name.startswith(_PREFIX):
                 yield from _each_way(_setting(name, row))

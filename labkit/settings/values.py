@@ -17,8 +17,13 @@ FAMILIES = {
     "providers.openai.models.gpt-4o.first_token=0.1 (constant, s) or ….first_token.median_s=0.1",
     "agent.NAME": "a parameter of your own agent file, which declares it with its default, "
     'PARAMETERS = {"agent.NAME": 1.0}, and reads it from the JSON in ctx.job.metadata',
+    "participant.attributes.NAME": "an attribute of the caller in the room, as text, e.g. "
+    "participant.attributes.sip.phoneNumber=+15550100",
+    "participant.rpc.METHOD": "what the caller's app answers when the agent calls that method",
 }
 """Open-ended families of settings; their names are checked where they are used."""
+
+_OF_PARTICIPANT = ("participant.attributes.", "participant.rpc.")
 
 
 class Settings(Mapping[str, Value]):
@@ -32,6 +37,7 @@ class Settings(Mapping[str, Value]):
         extra_links: Links of those hosts, by dotted name.
         figures: Changed parameters of the provider profiles.
         parameters: Parameters of the agent file, by dotted name.
+        participant: Attributes of the caller and answers of its app, as text, by dotted name.
     """
 
     def __init__(self, changes: Mapping[str, object] | None = None) -> None:
@@ -40,6 +46,7 @@ class Settings(Mapping[str, Value]):
         self.extra_links: dict[str, float] = {}
         self.figures: dict[str, Value] = {}
         self.parameters: dict[str, Value] = {}
+        self.participant: dict[str, str] = {}
         given = changes or {}
         for name, value in given.items():
             family, _, rest = name.partition(".")
@@ -55,6 +62,8 @@ class Settings(Mapping[str, Value]):
                 self.extra_links[name.lower()] = own.number(value)
             elif name in SETTINGS:
                 self._choose(name, value)
+            elif name.startswith(_OF_PARTICIPANT) and name not in _OF_PARTICIPANT:
+                self.participant[name] = str(value)
             elif family == "agent" and rest:
                 self.parameters[name] = _plain(value)
             else:
@@ -104,6 +113,12 @@ class Settings(Mapping[str, Value]):
             figures[part] = self.number(f"links.{provider}.{part}") if own is None else own
         return figures
 
+    def of_participant(self, family: str) -> dict[str, str]:
+        """The caller's ``attributes``, or the answers of its app (``rpc``), by name."""
+        start = f"participant.{family}."
+        named = self.participant.items()
+        return {k.removeprefix(start): v for k, v in named if k.startswith(start)}
+
     def options(self) -> dict[str, Any]:
         """The agent's chosen options, in the SDK's own structure.
 
@@ -134,6 +149,7 @@ class Settings(Mapping[str, Value]):
         open_ended: dict[str, Value] = {f"hosts.{k}": v for k, v in self.extra_hosts.items()}
         open_ended |= self.extra_links
         open_ended |= {f"providers.{k}": v for k, v in self.figures.items()}
+        open_ended |= self.participant
         return dict(sorted((self.changes | open_ended | self.parameters).items()))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
 
 import numpy as np
@@ -25,16 +26,23 @@ from labkit.world.scene import SAMPLE_RATE_HZ
 FRAME_S = 0.05
 """The frame length of a room's audio input in livekit-agents (``frame_size_ms``)."""
 OUTPUT_RATE_HZ = 24_000
+KEPT_S = 1.2
+"""How much is kept of what the agent heard last: what an end-of-turn model takes."""
 
 
 class Microphone(io.AudioInput):
-    """What the agent hears of the caller, one 50 ms frame at a time."""
+    """What the agent hears of the caller, one 50 ms frame at a time.
+
+    Attributes:
+        heard: The frames that were heard last.
+    """
 
     def __init__(self, mouth: Mouth, line: Line, now: Callable[[], float]) -> None:
         super().__init__(label="tunnel")
         self._device = Device(mouth, line.coder(SAMPLE_RATE_HZ))
         self._line, self._now = line, now
         self._frame = 0
+        self.heard: deque[bytes] = deque(maxlen=round(KEPT_S / FRAME_S))
         self._size = round(FRAME_S * SAMPLE_RATE_HZ)
         self._attached = True
 
@@ -56,7 +64,8 @@ class Microphone(io.AudioInput):
             self._frame += 1
             # as in a room, what arrives while the agent has its ears closed is gone
             if self._attached:
-                return rtc.AudioFrame(pcm.tobytes(), SAMPLE_RATE_HZ, 1, self._size)
+                self.heard.append(pcm.tobytes())
+                return rtc.AudioFrame(self.heard[-1], SAMPLE_RATE_HZ, 1, self._size)
 
 
 class Captions(io.TextOutput):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from aiohttp import web
 
 from labkit.callers.caller import Caller, Mouth, SpokenTurn
 from labkit.callers.ear import Ear
@@ -22,25 +22,34 @@ from labkit.settings import SettingError, Settings
 from labkit.tunnel import blocking, instant, sdk
 from labkit.tunnel.agentfile import find_agent, load_agent
 from labkit.tunnel.audio import Captions, Microphone, Speaker
+from labkit.tunnel.detector import Detector
 from labkit.tunnel.events import SessionLog
 from labkit.tunnel.faults import Faults
-from labkit.tunnel.gateway import Gateway
+from labkit.tunnel.inference import with_thresholds
 from labkit.tunnel.isolation import Guard
 from labkit.tunnel.job import Console, run_job
 from labkit.tunnel.link import Link
 from labkit.tunnel.loop import waiting
 from labkit.tunnel.memo import Overheard
+from labkit.tunnel.metadata import missing
 from labkit.tunnel.network import Network
 from labkit.tunnel.preconnect import EarlyMicrophone
 from labkit.tunnel.record import Backchannel, CallerTurn, CallRecord, ReplySegment, Tracks
+from labkit.tunnel.refusals import refusals
+from labkit.tunnel.room_host import add_room_server, open_room
+from labkit.tunnel.servers import Servers
 from labkit.tunnel.sources import line_that_names
 from labkit.tunnel.spec import CallSpec, longest_s
-from labkit.tunnel.tls import Authority, listen
+from labkit.tunnel.tls import Authority
+from labkit.tunnel.visitor import act, read_script
 from labkit.world.dialogue import Dialogue
+from labkit.world.own import cast
 from labkit.world.scene import SAMPLE_RATE_HZ, Scene
 from labkit.world.speech import SpeechCorpus
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from labkit.providers.server import Emulator
     from labkit.tunnel.network_loop import NetworkLoop, WallNetworkLoop
 
@@ -72,23 +81,24 @@ class Call:
         supplies: Supplies,
         spec: CallSpec,
         settings: Settings,
-        emulators: dict[str, Emulator],
+        make: Callable[[str, Callable[[], Scene]], Emulator],
         guard: Guard,
         network: Network,
         loop: NetworkLoop | WallNetworkLoop,
     ) -> None:
         self.supplies, self.spec, self.settings = supplies, spec, settings
-        self.emulators, self.network, self.loop = emulators, network, loop
-        self.gateway: Gateway | None = None
+        self.make, self.network, self.loop = make, network, loop
+        self.servers: Servers | None = None
         self.began_s = loop.time()
-        plan = plan_call(
-            settings, spec.seed, spec.call, spec.n_turns, supplies.dialogues, supplies.corpus
+        wanted = settings.text("caller.dialogue")
+        dialogues, speech = cast(wanted, supplies.dialogues, supplies.corpus)
+        plan = plan_call(settings, spec.seed, spec.call, spec.n_turns, dialogues, speech)
+        self.scene = Scene(
+            spec.seed,
+            spec.call,
+            dialogues=dialogues,
+            local_eot=Detector(supplies.eot_memo.memo).judge,
         )
-        self.scene = Scene(spec.seed, spec.call, dialogues=supplies.dialogues)
-        for emulator in emulators.values():
-            emulator.reset()
-            emulator.scene.scene = self.scene  # type: ignore[attr-defined]
-            emulator.around = instant.of_client
         kinds = frozenset(kind for kind in instant.KINDS if settings[f"instant.{kind}"])
         instant.begin(kinds, sdk.runs_tool, sdk.is_sessions_own)
         profiles = load_profiles(settings.text("profile") or None, settings.figures)
@@ -99,8 +109,14 @@ class Call:
         self.log = SessionLog(self.now)
         self.faults = Faults(find_agent(spec.agent)[0].parent, self._fault)
         guard.tell = self.faults.note_refusal
-        self.agent = load_agent(spec.agent)
         self.line = Line.of(plan.settings, spec.seed, spec.call)
+        self.tenant = dialogues[plan.turns[0].dialogue].tenant
+        self.script = read_script(settings.text("participant.script"))
+        self.room = open_room(
+            settings, spec, self.tenant, self.line.rtt_s, self.script["rpc"], self.now, self.log
+        )  # before the file is loaded: plugins ask the native library
+        os.environ.update(with_thresholds(find_agent(spec.agent)[0]))
+        self.agent = load_agent(spec.agent)
         self.ear = Ear()
         tone = background(plan.settings, [t.clip for t in plan.turns], spec.seed, spec.call)
         echo_db = settings["caller.echo_db"]
@@ -108,8 +124,9 @@ class Call:
         if echo_db is not None:
             learned_s = settings.number("caller.echo_learned_s")
             self.mouth = EchoingMouth(self.scene, tone, self.ear, float(echo_db), learned_s)
-        self.tenant = supplies.dialogues[plan.turns[0].dialogue].tenant
-        self.caller = Caller(plan, self.scene, self.mouth, self.ear, self.now, self._button)
+        self.caller = Caller(
+            plan, self.scene, self.mouth, self.ear, self.now, self._button, self.log.has_speech
+        )
         eot_s = settings.number("compute.eot_s")  # told as it is asked, answered so much later
         supplies.eot_memo.tell = lambda value: self.log.add(
             "eot", probability=value, answered_s=self.now() + eot_s
@@ -125,6 +142,7 @@ class Call:
             self.log,
             settings,
             self.agent,
+            self.room,
         )
 
     def now(self) -> float:
@@ -132,20 +150,27 @@ class Call:
 
     def _button(self, pressed: bool) -> None:
         """A push-to-talk button: its signal is quicker than audio, which waits in a buffer."""
-        self.console.methods.call("start_turn" if pressed else "end_turn", self.line.rtt_s / 2)
+        self.room.rpc.press("start_turn" if pressed else "end_turn", self.line.rtt_s / 2)
 
     async def run(self) -> CallRecord:
         self.began_s = self.loop.time()
         self.log.epoch_s = time.time()
         self.log.listen_to_logging()
         self.faults.listen()
-        runners = await self._listen()
+        servers = self.servers = Servers(
+            self.network, self.supplies.authority, self.settings, self._emulator
+        )
+        add_room_server(self.network, servers, self.room, self.settings, self.spec)
         hang_up = asyncio.Event()
         await self._join()
         job = asyncio.create_task(
-            run_job(self.agent, self.console, self.settings, self.spec.call, hang_up, self.tenant),
+            run_job(
+                self.agent, self.console, self.settings, self.spec.call, hang_up,
+                self.supplies.eot_memo,
+            ),
             name="job",
-        )
+        )  # fmt: skip
+        visit = asyncio.create_task(act(self.room, self.script), name="caller's app")
         status, error = "ok", ""
         limit_s = longest_s(self.spec, self.settings)
         try:
@@ -162,19 +187,19 @@ class Call:
             if isinstance(e, SettingError):
                 raise
             ended_s = self.now()
-            status, error = "failed", self.faults.sentence(e)
+            status, error = "failed", self.faults.sentence(e) + missing(e, self.agent.path)
         finally:
             job.cancel()
-            await asyncio.gather(job, return_exceptions=True)
+            visit.cancel()
+            await asyncio.gather(job, visit, return_exceptions=True)
             if self.early is not None:
                 self.early.close()
             self.faults.note_unawaited()
+            for error, at in refusals(self.scene.log.events, find_agent(self.spec.agent)[0]):
+                self._fault(at, error)
             self.faults.stop()
             self.log.stop_listening()
-            if self.gateway is not None:
-                await self.gateway.close()
-            for runner in runners:
-                await runner.cleanup()
+            await servers.close()
         if self.network.refused:
             status = "failed"
             try:
@@ -191,27 +216,11 @@ class Call:
     def _fault(self, where: str, error: str) -> None:
         self.log.add("agent_error", where=where, error=error)
 
-    async def _listen(self) -> list[web.AppRunner]:
-        """Opens what answers under each host name: the provider, or the gateway in front of it."""
-        settings, authority, runners = self.settings, self.supplies.authority, []
-        if settings["gateway.enabled"]:
-            link = Link(rtt_s=settings.number("gateway.rtt_s"))
-            work_s = settings.number("gateway.processing_s")
-            self.gateway = Gateway(self.network, link, work_s, authority.client_context())
-        for host in self.network.hosts.values():
-            app = self.emulators[host.provider].app()
-            if self.gateway is not None:
-                runners.append(await listen(self.gateway.stand_before(host), app, authority))
-                app = self.gateway.app(host.name)
-            runners.append(await listen(host, app, authority))
-        return runners
-
-    def _one_way(self) -> dict[str, float]:
-        """Delay to each provider; of several hosts of one, the one that was connected to counts."""
-        connects = self.network.connects
-        hosts = sorted(self.network.hosts.values(), key=lambda h: connects.get(h.name, 0) > 0)
-        beyond = self.gateway.beyond_s if self.gateway else {}
-        return {h.provider: h.link.rtt_s / 2 + beyond.get(h.name, 0.0) for h in hosts}
+    def _emulator(self, provider: str) -> Emulator:
+        """The emulator of a provider, made when its host is first looked up."""
+        emulator = self.make(provider, lambda: self.scene)
+        emulator.around = instant.of_client
+        return emulator
 
     async def _join(self) -> None:
         """Lets the caller talk while the agent is still on its way, if it is to take a while."""
@@ -220,9 +229,15 @@ class Call:
             self.talk = asyncio.create_task(self.caller.run(), name="caller")
             await asyncio.sleep(self.settings.number("join.handshake_s"))
 
+    async def _met(self) -> None:
+        """Waits for the session to have its audio, and for a caller who joins later to be there."""
+        await self.console.started.wait()
+        if self.settings["participant.joins_after_s"] is not None:
+            await self.room.met.wait()
+
     async def _talk(self, job: asyncio.Task[None]) -> None:
         """Waits for the session to have its audio, then lets the caller talk to the end."""
-        started = asyncio.create_task(self.console.started.wait())
+        started = asyncio.create_task(self._met())
         await asyncio.wait({started, job}, return_when=asyncio.FIRST_COMPLETED)
         started.cancel()
         if job.done():
@@ -241,6 +256,7 @@ class Call:
 
     def _record(self, status: str, error: str, ended_s: float) -> CallRecord:
         plan = self.caller.plan
+        one_way_s = self.servers.one_way_s() if self.servers else {}
         tracks = None
         if self.spec.tracks:
             mouth = np.frombuffer(bytes(self.mouth.pcm), dtype=np.int16)
@@ -264,7 +280,7 @@ class Call:
                 )
                 for s in self.ear.segments
             ],
-            providers=self.scene.log.recorded(self.began_s, self._one_way()),
+            providers=self.scene.log.recorded(self.began_s, one_way_s),
             session=self.log.rows,
             up_delay_s=self.line.up_s,
             down_delay_s=self.line.down_s,

@@ -5,6 +5,8 @@ A file that reads its job's metadata says so with a literal at its top level::
     PARAMETERS = {"agent.threshold": 0.3}       # its own keys, with their defaults
     OPTIONS = ("llm", "session.turn_handling")  # what it takes of the SDK's options
 
+    DEPLOYMENT = "hosted"                       # where it runs, if the setting does not say
+
 ``PARAMETERS`` may be empty. Without ``OPTIONS`` the file takes all of them, which is so if it makes
 its session with ``vanilla.build_session``. A file without ``PARAMETERS`` is told nothing: settings
 are applied to its session from outside. The file is read, not executed, so that settings can be
@@ -52,19 +54,41 @@ def declaration(path: Path) -> Declaration | None:
     return _read(path.name, path.read_bytes())
 
 
+def deployment(path: Path, settings: Settings) -> str:
+    """Where an agent runs: as the setting says, else its file, else ``self-hosted``.
+
+    Raises:
+        SettingError: the file says something else than the setting allows.
+    """
+    setting = SETTINGS["deployment"]
+    if settings["deployment"] is not None:
+        return settings.text("deployment")
+    found = _literals(path.name, path.read_bytes()).get("DEPLOYMENT")
+    if found is None:
+        return setting.choices[0]
+    form = 'DEPLOYMENT = "hosted"'
+    return str(setting.parse(_literal(path.name, "DEPLOYMENT", found, form)))
+
+
 @lru_cache(maxsize=64)
-def _read(file: str, source: bytes) -> Declaration | None:
+def _literals(file: str, source: bytes) -> dict[str, ast.expr]:
+    """What a file declares at its top level, by name."""
     try:
         body = ast.parse(source).body
     except (SyntaxError, ValueError) as e:
         raise SettingError(f"{file}:{getattr(e, 'lineno', 1)}: {e}") from e
-    found = {
+    return {
         target.id: node.value
         for node in body
         if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None
         for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
-        if isinstance(target, ast.Name) and target.id in ("PARAMETERS", "OPTIONS")
+        if isinstance(target, ast.Name) and target.id in ("PARAMETERS", "OPTIONS", "DEPLOYMENT")
     }
+
+
+@lru_cache(maxsize=64)
+def _read(file: str, source: bytes) -> Declaration | None:
+    found = _literals(file, source)
     if "PARAMETERS" not in found:
         return None
     parameters = _literal(file, "PARAMETERS", found["PARAMETERS"], _FORM)

@@ -29,16 +29,24 @@ FRAME_S = 0.05
 
 
 class Detector:
-    """Scores of a finished turn, 0 to 1, at moments of what an agent hears."""
+    """Scores of a finished turn, 0 to 1, at moments of what an agent hears.
 
-    def __init__(self) -> None:
-        self._memo = AnswerMemo("eot")
+
+    Args:
+        memo: Where answers are remembered; None for the user's cache.
+    """
+
+    def __init__(self, memo: AnswerMemo | None = None) -> None:
+        self._memo = AnswerMemo("eot") if memo is None else memo
 
     def score(self, pcm: Pcm, at_s: float) -> float:
         """The score once ``at_s`` seconds of ``pcm`` (int16 mono, 16 kHz) have been heard."""
         last = round(at_s * SAMPLE_RATE_HZ)
         first = max(last - round(WINDOW_S * SAMPLE_RATE_HZ), 0)
-        window = np.ascontiguousarray(pcm[first:last])
+        return self.judge(np.ascontiguousarray(pcm[first:last]))
+
+    def judge(self, window: Pcm) -> float:
+        """The score of what was heard last, int16 mono at 16 kHz."""
         return float(remembered(self._memo, self._predict, (window,)))
 
     def keep(self) -> None:

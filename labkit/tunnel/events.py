@@ -27,6 +27,11 @@ class SessionLog:
     def add(self, event: str, **data: Any) -> None:
         self.rows.append({"event": event, "t_s": self._now(), **data})
 
+    def note(self, text: str) -> None:
+        """Says something of the call that whoever reads its results should know, once."""
+        if not any(r["event"] == "note" and r["text"] == text for r in self.rows):
+            self.add("note", text=text)
+
     def listen_to_logging(self) -> None:
         """Takes down what agents log of their turns, until :meth:`stop_listening`.
 
@@ -54,6 +59,10 @@ class SessionLog:
         session.on("function_tools_executed", self._tools)
         session.on("error", self._error)
         session.on("close", lambda e: self.add("close", reason=str(e.reason.value)))
+
+    def has_speech(self) -> bool:
+        """Whether the session has begun to say something, heard or not."""
+        return any(row["event"] == "speech" for row in self.rows)
 
     def _transcript(self, e: Any, session: AgentSession[Any]) -> None:
         if e.is_final:

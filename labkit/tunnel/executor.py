@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,12 +20,14 @@ class JobRule:
         cost_s: Seconds charged to the virtual clock for one job.
         memo: Where results are remembered by a hash of the arguments; None to compute every time.
             Only for pure functions.
-        thread: Run in a real thread and hold the clock, for jobs that wait on the loop.
+        thread: Run in a real thread that takes turns with the loop, for jobs that wait on it.
+        shares: Lets the job wait, as its turn ends, on a condition made from a lock of its own.
     """
 
     cost_s: float = 0.0
     memo: Any = None
     thread: bool = False
+    shares: Callable[[Callable[..., Any], Callable[[Any], threading.Condition]], None] | None = None
 
 
 def rules(settings: Settings, memo: Any) -> Callable[[Callable[..., Any]], JobRule]:
@@ -39,7 +42,7 @@ def rules(settings: Settings, memo: Any) -> Callable[[Callable[..., Any]], JobRu
     vad = JobRule(cost_s=settings.number("compute.vad_window_s"))
     eot = JobRule(cost_s=settings.number("compute.eot_s"), memo=memo)
     embed = JobRule(cost_s=settings.number("compute.embed_s"))
-    thread, plain = JobRule(thread=True), JobRule()
+    thread, plain = JobRule(thread=True, shares=sdk.shares_its_buffer), JobRule()
 
     known: dict[Any, JobRule] = {}
 

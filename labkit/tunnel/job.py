@@ -1,6 +1,7 @@
-"""Runs one LiveKit job against a caller: a fake job, the agent's own entrypoint, audio in and out.
+"""Runs one LiveKit job against a caller: the agent's own entrypoint, a room, audio in and out.
 
-Audio is attached where the SDK's console attaches its own: ``AgentSession.start`` asks
+The room is the SDK's, with the tunnel's server behind it (:mod:`labkit.tunnel.room`). Audio is
+attached where the SDK's console attaches its own: ``AgentSession.start`` asks
 ``cli.AgentsConsole.get_instance()``, and an object of the tunnel's stands there for the call.
 """
 
@@ -9,10 +10,20 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
+from collections import deque
 from pathlib import Path
 from typing import Any
 
-from livekit.agents import AgentSession, JobContext, JobExecutorType, JobProcess, telemetry
+from livekit import api, rtc
+from livekit.agents import (
+    AgentSession,
+    JobContext,
+    JobExecutorType,
+    JobProcess,
+    JobRequest,
+    room_io,
+    telemetry,
+)
 from livekit.agents.job import JobAcceptArguments, RunningJobInfo
 from livekit.protocol import agent as agent_proto
 from livekit.protocol import models
@@ -23,9 +34,11 @@ from labkit.tunnel import sdk
 from labkit.tunnel.agentfile import LoadedAgent
 from labkit.tunnel.audio import Microphone, Speaker
 from labkit.tunnel.events import SessionLog
-from labkit.tunnel.methods import RemoteMethods
+from labkit.tunnel.inference import Inference
 from labkit.tunnel.override import not_taken, override_session, survey
 from labkit.tunnel.own_code import own_code, wrap_own_code
+from labkit.tunnel.room import Room
+from labkit.tunnel.spec import SUPPLIED
 
 
 class Console(sdk.ConsoleSeat):
@@ -42,16 +55,22 @@ class Console(sdk.ConsoleSeat):
         log: SessionLog,
         settings: Settings,
         agent: LoadedAgent,
+        room: Room,
     ) -> None:
-        self._microphone, self._speaker, self._log = microphone, speaker, log
+        self.room = room
+        self._microphone, self._speaker, self.log = microphone, speaker, log
         self._settings, self._agent = settings, agent
         self._folder = tempfile.TemporaryDirectory(prefix="labkit-job-")
         self.session_directory = Path(self._folder.name)
         self.session: AgentSession[Any] | None = None
         self.started = asyncio.Event()
-        self.methods = RemoteMethods()
         self.overrides: list[str] = []
         self.survey: dict[str, Any] = {}
+
+    @property
+    def heard(self) -> deque[bytes]:
+        """What the agent has heard last."""
+        return self._microphone.heard
 
     @property
     def io_acquired(self) -> bool:
@@ -71,11 +90,33 @@ class Console(sdk.ConsoleSeat):
         wrap_own_code()
         # agents that take over may be of classes that are made on the way
         session.on("conversation_item_added", lambda _: wrap_own_code())
-        self._log.attach(session)
-        session.input.audio = self._microphone
-        session.output.audio = self._speaker
-        session.output.transcription = self._speaker.captions
+        self.log.attach(session)
+        in_room = sdk.room_options()
+        hears = speaks = True
+        if in_room is not None:
+            hears, speaks = self._ends(in_room[1])
+            sdk.join_room(session, *in_room)
+        if hears:
+            session.input.audio = self._microphone
+        if speaks:
+            session.output.audio = self._speaker
+            session.output.transcription = self._speaker.captions
         self.started.set()
+
+    def _ends(self, options: room_io.RoomOptions) -> tuple[bool, bool]:
+        """Whether the session is to hear and to speak, by its room options; the rest is noted."""
+        heard = options.get_audio_input_options()
+        if heard is None:
+            self.log.note("the session's room options switch its audio input off: it hears nothing")
+        elif heard.noise_cancellation is not None:
+            self.log.note(
+                "noise cancellation is inactive in the tunnel: the agent hears the caller as the "
+                "line brings it (caller.noise and links.caller say with what noise and loss)"
+            )
+        speaks = options.get_audio_output_options() is not None
+        if not speaks:
+            self.log.note("the session's room options switch its audio output off: it is not heard")
+        return heard is not None, speaks
 
     def discard(self) -> None:
         """Removes what sessions left in the console's folder."""
@@ -88,51 +129,63 @@ async def run_job(
     settings: Settings,
     call: int,
     hang_up: asyncio.Event,
-    tenant: str = "",
+    memo: Any = None,
 ) -> None:
     """Runs one job from prewarm to the last shutdown callback.
 
     Args:
         agent: The agent file.
-        console: Where its session finds the caller.
+        console: Where its session finds the caller, and the room.
         settings: What the job's metadata tells an agent file that declares that it reads it.
         call: Index of the call, for names only.
         hang_up: Set when the caller leaves.
-        tenant: Whose caller this is; in the room's metadata, where a dispatcher puts it.
+        memo: Where answers of the end-of-turn model are remembered.
 
     Raises:
         Exception: whatever the agent's entrypoint raised.
+        SettingError: the job's metadata cannot be what was asked for.
     """
     proc = JobProcess(executor_type=JobExecutorType.PROCESS, user_arguments=None, http_proxy=None)
     if agent.prewarm is not None:
         agent.prewarm(proc)
-    room = sdk.mock_room(f"call-{call}")
-    room.local_participant.register_rpc_method = console.methods.register
-    info = RunningJobInfo(
-        accept_arguments=JobAcceptArguments(identity="agent", name="", metadata=""),
-        job=agent_proto.Job(
-            id=f"AJ_call{call}",
-            room=models.Room(
-                name=f"call-{call}",
-                sid=f"RM_call{call}",
-                metadata=json.dumps({"tenant": tenant}),
-            ),
-            type=agent_proto.JobType.JT_ROOM,
-            metadata=settings.metadata() if agent.declaration is not None else "",
-        ),
-        url="",
-        token="",
-        worker_id="tunnel",
-        fake_job=True,
+    server = console.room
+    job = agent_proto.Job(
+        id=f"AJ_call{call}",
+        room=models.Room(**{k: server.info[k] for k in ("name", "sid", "metadata")}),
+        type=agent_proto.JobType.JT_ROOM,
+        metadata=job_metadata(settings, agent),
+        agent_name=agent.name,
     )
-    leave: asyncio.Event = hang_up
+    accepted = await _accepted(agent, job)
+    server.agent = {
+        "identity": accepted.identity, "name": accepted.name, "metadata": accepted.metadata,
+        "attributes": accepted.attributes or {}, "sid": server.wire.new_sid("PA"),
+        "kind": rtc.ParticipantKind.PARTICIPANT_KIND_AGENT,
+        "state": rtc.ParticipantState.PARTICIPANT_STATE_ACTIVE,
+    }  # fmt: skip
+    reasons = ["caller left"]
+
+    def shut_down(reason: str) -> None:
+        if not hang_up.is_set():  # the first is why
+            reasons[0] = reason
+        hang_up.set()
+
+    server.ended = shut_down
+    room = rtc.Room()
     ctx = JobContext(
         proc=proc,
-        info=info,
+        info=RunningJobInfo(
+            accept_arguments=accepted,
+            job=job,
+            url=SUPPLIED["LIVEKIT_URL"],
+            token=_token(accepted, str(server.info["name"])),
+            worker_id="tunnel",
+            fake_job=False,
+        ),
         room=room,
         on_connect=lambda: None,
-        on_shutdown=lambda _: leave.set(),
-        inference_executor=_NoInference(),
+        on_shutdown=lambda reason: shut_down(reason or "user requested"),
+        inference_executor=Inference(settings, console.log, console.heard, memo),
     )
     with sdk.seated(console), sdk.current_job(ctx):
         entry = asyncio.create_task(_entrypoint(agent, ctx), name="agent entrypoint")
@@ -142,21 +195,84 @@ async def run_job(
             if entry.done() and entry.exception() is not None:
                 raise entry.exception()  # type: ignore[misc]
             await hung_up
-            await _shut_down(agent, ctx, entry)
+            server.leave(server.caller, rtc.DisconnectReason.CLIENT_INITIATED)
+            await _shut_down(agent, ctx, entry, reasons)
         finally:
             hung_up.cancel()
             entry.cancel()
             await sdk.clean_up(ctx)
+            await room.disconnect()
             # a job process takes the agent's own tracing with it when it ends
             telemetry.tracer.set_provider(trace.get_tracer_provider())
             console.discard()
+
+
+def job_metadata(settings: Settings, agent: LoadedAgent) -> str:
+    """What the agent reads as its job's metadata.
+
+    Raises:
+        SettingError: the file declares that it reads settings there, and what was given is no JSON
+            object that could hold them.
+    """
+    given = settings.text("job.metadata")
+    if agent.declaration is None:
+        return given
+    told = settings.metadata()
+    if not given:
+        return told
+    try:
+        own = json.loads(given)
+    except ValueError:
+        own = None
+    if not isinstance(own, dict):
+        raise SettingError(
+            f"job.metadata={given}: {agent.path.name} declares PARAMETERS and so reads its "
+            "settings there: give a JSON object, to which they are added"
+        )
+    return json.dumps({**own, **json.loads(told or "{}")})
+
+
+async def _accepted(agent: LoadedAgent, job: agent_proto.Job) -> JobAcceptArguments:
+    """Offers the job to the agent, as a server does; an agent that is not asked accepts.
+
+    Raises:
+        RuntimeError: it rejects the job, or does not answer.
+    """
+    answers: list[JobAcceptArguments | None] = []
+
+    async def accept(arguments: JobAcceptArguments) -> None:
+        answers.append(arguments)
+
+    async def reject(terminate: bool) -> None:
+        answers.append(None)
+
+    request = JobRequest(job=job, on_reject=reject, on_accept=accept)
+    if agent.request is None:
+        await request.accept()
+    else:
+        await agent.request(request)
+    answer = answers[0] if answers else None
+    if answer is None:
+        name = getattr(agent.request, "__name__", "on_request")
+        did = "rejects the job" if answers else "neither accepts nor rejects the job"
+        raise RuntimeError(f"{name} of {agent.path.name} {did}, so that no call can begin")
+    return answer
+
+
+def _token(accepted: JobAcceptArguments, room: str) -> str:
+    """The agent's access token, as a server gives it out."""
+    token = api.AccessToken(SUPPLIED["LIVEKIT_API_KEY"], SUPPLIED["LIVEKIT_API_SECRET"])
+    grants = api.VideoGrants(room_join=True, room=room, agent=True)
+    return token.with_identity(accepted.identity).with_kind("agent").with_grants(grants).to_jwt()
 
 
 async def _entrypoint(agent: LoadedAgent, ctx: JobContext) -> None:
     await agent.entrypoint(ctx)
 
 
-async def _shut_down(agent: LoadedAgent, ctx: JobContext, entry: asyncio.Task[None]) -> None:
+async def _shut_down(
+    agent: LoadedAgent, ctx: JobContext, entry: asyncio.Task[None], reasons: list[str]
+) -> None:
     """What the SDK does when the caller has left, in its order."""
     if not entry.done():
         await asyncio.wait({entry}, timeout=15)
@@ -166,14 +282,5 @@ async def _shut_down(agent: LoadedAgent, ctx: JobContext, entry: asyncio.Task[No
         await session.aclose()
     if agent.session_end is not None:
         await agent.session_end(ctx)
-    await asyncio.gather(*(callback("caller left") for callback in sdk.shutdown_callbacks(ctx)))
-
-
-class _NoInference:
-    """Remote inference models have no place to run in a tunnel."""
-
-    async def do_inference(self, method: str, data: bytes) -> bytes | None:
-        raise RuntimeError(
-            f"the agent asked the inference process for {method!r}, which the tunnel does not "
-            "have; use the SDK's local turn detector (inference.TurnDetector, the default)"
-        )
+    await ctx.room.disconnect()
+    await asyncio.gather(*(callback(reasons[0]) for callback in sdk.shutdown_callbacks(ctx)))

@@ -5,9 +5,10 @@ can, it moves its clock to the next timer. Three things can still happen now wit
 being ready, and each is known exactly rather than guessed:
 
 * bytes on their way between two ends in this process are timers of :mod:`labkit.tunnel.link`;
-* a connection being set up through the kernel, and a job running in a real thread, *hold* the
-  clock until they are done (:meth:`TunnelLoop.hold`);
-* a short executor job runs inline and takes the virtual time that its rule gives.
+* a connection being set up through the kernel *holds* the clock until it is done
+  (:meth:`TunnelLoop.hold`);
+* a short executor job runs inline and takes the virtual time that its rule gives; one that waits
+  for the loop takes turns with it (:mod:`labkit.tunnel.turns`).
 
 The kernel is polled only while one of these holds the clock, or while a socket is open that the
 tunnel does not know: otherwise it has nothing to report.
@@ -25,12 +26,13 @@ import itertools
 import socket
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 from labkit.tunnel import clock, instant
 from labkit.tunnel.executor import JobRule, plain_call, remembered
 from labkit.tunnel.handles import Handle, Selector, Timer
+from labkit.tunnel.turns import Turns
 
 _T = TypeVar("_T")
 
@@ -66,7 +68,6 @@ class TunnelLoop(asyncio.SelectorEventLoop):
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._count = itertools.count()
         self._spins = 0
-        self._threads: ThreadPoolExecutor | None = None
         self._kernel = Selector()
         super().__init__(self._kernel)
         # the loop's pipe to itself: whatever a thread sends through it is in ``_ready`` already
@@ -193,8 +194,6 @@ class TunnelLoop(asyncio.SelectorEventLoop):
         return ()
 
     def close(self) -> None:
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
         super().close()
         self._timers.clear()
 
@@ -207,7 +206,11 @@ class TunnelLoop(asyncio.SelectorEventLoop):
         inner, inner_args = plain_call(func, args)
         rule = self.rule_for(inner)
         if rule.thread:
-            return self._run_in_thread(func, args)
+            turns = Turns()
+            if rule.shares is not None:
+                rule.shares(inner, turns.condition)
+            job: asyncio.Future[_T] = turns.run(self, func, args)
+            return job
         future: asyncio.Future[_T] = self.create_future()
         slept_ns = 0
         try:
@@ -225,14 +228,6 @@ class TunnelLoop(asyncio.SelectorEventLoop):
             self.call_later(delay_s, _set_result, future, result)
         else:
             future.set_result(result)
-        return future
-
-    def _run_in_thread(self, func: Callable[..., _T], args: tuple[Any, ...]) -> asyncio.Future[_T]:
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(thread_name_prefix="labkit-job")
-        release = self.hold(f"executor job {getattr(func, '__qualname__', func)!s}")
-        future = asyncio.wrap_future(self._threads.submit(func, *args), loop=self)
-        future.add_done_callback(lambda _: release())
         return future
 
 

@@ -70,17 +70,17 @@ class Overheard:
     """A memo that also reports each answer: the SDK does not expose its detector's output."""
 
     def __init__(self, memo: AnswerMemo) -> None:
-        self._memo = memo
+        self.memo = memo
         self.keep = memo.keep
         self.tell: Callable[[float], None] = lambda value: None
 
     def __contains__(self, key: str) -> bool:
-        return key in self._memo
+        return key in self.memo
 
     def __getitem__(self, key: str) -> float:
-        value = self._memo[key]
+        value = self.memo[key]
         self.tell(value)
         return value
 
     def __setitem__(self, key: str, value: float) -> None:
-        self._memo[key] = value
+        self.memo[key] = value

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,7 +55,8 @@ class Network:
     """The hosts of one worker process.
 
     ``call_key`` names the call in progress: jitter and loss are drawn for (seed, call, host,
-    moment), so every arm of a study sees the same draws (common random numbers).
+    moment), so every arm of a study sees the same draws (common random numbers). ``begin`` starts
+    the server of a host that has no port yet.
     """
 
     hosts: dict[str, Host] = field(default_factory=dict)
@@ -63,6 +64,7 @@ class Network:
     call_key: tuple[int | str, ...] = ()
     refused: list[str] = field(default_factory=list)
     connects: dict[str, int] = field(default_factory=dict)
+    begin: Callable[[Host], Awaitable[None]] | None = None
 
     def __post_init__(self) -> None:
         self._by_address: dict[str, Host] = {}
@@ -70,6 +72,11 @@ class Network:
         self._connections: dict[tuple[Any, Any], Connection] = {}
         for host in self.hosts.values():
             self.place(host)
+
+    def add(self, host: Host) -> None:
+        """Adds a host to a network that is in use."""
+        self.hosts[host.name] = host
+        self.place(host)
 
     def place(self, host: Host) -> None:
         """Gives a host its address; one that is not in ``hosts`` is reached by that alone."""
@@ -92,11 +99,26 @@ class Network:
         Raises:
             UnknownHostError: there is none; the refusal is also kept in ``refused``.
         """
-        host = self.hosts.get(name.rstrip(".").lower())
+        asked = name.rstrip(".").lower()
+        host = self.hosts.get(asked) or self._one_of_many(asked)
         if host is None:
             self.refused.append(name)
             raise UnknownHostError(name, list(self.hosts))
         return host
+
+    async def serve(self, host: Host) -> None:
+        """Sees to it that a host's server listens, which takes no time of the call's."""
+        if not host.port and self.begin is not None:
+            await self.begin(host)
+
+    def _one_of_many(self, name: str) -> Host | None:
+        """The host of a name that only ``*.`` stands for; from now on it is one of its own."""
+        any_of = self.hosts.get(f"*.{name.partition('.')[2]}")
+        if any_of is None:
+            return None
+        self.hosts[name] = Host(name, any_of.provider, any_of.link)
+        self.place(self.hosts[name])
+        return self.hosts[name]
 
     @property
     def ports(self) -> set[int]:

@@ -66,6 +66,7 @@ class _Networked(asyncio.SelectorEventLoop):
         if net is None or is_local(name):
             return await super().getaddrinfo(host, port, **kwargs)
         known = net.host(name)
+        await net.serve(known)
         if known.name not in net.resolved:
             net.resolved.add(known.name)
             await asyncio.sleep(known.link.dns_s)
@@ -79,6 +80,7 @@ class _Networked(asyncio.SelectorEventLoop):
         if net is None or (net.at(address[0]) is None and is_local(address[0])):
             return await super().sock_connect(sock, address)
         host = net.at(address[0]) or net.host(address[0])
+        await net.serve(host)
         link = host.link
         extra_s = net.extra_s(host)
         # the handshake's own round trip; a lost SYN costs its retransmission

@@ -13,7 +13,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,16 +21,19 @@ import numpy as np
 
 from labkit.providers.collector import Collector
 from labkit.providers.profile import load_profiles
-from labkit.providers.registry import emulators, key_variables
+from labkit.providers.registry import PROVIDERS, emulator, emulators, host, key_variables
 from labkit.settings import Settings
 from labkit.tunnel import blocking, clock
+from labkit.tunnel.agentfile import find_agent
+from labkit.tunnel.declaration import deployment
+from labkit.tunnel.given import env_file
 from labkit.tunnel.isolation import Guard, without_secrets
 from labkit.tunnel.link import Link
 from labkit.tunnel.memo import AnswerMemo, Overheard
 from labkit.tunnel.network import Host, Network
 from labkit.tunnel.network_loop import NetworkLoop, WallNetworkLoop
 from labkit.tunnel.record import CallRecord
-from labkit.tunnel.spec import ENVIRONMENT, KEYS, CallSpec
+from labkit.tunnel.spec import ENVIRONMENT, KEYS, SUPPLIED, CallSpec, deployed
 from labkit.tunnel.tls import Authority
 from labkit.world.scene import Scene
 
@@ -48,7 +51,7 @@ class Worker:
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         # the agent must not reach a true provider with a true key from inside the tunnel
-        os.environ.update(KEYS)
+        os.environ.update(SUPPLIED)
         self.guard = Guard()
         logging.getLogger().setLevel(logging.INFO)  # what agents tell of their turns is INFO
         _hush()
@@ -73,8 +76,10 @@ class Worker:
         from labkit.tunnel.executor import rules
 
         settings = Settings(spec.settings)
-        servers = self._emulators(settings)
-        network = Network(_hosts(settings, servers), seed=spec.seed)
+        make = _maker(settings)
+        if not spec.virtual:
+            emulators()  # loading one takes real time, which a look-up must not
+        network = Network(_hosts(settings), seed=spec.seed)
         network.begin_call(spec.seed, spec.call)
         random.seed(spec.seed * 1_000_003 + spec.call)
         # agents may use either of the global generators
@@ -87,8 +92,8 @@ class Worker:
         asyncio.set_event_loop(loop)
         began = time.perf_counter()
         try:
-            with self._inside(network, settings):
-                call = Call(self.supplies, spec, settings, servers, self.guard, network, loop)
+            with self._inside(network, settings, spec):
+                call = Call(self.supplies, spec, settings, make, self.guard, network, loop)
                 starved = stops_without_memory(loop)
                 try:
                     record = loop.run_until_complete(call.run())
@@ -110,13 +115,15 @@ class Worker:
         return record
 
     @contextmanager
-    def _inside(self, network: Network, settings: Settings) -> Iterator[None]:
+    def _inside(self, network: Network, settings: Settings, spec: CallSpec) -> Iterator[None]:
         """Closes the doors for the length of a call."""
         guard, closed, before = self.guard, self.guard.closed, dict(os.environ)
         guard.allowed = frozenset(filter(None, map(str.strip, settings.text("allow").split(","))))
+        where = deployment(find_agent(spec.agent)[0], settings)
         guard.network, guard.closed = network, True
         os.environ.clear()
-        os.environ.update(without_secrets(before, guard.allowed))
+        open_to = deployed(without_secrets(before, guard.allowed), where)
+        os.environ.update(open_to | env_file(settings.text("job.env_file")))
         try:
             yield
         finally:
@@ -124,42 +131,37 @@ class Worker:
             os.environ.update(before)
             guard.network, guard.closed, guard.allowed = None, closed, frozenset()
 
-    def _emulators(self, settings: Settings) -> dict[str, Emulator]:
-        profiles = load_profiles(settings.text("profile") or None, settings.figures)
-        scene = _SceneBox()
-        return {
-            name: cls(
-                profiles[name],
-                scene,
-                api_keys=frozenset(KEYS[variable] for variable in key_variables(name)),
-            )
-            for name, cls in emulators().items()
-        }
+
+def _maker(settings: Settings) -> Callable[[str, Callable[[], Scene]], Emulator]:
+    """Makes a provider's emulator for a call, given what tells the scene.
+
+    Raises:
+        ProfileError: a figure that was chosen does not exist; at once, whoever is asked later.
+    """
+    profiles = load_profiles(settings.text("profile") or None, settings.figures)
+
+    any_key = settings["keys.accept"] == "any"
+
+    def make(provider: str, scene: Callable[[], Scene]) -> Emulator:
+        keys = None if any_key else frozenset(map(KEYS.__getitem__, key_variables(provider)))
+        return emulator(provider)(profiles[provider], scene, api_keys=keys)
+
+    return make
 
 
-class _SceneBox:
-    """Hands providers the scene of the call in progress."""
+def _hosts(settings: Settings) -> dict[str, Host]:
+    def link(provider: str, name: str) -> Link:
+        return Link(**settings.link(provider, name))
 
-    def __init__(self) -> None:
-        self.scene = Scene()
-
-    def __call__(self) -> Scene:
-        return self.scene
-
-
-def _hosts(settings: Settings, emulators: dict[str, Emulator]) -> dict[str, Host]:
-    def link(name: str, host: str) -> Link:
-        return Link(**settings.link(name, host))
-
-    hosts = {e.host: Host(e.host, name, link(name, e.host)) for name, e in emulators.items()}
-    for host, provider in settings.extra_hosts.items():
-        if provider not in emulators:
+    hosts = {host(p): Host(host(p), p, link(p, host(p))) for p in PROVIDERS}
+    for name, provider in settings.extra_hosts.items():
+        if provider not in PROVIDERS:
             from labkit.settings import SettingError
 
             raise SettingError(
-                f"hosts.{host}={provider}: known providers are {', '.join(sorted(emulators))}"
+                f"hosts.{name}={provider}: known providers are {', '.join(sorted(PROVIDERS))}"
             )
-        hosts[host] = Host(host, provider, link(provider, host))
+        hosts[name] = Host(name, provider, link(provider, name))
     return hosts
 
 

@@ -1,135 +1,46 @@
 """The one door to what the LiveKit SDK does not promise: every private name of it that is used.
 
 The SDK has no public way to run a job without a server, to give a session its audio from outside,
-or to wait for all that a job left behind. What is used instead stands here, with what it is for and
-what breaks if it goes; the rest of labkit calls this module. Nothing of the SDK is patched but the
-two places that its own command line sets: the console's instance and ``cli.run_app``.
+or to wait for all that a job left behind. What is used instead stands here (in :data:`NAMES` with
+what it is for and what breaks if it goes); the rest of labkit calls this module. Nothing of the SDK
+is patched but three places: the two that its own command line sets (the console's instance and
+``cli.run_app``), and the instance of its native library, in whose place the tunnel's room stands.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import functools
+import copy
+import inspect
 import os
-import types
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from dataclasses import dataclass
 from typing import Any
-from unittest.mock import NonCallableMock
 
 from livekit.agents import Agent, AgentServer, AgentSession, JobContext, utils, voice
 from livekit.agents.cli import AgentsConsole
-from livekit.agents.ipc.mock_room import create_mock_room
+from livekit.agents.inference_runner import _InferenceRunner
 from livekit.agents.job import _JobContextVar
 from livekit.agents.utils import http_context
+from livekit.agents.voice import room_io
 from livekit.agents.voice.room_io._pre_connect_audio import PreConnectAudioHandler
+from livekit.rtc._ffi_client import FfiClient, FfiQueue
+from livekit.rtc._proto.ffi_pb2 import FfiEvent as FfiEvent
+from livekit.rtc._proto.ffi_pb2 import FfiRequest as FfiRequest
+from livekit.rtc._proto.ffi_pb2 import FfiResponse as FfiResponse
 
-
-@dataclass(frozen=True)
-class Private:
-    """A name that the SDK may drop without notice.
-
-    Attributes:
-        owner: Module, or module and class.
-        name: The name in it; of a class, also one that its constructor sets.
-        use: What it is for here.
-        without: What breaks if it goes.
-    """
-
-    owner: str
-    name: str
-    use: str
-    without: str
-
-
-NAMES = (
-    Private(
-        "livekit.agents.ipc.mock_room", "create_mock_room",
-        "a room without a server", "no job can be made",
-    ),
-    Private(
-        "livekit.rtc.Room", "_info",
-        "the room's name, unlike the mock's own", "rooms of all calls have one name",
-    ),
-    Private(
-        "livekit.agents.Agent", "_activity",
-        "the rules by which turns end, as resolved for the agent that listens",
-        "the slack of the endpointing delay is unknown",
-    ),
-    Private(
-        "livekit.agents.voice.agent_activity.AgentActivity", "_turn_detection",
-        "who ends turns, after the SDK's defaults",
-        "the slack of the endpointing delay is unknown",
-    ),
-    Private(
-        "livekit.agents.job", "_JobContextVar",
-        "get_job_context() in agents and in the SDK", "agents find no job",
-    ),
-    Private(
-        "livekit.agents.cli.AgentsConsole", "_instance",
-        "audio in and out where the console's is", "sessions hear and say nothing",
-    ),
-    Private(
-        "livekit.agents.cli.AgentsConsole", "_tcp_transport",
-        "asked of the console by AgentSession.start", "sessions do not start",
-    ),
-    Private(
-        "livekit.agents.cli.AgentsConsole", "_tcp_audio_input",
-        "asked of the console with _tcp_transport", "sessions do not start",
-    ),
-    Private(
-        "livekit.agents.cli.AgentsConsole", "_tcp_audio_output",
-        "asked of the console with _tcp_transport", "sessions do not start",
-    ),
-    Private(
-        "livekit.agents.AgentServer", "_entrypoint_fnc",
-        "what an agent file registered with rtc_session", "agent files start no agent",
-    ),
-    Private(
-        "livekit.agents.AgentServer", "_session_end_fnc",
-        "its on_session_end", "evaluations at the end of a call are not run",
-    ),
-    Private(
-        "livekit.agents.JobContext", "_pending_tasks",
-        "tasks the job started, ended with it", "they leak into the next call",
-    ),
-    Private(
-        "livekit.agents.JobContext", "_on_cleanup",
-        "the job's own end", "its folders and log filters stay",
-    ),
-    Private(
-        "livekit.agents.JobContext", "_primary_agent_session",
-        "the session to close when the caller has left", "calls end without its close event",
-    ),
-    Private(
-        "livekit.agents.JobContext", "_shutdown_callbacks",
-        "what agents ask to be called at the end", "agents' clean-up is not run",
-    ),
-    Private(
-        "livekit.agents.utils.http_context", "_new_session_ctx",
-        "the job's HTTP sessions", "plugins make no connections",
-    ),
-    Private(
-        "livekit.agents.utils.http_context", "_close_http_ctx",
-        "their end", "connections leak into the next call",
-    ),
-    Private(
-        "livekit.agents.voice.room_io._pre_connect_audio", "PreConnectAudioHandler",
-        "takes what a caller said before the agent joined", "join.preconnect cannot be set",
-    ),
-    Private(
-        "livekit.agents.voice.tool_executor", "_ToolExecutor",
-        "runs a tool in a task of its own", "instant.tools has no effect",
-    ),
-    Private(
-        "livekit.agents.utils.codecs.decoder.AudioStreamDecoder", "_decode_loop",
-        "given a thread, as it waits on the loop", "compressed speech hangs calls",
-    ),
-)  # fmt: skip
-"""Everything that is used here without a promise."""
+from labkit.tunnel.sdk_names import NAMES as NAMES
+from labkit.tunnel.sdk_names import Private as Private
 
 DECODER_JOB = "_decode_loop"
 """The function that decodes compressed audio in an executor."""
+
+
+def shares_its_buffer(job: Callable[..., Any], condition: Callable[[Any], Any]) -> None:
+    """Lets a decoder wait for bytes on a condition of the tunnel's."""
+    buffer = getattr(job, "__self__")._input_buf  # noqa: B009
+    buffer._data_available = condition(buffer._lock)
+
 
 _TOOL_RUN = "_ToolExecutor.execute.<locals>._execute_tool"
 """The coroutine in which a tool runs."""
@@ -243,43 +154,100 @@ def early_audio_handler(room: Any, timeout_s: float) -> PreConnectAudioHandler:
     return PreConnectAudioHandler(room, timeout=timeout_s)
 
 
-def mock_room(name: str) -> Any:
-    """The SDK's room without a server, as new: what an earlier call did to it is undone.
+FIRST_HANDLE = 1 << 48
+"""Handles from here on are the tunnel's, not the native library's."""
 
-    Making one takes 30 ms of processor time, so a process makes one.
+
+class Ffi:
+    """Stands where the SDK's native library does, and answers what is asked of rooms.
+
+    Rooms, participants and streams of the SDK are the true ones; they send their requests to this
+    instead of a media server. What concerns no room, such as resampling, goes on to the library,
+    which is loaded when something asks for it.
+
+    Attributes:
+        queue: Events put here reach the SDK's objects.
     """
-    room, pristine = _room()
-    for state, saved in pristine:
-        state.clear()
-        state.update({k: _copied(v) for k, v in saved.items()})
-    room._info.name = name
-    return room
+
+    def __init__(
+        self, answer: Callable[[FfiRequest], FfiResponse | None], drop: Callable[[int], None]
+    ) -> None:
+        """Takes the place.
+
+        Args:
+            answer: Gives the response to a request, None if it is the library's.
+            drop: Called with a handle of the tunnel's that is no longer used.
+        """
+        before: Any = FfiClient._instance
+        self._native: Any = before._native if isinstance(before, Ffi) else before
+        self._answer, self._drop = answer, drop
+        self._pid, self._ffi_lib = os.getpid(), self
+        self.queue: FfiQueue[FfiEvent] = FfiQueue()
+        FfiClient._instance = self  # type: ignore[assignment]
+
+    def request(self, req: FfiRequest) -> FfiResponse:
+        answer = self._answer(req)
+        if answer is not None:
+            return answer
+        if self._native is None:
+            self._native = FfiClient()
+        response: FfiResponse = self._native.request(req)
+        return response
+
+    def livekit_ffi_drop_handle(self, handle: Any) -> bool:
+        if handle.value >= FIRST_HANDLE:
+            self._drop(handle.value)
+            return True
+        return self._native is None or self._native._ffi_lib.livekit_ffi_drop_handle(handle)
 
 
-@functools.cache
-def _room() -> tuple[Any, list[tuple[dict[str, Any], dict[str, Any]]]]:
-    """A mock room, and the state of each mock in it with a copy of that."""
-    room = create_mock_room()
-    pristine: list[tuple[dict[str, Any], dict[str, Any]]] = []
-    seen: set[int] = set()
-    found: list[Any] = [room]
-    for thing in found:  # grows while it is read
-        if id(thing) not in seen:
-            seen.add(id(thing))
-            state = vars(thing)
-            pristine.append((state, {k: _copied(v) for k, v in state.items()}))
-            for value in list(state.values()):
-                values = value.values() if isinstance(value, dict) else [value]
-                found += [v for v in values if _is_mocked(v)]
-    return room, pristine
+def room_options() -> tuple[Any, room_io.RoomOptions] | None:
+    """The room and the options of the ``AgentSession.start`` that asks for the console just now.
 
-
-def _is_mocked(thing: Any) -> bool:
-    """Whether it is a mock or, of a function with a checked signature, what stands for one."""
-    return isinstance(thing, NonCallableMock) or (
-        isinstance(thing, types.FunctionType) and hasattr(thing, "mock")
+    To be called from the function that it calls. None if it was given no room.
+    """
+    frame = inspect.currentframe()
+    for _ in range(2):
+        assert frame is not None
+        frame = frame.f_back
+    assert frame is not None
+    given = frame.f_locals
+    if not utils.is_given(given["room"]):
+        return None
+    options = room_io.RoomOptions._ensure_options(
+        given["room_options"],
+        room_input_options=given["room_input_options"],
+        room_output_options=given["room_output_options"],
     )
+    return given["room"], copy.copy(options)
 
 
-def _copied(value: Any) -> Any:
-    return type(value)(value) if isinstance(value, (dict, list)) else value
+def join_room(session: AgentSession[Any], room: Any, options: room_io.RoomOptions) -> None:
+    """Gives a session its room; audio and transcripts that are attached elsewhere are switched off.
+
+    The session then connects to the room, links the caller and ends when the caller leaves, as it
+    does without a console.
+    """
+    text = options.get_text_input_options()
+    options.audio_input = options.audio_output = options.text_output = False
+    session._room_io = room_io.RoomIO(session, room, options=options)
+    beginning = session._room_io.start(trace_context=session._session_start_context)
+    task = asyncio.create_task(beginning, name="session joins its room")
+    task.add_done_callback(lambda done: done.result())
+    if text is not None:
+        session._room_io.register_text_input(text.text_input_cb)
+
+
+def inference_runner(method: str) -> Callable[[], Any] | None:
+    """The class that runs a model for the method of that name, if a plugin has registered one."""
+    return _InferenceRunner.registered_runners.get(method)
+
+
+def request_fnc(server: AgentServer) -> Callable[[Any], Awaitable[None]] | None:
+    """What a server would ask whether to accept a job."""
+    return server._request_fnc
+
+
+def agent_name(server: AgentServer) -> str:
+    """The name by which a server's agent would be dispatched."""
+    return server._agent_name

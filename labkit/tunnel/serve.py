@@ -13,11 +13,12 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from labkit.providers.clip_finder import ClipFinder
 from labkit.providers.profile import load_profiles
 from labkit.providers.registry import emulators
 from labkit.providers.server import runner_of
-from labkit.providers.stt import STTEmulator
 from labkit.settings import SettingError
+from labkit.tunnel.detector import Detector
 from labkit.world.events import Event, EventLog, Role
 from labkit.world.scene import Scene
 from labkit.world.speech import SpeechCorpus
@@ -44,17 +45,16 @@ async def open_servers(
     """
     from labkit.world.dialogue import load_dialogues
 
-    scene = Scene(dialogues=load_dialogues(), log=_Unread())
+    scene = Scene(dialogues=load_dialogues(), log=_Unread(), local_eot=Detector().judge)
     profiles = load_profiles(profile)
-    corpus = SpeechCorpus.load()
+    finder = ClipFinder(SpeechCorpus.load().clips)
+    finder.prepare()  # so that no request waits for it
     keys = frozenset({key}) if key else None
     ports: dict[str, int] = {}
     runners: list[web.AppRunner] = []
     for offset, (name, cls) in enumerate(sorted(emulators().items())):
-        more = {"clips": corpus.clips} if issubclass(cls, STTEmulator) else {}
-        emulator = cls(profiles[name], lambda: scene, api_keys=keys, **more)
-        if isinstance(emulator, STTEmulator):
-            emulator.prepare()
+        emulator = cls(profiles[name], lambda: scene, api_keys=keys)
+        emulator.understand(finder)
         runner = runner_of(emulator, shutdown_timeout=1.0)
         await runner.setup()
         port = first_port + offset if first_port else 0

@@ -10,7 +10,7 @@ import importlib.util
 import re
 from pathlib import Path
 
-from labkit.tunnel.agentfile import AgentFileError
+from labkit.tunnel.agentfile import AgentFileError, package_of
 
 _FILE_NAME = re.compile(r"[\w.-]+\.\w+")
 
@@ -24,11 +24,14 @@ def source_files(path: Path) -> list[Path]:
         AgentFileError: a file is not valid Python.
     """
     found = [path]
+    # of a package the modules are named from above it, too
+    package = package_of(path)
+    roots = [path.parent, *([path.parents[package.count(".") + 1]] if package else [])]
     for file in found:  # grows while it is read
         if file.suffix != ".py":
             continue
         try:
-            tree = ast.parse(file.read_text(encoding="utf-8"))
+            tree = ast.parse(file.read_bytes())
         except SyntaxError as e:
             raise AgentFileError(f"{file}:{e.lineno}: {e.msg}") from e
         named = []
@@ -36,12 +39,23 @@ def source_files(path: Path) -> list[Path]:
             if isinstance(node, ast.Constant) and _FILE_NAME.fullmatch(str(node.value)):
                 named.append(path.parent / str(node.value))
             for name in imported(node):
-                beside = path.parent.joinpath(*name.split("."))
-                named += [beside.with_suffix(".py"), beside / "__init__.py"]
+                for root in roots:
+                    beside = root.joinpath(*name.split("."))
+                    named += [beside.with_suffix(".py"), beside / "__init__.py"]
+            named += _relative(file, node)
         for candidate in named:
             if candidate.is_file() and candidate not in found:
                 found.append(candidate)
     return found
+
+
+def _relative(file: Path, node: ast.AST) -> list[Path]:
+    """The files that a relative import of a module may name."""
+    if not isinstance(node, ast.ImportFrom) or not node.level:
+        return []
+    folder = file.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+    names = [folder, *(folder / alias.name for alias in node.names)]
+    return [f for n in names for f in (n.with_suffix(".py"), n / "__init__.py")]
 
 
 def imported(node: ast.AST) -> list[str]:
@@ -78,7 +92,7 @@ def _is_module(name: str) -> bool:
 def line_that_names(path: Path, text: str) -> str:
     """Where an agent's files first mention a text, as ``file:line``; empty if nowhere."""
     for file in (f for f in source_files(path) if f.suffix == ".py"):  # data may be no text
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1):
             if text in line:
                 return f"{file}:{number}"
     return ""

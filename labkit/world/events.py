@@ -29,6 +29,8 @@ class Role(StrEnum):
     EMBEDDINGS = "embeddings"
     COLLECTOR = "collector"
     """Takes an agent's traces."""
+    TURNS = "turns"
+    """Judges turns: whether one is over, whether a caller interrupts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +95,13 @@ class Refused(Event):
     status: int
     code: str | None = None
     message: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assumed(Event):
+    """Something was emulated in a way that no source states, to be said with every result."""
+
+    text: str
 
 
 # speech to text
@@ -268,6 +277,25 @@ class ContextExpired(_Spoken):
     """No text came in time for an utterance that could have gone on."""
 
 
+# turns
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored(Event):
+    """Whether a turn is over was asked, and is answered ``took_s`` later with ``probability``."""
+
+    probability: float
+    took_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overlap(Event):
+    """Speech over the agent was judged: whether it is taken for an interruption."""
+
+    text: str
+    interrupts: bool
+
+
 # traces
 
 
@@ -297,5 +325,5 @@ class EventLog:
         """
         return [
             replace(e, t_s=e.t_s - began_s, one_way_s=one_way_s.get(e.provider, 0.0))
-            for e in self.events
+            for e in sorted(self.events, key=lambda e: e.t_s)  # behind a gateway some are later
         ]

@@ -8,10 +8,11 @@ between the caller's side and the providers, and it is replaced with every call.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from labkit.world.clips import Pcm
 from labkit.world.events import EventLog
 
 SAMPLE_RATE_HZ = 16_000
@@ -70,6 +71,8 @@ class Scene:
         dialogue: Name of the dialogue being played; empty if nothing is known.
         dialogues: Every dialogue that answers may come from, by name.
         track: What the caller says.
+        local_eot: The SDK's local end-of-turn model, where there is one: the probability that a
+            turn is over, from its last sounds (int16, 16 kHz).
         answers: The latest answers of the LLMs that may be spoken, begun or not.
         log: Events of the providers.
     """
@@ -80,5 +83,6 @@ class Scene:
     dialogue: str = ""
     dialogues: Mapping[str, Any] = field(default_factory=dict)
     track: CallerTrack = field(default_factory=CallerTrack)
+    local_eot: Callable[[Pcm], float] | None = None
     answers: deque[Spoken] = field(default_factory=lambda: deque(maxlen=_ANSWERS))
     log: EventLog = field(default_factory=EventLog)

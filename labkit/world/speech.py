@@ -151,6 +151,13 @@ class SpeechCorpus:
         """
         return self._extras(voice, "barge_in")
 
+    def said(self) -> Iterable[tuple[str, dict[str, str]]]:
+        """The words of every recorded turn said without a pause, and how to ask for its clip."""
+        for row in self._rows.values():
+            if row.dialogue and not row.pauses_s:
+                at = {k: getattr(row, k) for k in ("dialogue", "turn", "variant", "voice")}
+                yield row.text, at
+
     def clips(self) -> Iterable[Clip]:
         """Every clip of every caller, in the order of the index."""
         return (self._clip(row) for row in self._rows.values())

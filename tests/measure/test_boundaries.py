@@ -407,8 +407,8 @@ def test_the_commit_that_counts_is_the_last_before_the_reply_left(
     )
 
 
-@pytest.mark.parametrize(("at_s", "counts"), [(2.6, True), (3.597, True), (3.598, False)])
-def test_what_a_hook_says_itself_ends_the_hook(at_s: float, counts: bool) -> None:
+@pytest.mark.parametrize(("at_s", "counts"), [(2.51, True), (2.524, True), (2.525, False)])
+def test_only_what_a_hook_says_itself_ends_the_hook(at_s: float, counts: bool) -> None:
     record = SCRIPT.record()
     record.session.append({"event": "speech", "source": "say", "t_s": at_s})
     record.session.append({"event": "speech", "source": "generate_reply", "t_s": 2.55})

@@ -265,7 +265,7 @@ def test_companded_audio_has_a_byte_per_sample(
     data = b"".join(base64.b64decode(m["data"]) for m in stream.of(type="chunk"))
     assert len(data) == len(straight)
     samples = np.arange(-32768, 32768)
-    sound = Options("sonic-3", RATE, encoding).encode(samples.astype(np.int16))
+    sound = Options("sonic-3", RATE, encoding).coder().code(samples.astype(np.int16))
     codes = np.frombuffer(sound, np.uint8)
     assert len(np.unique(codes)) >= 255
     for code in np.unique(codes):

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from stage import HELLO, Stream, Timed, frames, make_track, opened, sdk_environment
 
-from labkit.providers.deepgram.flux import TurnEnd
 from labkit.providers.deepgram.service import DeepgramEmulator
 from labkit.providers.profile import Profile
 from labkit.providers.server import listening
+from labkit.providers.turn_end import TurnEnd
 from labkit.randomness import Delay, uniform
 from labkit.world.scene import Scene
 

@@ -22,13 +22,13 @@ from labkit.providers.cartesia.requests import parse as parse_speech
 from labkit.providers.cartesia.requests import read as read_speech
 from labkit.providers.conversation import Message
 from labkit.providers.deepgram.requests import FluxQuery, ListenQuery, configured
-from labkit.providers.deepgram.responses import first_channel, read_wav
 from labkit.providers.openai.checks import check as check_chat
 from labkit.providers.openai.prompt import parse as parse_chat
 from labkit.providers.openai.refusals import refusal_of as openai_refusal
 from labkit.providers.openai.requests import CHAT as CHAT_SCHEMA
 from labkit.providers.openai.requests import EMBEDDINGS as EMBEDDINGS_SCHEMA
 from labkit.providers.profile import Profile, load_profiles
+from labkit.providers.recording import first_channel, read_wav
 from labkit.providers.schemas import instance, unsound
 from labkit.providers.server import RequestError
 from labkit.providers.tool_calls import Tool

@@ -9,10 +9,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from labkit.providers.anthropic.service import AnthropicEmulator
-from labkit.providers.cartesia.service import CartesiaEmulator
-from labkit.providers.deepgram.service import DeepgramEmulator
-from labkit.providers.openai.service import OpenAIEmulator
 from labkit.providers.profile import Profile
 from labkit.providers.server import Emulator
 from labkit.world.scene import Scene
@@ -21,18 +17,13 @@ NETWORK_S = 0.03
 PROMPT = 500
 """Uncached tokens of the published test's prompts, as the profiles take it."""
 RUNS = 60_000
-KINDS = {
-    "openai": OpenAIEmulator,
-    "anthropic": AnthropicEmulator,
-    "cartesia": CartesiaEmulator,
-    "deepgram": DeepgramEmulator,
-}
 
 
 def seen(profile: Profile, *parts: str, turns: int = 4) -> np.ndarray:
     """What a client sees of a delay over many calls of some turns, network included, seconds."""
     scene = Scene(seed=11)
-    emulator: Emulator = KINDS[profile.name](profile, lambda: scene)
+    kind = type("Provider", (Emulator,), {"name": profile.name})
+    emulator = kind(profile, lambda: scene)
     drawn = []
     for scene.call in range(RUNS // turns):
         for scene.turn in range(turns):
@@ -46,9 +37,16 @@ LLMS = [
     ("openai", "gpt-4.1", 0.536, 1.771, 5.056),
     ("anthropic", "claude-haiku-4-5", 0.637, 1.615, 3.152),
 ]
+WITHOUT_SPELLS = [
+    ("openai", "gpt-5.2", 0.624, 1.171, 2.509),
+    ("google", "gemini-2.5-flash", 0.55, 0.85, 2.352),
+    ("groq", "openai/gpt-oss-120b", 0.098, 0.217, 2.117),
+]
 
 
-@pytest.mark.parametrize(("provider", "model", "p50_s", "p95_s", "longest_s"), LLMS)
+@pytest.mark.parametrize(
+    ("provider", "model", "p50_s", "p95_s", "longest_s"), [*LLMS, *WITHOUT_SPELLS]
+)
 def test_first_tokens_match_the_published_quantiles_and_the_longest(
     profiles: dict[str, Profile],
     provider: str,
@@ -63,7 +61,7 @@ def test_first_tokens_match_the_published_quantiles_and_the_longest(
     assert np.median(waits) == pytest.approx(p50_s, rel=0.02)
     assert np.quantile(waits, 0.95) == pytest.approx(p95_s, rel=0.04)
     longest = waits[: len(waits) // 300 * 300].reshape(-1, 300).max(axis=1)
-    assert np.median(longest) == pytest.approx(longest_s, rel=0.08)
+    assert np.median(longest) == pytest.approx(longest_s, rel=0.12)
 
 
 @pytest.mark.parametrize(
@@ -103,6 +101,53 @@ def test_sonic_3_has_the_published_median_and_interquartile_range(
     low, median, high = np.quantile(first, [0.25, 0.5, 0.75])
     assert median == pytest.approx(0.188, abs=0.003)
     assert high - low == pytest.approx(0.100, abs=0.003)
+
+
+def _profile(profiles: dict[str, Profile], provider: str) -> Profile:
+    """A provider's figures, or those of its role: ``elevenlabs``, ``elevenlabs stt``."""
+    name, _, role = provider.partition(" ")
+    return profiles[name].of_role(role) if role else profiles[name]
+
+
+# Coval, 2026-05-04, as quoted by gradium.ai: median and interquartile range, network included
+TTSS = [
+    ("elevenlabs", "eleven_turbo_v2_5", 0.264, 0.028),
+    ("elevenlabs", "eleven_flash_v2_5", 0.288, 0.028),
+    ("deepgram tts", "aura-2", 0.313, 0.068),
+]
+
+
+@pytest.mark.parametrize(("provider", "model", "p50_s", "iqr_s"), TTSS)
+def test_first_audio_has_the_published_median_and_interquartile_range(
+    profiles: dict[str, Profile], provider: str, model: str, p50_s: float, iqr_s: float
+) -> None:
+    first = seen(_profile(profiles, provider), "models", model, "first_audio")
+    low, median, high = np.quantile(first, [0.25, 0.5, 0.75])
+    assert median == pytest.approx(p50_s, abs=0.003)
+    assert high - low == pytest.approx(iqr_s, abs=0.003)
+
+
+# pipecat stt-benchmark, 2026-06-22: P50, P95 and P99 with a 200 ms VAD stop, network included
+STTS = [
+    ("assemblyai", "u3-rt-pro", 0.335, 0.534, 0.613),
+    ("assemblyai", "universal-streaming-english", 0.256, 0.362, 0.417),
+    ("elevenlabs stt", "scribe_v2_realtime", 0.281, 0.348, 0.407),
+    ("openai stt", "gpt-4o-transcribe", 0.637, 0.965, 1.655),
+]
+
+
+@pytest.mark.parametrize(("provider", "model", "p50_s", "p95_s", "p99_s"), STTS)
+def test_finals_have_the_published_quantiles(
+    profiles: dict[str, Profile],
+    provider: str,
+    model: str,
+    p50_s: float,
+    p95_s: float,
+    p99_s: float,
+) -> None:
+    finals = 0.2 + seen(_profile(profiles, provider), "models", model, "final")
+    found = np.quantile(finals, [0.5, 0.95, 0.99])
+    assert found == pytest.approx([p50_s, p95_s, p99_s], rel=0.02)
 
 
 def test_nova_3_has_the_published_quantiles_when_asked_to_finalize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pytest
 
+from labkit.providers import registry
 from labkit.providers.anthropic import prompt as anthropic
 from labkit.providers.block_cache import Block, BlockCache, BreakpointRules
 from labkit.providers.deepgram import requests as deepgram
@@ -118,8 +119,11 @@ def test_figures_that_stand_in_the_code() -> None:
     flux = deepgram.FluxQuery()
     assert (flux.eot_threshold, flux.eager_eot_threshold, flux.eot_timeout_ms) == (0.7, None, 5000)
     assert {name: kind.host for name, kind in emulators().items()} == {
-        name: f"api.{name}.{'ai' if name == 'cartesia' else 'com'}" for name in PROVIDERS
+        name: registry.host(name) for name in PROVIDERS
     }
+    published = {"anthropic": "com", "cartesia": "ai", "deepgram": "com", "openai": "com"}
+    for name, end in published.items():
+        assert registry.host(name) == f"api.{name}.{end}"
 
 
 def test_rules_without_a_profile_are_the_profiles() -> None:

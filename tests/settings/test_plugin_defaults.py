@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from livekit.agents import AgentSession, inference
-from livekit.plugins import anthropic, cartesia, deepgram, openai
+from livekit.plugins import anthropic, assemblyai, cartesia, deepgram, elevenlabs, openai
 
 from labkit.paths import agents_dir
 from labkit.providers.profile import load_profiles
@@ -22,9 +22,16 @@ from labkit.settings import SETTINGS
 CHOICES = {
     ("stt", "deepgram"): deepgram.STT,
     ("stt", "deepgram-flux"): deepgram.STTv2,
+    ("stt", "assemblyai"): assemblyai.STT,
+    ("stt", "openai"): openai.STT,
+    ("stt", "elevenlabs"): elevenlabs.STT,
+    ("stt", "cartesia"): cartesia.STT,
     ("llm", "openai"): openai.LLM,
     ("llm", "anthropic"): anthropic.LLM,
     ("tts", "cartesia"): cartesia.TTS,
+    ("tts", "elevenlabs"): elevenlabs.TTS,
+    ("tts", "openai"): openai.TTS,
+    ("tts", "deepgram"): deepgram.TTS,
 }
 
 
@@ -40,7 +47,7 @@ def vanilla(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "vanilla_read", module)
     spec.loader.exec_module(module)
-    for name in ("OPENAI", "ANTHROPIC", "CARTESIA", "DEEPGRAM"):
+    for name in ("OPENAI", "ANTHROPIC", "CARTESIA", "DEEPGRAM", "ELEVEN", "ASSEMBLYAI"):
         monkeypatch.setenv(f"{name}_API_KEY", "none")
     return module
 
@@ -53,13 +60,19 @@ def test_the_table_knows_every_choice_of_a_plugin() -> None:
 
 
 @pytest.mark.parametrize(("role", "provider"), CHOICES)
-def test_settings_name_the_model_that_a_plugin_takes_by_itself(role: str, provider: str) -> None:
+def test_settings_name_the_model_that_a_plugin_takes_by_itself(
+    vanilla: ModuleType, role: str, provider: str
+) -> None:
     made, model = CHOICES[role, provider], default(CHOICES[role, provider], "model")
+    if not isinstance(model, str):  # it depends on other options
+        model = made().model
     row = SETTINGS[f"{role}.provider"].plugins[provider]
     package, _, name = row["make"].partition(".")
     assert getattr(importlib.import_module(f"livekit.plugins.{package}"), name) is made
     assert row["model"] == model
-    assert model in load_profiles()[package].names("models")
+    profile = load_profiles()[package]
+    own = profile.of_role(role) if role in profile.table else profile
+    assert any(model == m or model.startswith(m + "-") for m in own.names("models"))
     setting = SETTINGS[f"{role}.model"]
     first = SETTINGS[f"{role}.provider"].default == provider
     if setting.default is not None and first:
@@ -83,6 +96,14 @@ def test_vanilla_gives_a_plugin_no_option_of_its_own(
     assert isinstance(build({role: {"provider": provider}}), made)
     build({role: {"provider": provider, "model": "m"}})
     assert given == [((), {}), ((), {"model": "m"})]
+
+
+def test_a_plugin_that_is_not_installed_is_named(
+    vanilla: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "livekit.plugins.elevenlabs", None)
+    with pytest.raises(RuntimeError, match="pip install livekit-plugins-elevenlabs"):
+        vanilla.build_tts({"tts": {"provider": "elevenlabs"}})
 
 
 def test_the_first_choice_is_the_settings(vanilla: ModuleType) -> None:

@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from setting_values import changes, others
 
+from labkit.providers.registry import PROVIDERS
 from labkit.settings import SETTINGS, Setting, SettingError, Settings, parse_assignments
 
 BY_NAME = pytest.mark.parametrize("setting", SETTINGS.values(), ids=lambda s: s.name)
@@ -120,8 +121,7 @@ def test_few_limits_are_not_zero() -> None:
     assert {s.name: (s.low, s.high) for s in NUMBERS if s.low != 0 or s.high not in (None, 1)} == {
         "stt.eager_eot_threshold": (0.3, 0.9),
         "stt.eot_threshold": (0.5, 0.9),
-        **{f"links.{p}.loss": (0.0, 0.5) for p in ("deepgram", "openai", "anthropic", "cartesia",
-                                                   "collector", "caller", "caller.up",
+        **{f"links.{p}.loss": (0.0, 0.5) for p in (*PROVIDERS, "collector", "caller", "caller.up",
                                                    "caller.down")},
         **{f"links.{p}.burst_ratio": (1.0, 50.0) for p in ("caller", "caller.up", "caller.down")},
         "caller.level_dbfs": (-60.0, -10.0),

@@ -10,8 +10,9 @@ import pytest
 from labkit.engine.run import run
 from labkit.settings import SETTINGS, SettingError, Settings
 from labkit.tunnel.agentfile import builtin_agents, find_agent
-from labkit.tunnel.declaration import check_parameters, declaration
+from labkit.tunnel.declaration import check_parameters, declaration, deployment
 from labkit.tunnel.sources import source_files
+from labkit.tunnel.spec import HOSTED, deployed
 
 MINE = """
 PARAMETERS = {"agent.colour": "blue", "agent.size": 3, "agent.loud": False}
@@ -90,7 +91,11 @@ def test_a_declaration_that_cannot_be_read_is_named(source: str, said: str, tmp_
         declaration(path)
 
 
-@pytest.mark.parametrize("name", builtin_agents())
+AS_FOUND = "starter"
+"""Stands as others wrote it: settings are applied to its session from outside."""
+
+
+@pytest.mark.parametrize("name", [n for n in builtin_agents() if n != AS_FOUND])
 def test_built_in_agents_declare_what_they_read(name: str) -> None:
     path, _ = find_agent(name)
     declared = declaration(path)
@@ -109,3 +114,24 @@ def test_a_setting_that_the_file_leaves_out_of_its_session_is_no_silent_one() ->
     """Push to talk declares all options, but a turn ends when the button is let go."""
     with pytest.raises(SettingError, match=r"turn_detection has no effect.*push_to_talk\.py"):
         run("push_to_talk", calls=1, turns=1, settings={"turn_detection": "vad"})
+
+
+def test_where_an_agent_runs_is_said_by_the_setting_then_by_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "agent.py"
+    for text, chosen, where in (
+        ("", {}, "self-hosted"),
+        ('DEPLOYMENT = "hosted"', {}, "hosted"),
+        ('DEPLOYMENT = "hosted"', {"deployment": "self-hosted"}, "self-hosted"),
+        ("", {"deployment": "hosted"}, "hosted"),
+    ):
+        path.write_text(text)
+        assert deployment(path, Settings(chosen)) == where
+    path.write_text('DEPLOYMENT = "cloud"')
+    with pytest.raises(SettingError, match="deployment=cloud: must be one of self-hosted, hosted"):
+        deployment(path, Settings())
+
+
+def test_only_a_hosted_agent_sees_that_it_is() -> None:
+    mine = {"PATH": "/bin", "LIVEKIT_DEV_MODE": "1", "LIVEKIT_REMOTE_EOT_URL": "mine"}
+    assert deployed(mine, "self-hosted") == {"PATH": "/bin"}
+    assert deployed(mine, "hosted") == {"PATH": "/bin", **HOSTED}

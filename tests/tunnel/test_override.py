@@ -34,7 +34,7 @@ def vanilla() -> ModuleType:
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("DEEPGRAM", "OPENAI", "ANTHROPIC", "CARTESIA"):
+    for name in ("DEEPGRAM", "OPENAI", "ANTHROPIC", "CARTESIA", "ELEVEN", "ASSEMBLYAI"):
         monkeypatch.setenv(f"{name}_API_KEY", "none")
     monkeypatch.setattr(llm.LLM, "prewarm", lambda self, **_: None)
     monkeypatch.setattr("livekit.plugins.openai.LLM.prewarm", lambda self, **_: None)

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from labkit.providers.registry import PROVIDERS
 from labkit.world.speech import SpeechCorpus
 from labkit.world.turn import normalise
 
@@ -52,7 +53,7 @@ def served(*words: str) -> Iterator[tuple[dict[str, int], subprocess.Popen[str]]
 @pytest.fixture(scope="module")
 def ports() -> Iterator[dict[str, int]]:
     with served("--port", "0", "--key", KEY) as (ports, _):
-        assert set(ports) == {"anthropic", "cartesia", "deepgram", "openai"}
+        assert set(ports) == set(PROVIDERS)
         yield ports
 
 

@@ -73,7 +73,7 @@ class AnthropicEmulator(ChatEmulator):
         return [
             web.post("/v1/messages", self._messages),
             web.post("/v1/messages/count_tokens", self._count),
-            *self.model_routes(),
+            *self.model_routes("/v1"),
         ]
 
     def caches(self) -> tuple[BlockCache]:

@@ -9,9 +9,10 @@ from pydantic import ConfigDict, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
 from labkit.providers.bodies import Flaw, NotJson, checked, decoded
+from labkit.providers.coding import COMPANDED
 from labkit.providers.profile import Profile
 from labkit.providers.server import RequestError, shown
-from labkit.providers.tts import COMPANDED, Options
+from labkit.providers.tts import Options
 
 _RATES_HZ = (8000, 16000, 22050, 24000, 44100, 48000)
 _ENCODINGS = ("pcm_s16le", "pcm_f32le", *COMPANDED)

@@ -14,16 +14,15 @@ from labkit.providers.deepgram.requests import ListenQuery
 from labkit.providers.deepgram.responses import (
     NOTHING_HEARD,
     alternative,
-    first_channel,
     model_info,
     model_uuid,
-    read_wav,
     spoken,
     summary,
     transcript,
 )
 from labkit.providers.hearing import HeardWord, Hearing
 from labkit.providers.outbox import encode
+from labkit.providers.recording import first_channel, read_wav
 from labkit.providers.stt import Listening, STTEmulator
 from labkit.randomness import uniform
 from labkit.world.events import Interim, Transcript

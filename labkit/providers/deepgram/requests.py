@@ -19,7 +19,6 @@ _ENCODINGS = (
     *("linear16", "linear32", "flac", "alaw", "mulaw", "amr-nb", "amr-wb"),
     *("opus", "ogg-opus", "speex", "g729"),
 )
-FILLERS = frozenset(("uh", "um", "mhmm", "mm-mm", "uh-uh", "uh-huh", "nuh-uh"))
 
 
 class BadQuery(RequestError):

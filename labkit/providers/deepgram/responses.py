@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import io
-import struct
-import wave
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-
-from labkit.providers.deepgram.requests import FILLERS
 from labkit.providers.hearing import HeardWord
+from labkit.providers.turn_end import FILLERS, bare
 
 _SLICE = 4 << 20  # bytes
 NOTHING_HEARD = hashlib.sha256(b"").hexdigest()
 """The fingerprint given at the end of a stream, which is not kept."""
-
-
-def bare(text: str) -> str:
-    """A word without capitals and punctuation at its ends."""
-    return text.strip(".,?!;:\"'()…–—-").lower() or text.lower()
 
 
 def general(model: str) -> str:
@@ -93,28 +83,3 @@ def summary(request_id: str, sha256: str, duration_s: float) -> dict[str, Any]:
         "duration": round(duration_s, 3),
         "channels": 1,
     }
-
-
-def read_wav(data: bytes) -> tuple[int, int, bytes]:
-    """Sample rate (Hz), channels and samples of a 16-bit WAV, which may be cut short.
-
-    Raises:
-        ValueError: it is something else.
-    """
-    try:
-        with wave.open(io.BytesIO(data)) as f:
-            if f.getsampwidth() != 2:
-                raise ValueError("only 16-bit samples are decoded")
-            if not 1 <= f.getnchannels() <= 20 or not 8_000 <= f.getframerate() <= 48_000:
-                raise ValueError("such a format is not decoded")
-            return f.getframerate(), f.getnchannels(), f.readframes(f.getnframes())
-    except (wave.Error, EOFError, RuntimeError, OverflowError, struct.error) as e:
-        raise ValueError(str(e)) from None
-
-
-def first_channel(pcm: bytes, channels: int) -> bytes:
-    """The first channel of interleaved 16-bit samples."""
-    if channels == 1:
-        return pcm
-    whole = len(pcm) - len(pcm) % (2 * channels)
-    return np.frombuffer(pcm[:whole], np.int16)[::channels].tobytes()

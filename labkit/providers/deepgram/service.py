@@ -8,22 +8,22 @@ from collections.abc import Callable
 from aiohttp import web
 
 from labkit.providers.bodies import read_body
+from labkit.providers.deepgram.access import DeepgramAccess, too_many
 from labkit.providers.deepgram.flux import FluxListening
 from labkit.providers.deepgram.nova import NovaListening
 from labkit.providers.deepgram.requests import FluxQuery, ListenQuery
 from labkit.providers.deepgram.responses import (
     alternative,
     fingerprint,
-    first_channel,
     general,
     model_info,
     model_uuid,
-    read_wav,
     spoken,
     summary,
     transcript,
 )
-from labkit.providers.server import RequestError, header_text, shown
+from labkit.providers.recording import first_channel, read_wav
+from labkit.providers.server import RequestError, shown
 from labkit.providers.stt import Listening, STTEmulator
 from labkit.world.events import Transcript
 
@@ -31,11 +31,9 @@ _MOST_BYTES = 64 << 20
 """Half an hour of ordinary audio; the true service accepts 2 GB, and works for minutes on it."""
 
 
-class DeepgramEmulator(STTEmulator):
+class DeepgramEmulator(DeepgramAccess, STTEmulator):
     """``api.deepgram.com``; serves both recognition protocols on one port."""
 
-    name = "deepgram"
-    host = "api.deepgram.com"
     base_path = "/v1/listen"
     client = (
         "deepgram.DeepgramClient(environment=deepgram.environment.DeepgramClientEnvironment("
@@ -50,29 +48,11 @@ class DeepgramEmulator(STTEmulator):
             web.get("/v2/listen", self._flux),
         ]
 
-    # -- answers before a socket is open -----------------------------------------------------
-
-    def refusal(self, request: web.Request, error: RequestError) -> web.Response:
-        request_id = self.identifier("request")
-        return web.json_response(
-            {"err_code": error.code, "err_msg": error.message, "request_id": request_id},
-            status=error.status,
-            headers={"dg-request-id": request_id, "dg-error": header_text(error.message)},
-        )
-
-    def _key(self, request: web.Request) -> str:
-        """The API key; browsers send it as a WebSocket subprotocol.
-
-        Raises:
-            RequestError: it is not accepted.
-        """
-        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() not in ("token", "bearer"):
-            protocols = request.headers.get("Sec-WebSocket-Protocol", "").split(",")
-            key = protocols[1] if protocols[0].strip() == "token" and protocols[1:] else ""
-        if not self.authorized(key.strip()):
-            raise RequestError(401, "Invalid credentials.", "INVALID_AUTH")
-        return key.strip()
+    def _general(self, asked: str) -> str:
+        """The model in the profile whose figures one made for a use has, as nova-2-phonecall."""
+        model = general(asked)
+        fits = [m for m in self.profile.names("models") if model.startswith(m + "-")]
+        return model if model in self.profile.names("models") else max(fits, key=len, default=model)
 
     def _take(self, key: str, limit: str, model: str, *, flux: bool = False) -> Callable[[], None]:
         """Takes one of the places that a key has under a limit, for a model; gives it back when
@@ -89,14 +69,12 @@ class DeepgramEmulator(STTEmulator):
             raise RequestError(400, message, "Bad Request")
         release = self.slots.take(f"{key} {limit}", self.profile.value("limits", limit))
         if release is None:
-            raise RequestError(
-                429, "Too many requests. Please try again later", "TOO_MANY_REQUESTS"
-            )
+            raise too_many()
         return release
 
     async def _listen(self, request: web.Request) -> web.StreamResponse:
-        key, asked = self._key(request), ListenQuery.parse(request.query)
-        model = general(asked.model)
+        key, asked = self.key(request), ListenQuery.parse(request.query)
+        model = self._general(asked.model)
         return await self._open(
             request,
             self._take(key, "streaming", model),
@@ -104,7 +82,7 @@ class DeepgramEmulator(STTEmulator):
         )
 
     async def _flux(self, request: web.Request) -> web.StreamResponse:
-        key = self._key(request)
+        key = self.key(request)
         asked = FluxQuery.parse(request.query, request.query.getall("keyterm", []))
         return await self._open(
             request,
@@ -130,8 +108,8 @@ class DeepgramEmulator(STTEmulator):
     # -- a whole recording at once -----------------------------------------------------------
 
     async def _batch(self, request: web.Request) -> web.Response:
-        key, asked = self._key(request), ListenQuery.parse(request.query)
-        model = general(asked.model)
+        key, asked = self.key(request), ListenQuery.parse(request.query)
+        model = self._general(asked.model)
         release = self._take(key, "batch", model)
         try:
             too_large = RequestError(413, "Payload too large.", "PAYLOAD_TOO_LARGE")

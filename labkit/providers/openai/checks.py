@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from labkit.providers.openai.prompt import Prompt
-from labkit.providers.openai.refusals import refused
+from labkit.providers.openai.refusals import named, refused
 from labkit.providers.openai.requests import ChatBody
 from labkit.providers.schemas import unsound
 
@@ -14,7 +14,14 @@ _UNTIL_REASONING_ENDS = ("logprobs", "presence_penalty", "frequency_penalty")
 _NEVER_WITH_REASONING = ("stop", "logit_bias", "prediction")
 
 
-def check(body: ChatBody, prompt: Prompt, model: str, figure: Callable[..., Any]) -> None:
+def check(
+    body: ChatBody,
+    prompt: Prompt,
+    model: str,
+    figure: Callable[..., Any],
+    *,
+    chat: bool = True,
+) -> None:
     """Checks what depends on the model.
 
     Args:
@@ -22,6 +29,7 @@ def check(body: ChatBody, prompt: Prompt, model: str, figure: Callable[..., Any]
         prompt: What :func:`parse` made of it.
         model: Its name in the profile.
         figure: Gives a figure of the model by name, or the default given after it.
+        chat: Whether it was asked for on the chat endpoint itself.
 
     Raises:
         RequestError: the service would answer 400.
@@ -36,10 +44,17 @@ def check(body: ChatBody, prompt: Prompt, model: str, figure: Callable[..., Any]
     reasons = bool(figure("reasoning", False))
     effort = body.get("reasoning_effort")
     if reasons:
-        _check_reasoning(body)
+        usual, allowed = figure("effort", "medium"), str(figure("efforts", "")).split()
+        if effort is not None and allowed and effort not in allowed:
+            text = (
+                f"Unsupported value: 'reasoning_effort' does not support '{effort}' with this "
+                f"model. Supported values are: {named(allowed)}."
+            )
+            raise refused(text, "reasoning_effort", "unsupported_value")
+        _check_reasoning(body, effort or usual, "none" in allowed)
     elif effort is not None:
         raise refused("Unrecognized request argument supplied: reasoning_effort")
-    if effort and prompt.tools and figure("refuses_effort_with_tools", False):
+    if chat and effort and prompt.tools and figure("refuses_effort_with_tools", False):
         text = (
             f"Function tools with reasoning_effort are not supported for {model} in "
             "/v1/chat/completions. Please use /v1/responses instead."
@@ -58,15 +73,29 @@ def check(body: ChatBody, prompt: Prompt, model: str, figure: Callable[..., Any]
     check_length(body, prompt.token_count, prompt.tool_tokens, figure)
 
 
-def _check_reasoning(body: ChatBody) -> None:
-    """Refuses what a model that reasons does not accept."""
+def _check_reasoning(body: ChatBody, effort: str, free_at_none: bool) -> None:
+    """Refuses what a model that reasons does not accept.
+
+    Args:
+        body: The request.
+        effort: Its reasoning effort, or the model's own.
+        free_at_none: Whether the model samples as told when it does not reason.
+    """
     given: dict[str, Any] = {**body}
     wrong = [name for name in _NEVER_WITH_REASONING if given.get(name) is not None]
-    if given.get("reasoning_effort") not in ("none", "minimal"):
+    if effort not in ("none", "minimal"):
         wrong += [name for name in _UNTIL_REASONING_ENDS if given.get(name)]
     hint = ""
     if given.get("max_tokens") is not None:
         wrong, hint = ["max_tokens"], " Use 'max_completion_tokens' instead."
+    if not (free_at_none and effort == "none"):
+        for name in ("temperature", "top_p"):
+            if given.get(name) not in (None, 1):
+                text = (
+                    f"Unsupported value: '{name}' does not support {given[name]:g} with this "
+                    "model. Only the default (1) value is supported."
+                )
+                raise refused(text, name, "unsupported_value")
     for name in wrong:
         text = f"Unsupported parameter: '{name}' is not supported with this model.{hint}"
         raise refused(text, name, "unsupported_parameter")

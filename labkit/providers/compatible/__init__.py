@@ -1,0 +1,1 @@
+"""Hosts that speak OpenAI's chat protocol."""

@@ -1,0 +1,1 @@
+"""LiveKit Inference: one gateway to many providers' models."""

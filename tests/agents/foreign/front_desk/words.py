@@ -1,0 +1,3 @@
+"""What they are told."""
+
+TASK = "You are the phone assistant of a dental practice."
