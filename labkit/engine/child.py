@@ -178,8 +178,9 @@ class Child:
                 stack = self._stack()
                 time.sleep(0.05)
         kill(self._pid)
+        status = os.read(self._ended.fileno(), 64) if wait([self._ended], _STACK_S) else b""
         took = f"it took more than {self._limit_s:g} s of real time and was ended"
-        return took + _at(stack, agent)
+        return took + _at(stack, agent) + _had(status)
 
     def _stack(self) -> str:
         """What faulthandler wrote, without the addresses that differ from run to run."""
@@ -198,13 +199,9 @@ class Child:
             raise HostLost
         if not self._server.alive:
             raise Died(f"the fork server has gone: {self._server.last_words()}", killed=True)
-        code, had = -int(signal.SIGKILL), ""
+        code, had = -int(signal.SIGKILL), _had(status)
         if status:
-            ended, most = map(int, status.split())
-            code = os.waitstatus_to_exitcode(ended)
-            # kilobytes, but for macOS; where memory ran out, libraries end a process without a word
-            most_mb = most / (1e6 if sys.platform == "darwin" else 1e3)
-            had = f"\nit had up to {most_mb:.0f} MB of memory"
+            code = os.waitstatus_to_exitcode(int(status.split()[0]))
         if code < 0:
             name = signal.Signals(-code).name
             at = _at(self._stack(), order.agent)
@@ -223,6 +220,14 @@ def _at(stack: str, agent: str) -> str:
     own = re.search(rf'File "({folder}/[^"]*)", line (\d+) in (\S+)', stack)
     place = f", at {Path(own[1]).name}:{own[2]} in {own[3]}" if own else ""
     return f"{place}\n{stack.strip()}" if stack.strip() else place
+
+
+def _had(status: bytes) -> str:
+    """What a process had of memory: where that runs out, libraries end it, or wait, in silence."""
+    if not status:
+        return ""
+    most_mb = int(status.split()[1]) / (1e6 if sys.platform == "darwin" else 1e3)  # else kilobytes
+    return f"\nit had up to {most_mb:.0f} MB of memory"
 
 
 def _pipe(stack: ExitStack) -> tuple[FileIO, FileIO]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TypeVar
 
@@ -88,7 +90,7 @@ def run_all(
     failed: dict[str, str] = {}
     # a fresh interpreter each: papermill and the kernels' folder are set up process-wide
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(at_once, mp_context=context) as pool:
+    with ProcessPoolExecutor(at_once, mp_context=context, initializer=_end_with_parent) as pool:
         jobs = {
             pool.submit(
                 run_notebook, str(n.path), to=to, preset=preset, workers=max(1, cores // at_once)
@@ -110,6 +112,18 @@ def run_all(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return {n.name: failed[n.name] for n in notebooks if n.name in failed}
+
+
+def _end_with_parent() -> None:
+    """Ends this process, and with it its kernel, once the one that asked for it is gone."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _watched(ended: Iterable[T], total: int) -> Iterator[T]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import io
 import shutil
 import subprocess
+import sys
 import tempfile
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 from handmade import write_notebook
 from pages import Page
@@ -160,6 +163,24 @@ def test_notebooks_run_beside_each_other(tmp_path, monkeypatch):
         write_notebook(tmp_path / f"0_{own}.ipynb", code)
     found = [find(str(tmp_path / f"0_{n}.ipynb")) for n in "ab"]
     assert site.run_all(found, "default", tmp_path / "out", say=lambda _: None) == {}
+
+
+def test_an_end_of_the_report_ends_all_its_processes(tmp_path):
+    """Also one that it had no time to prepare for."""
+    notebook = tmp_path / "01_waits.ipynb"
+    write_notebook(notebook, f"import time\nopen({str(tmp_path / 'on')!r}, 'w')\ntime.sleep(600)")
+    command = [sys.executable, "-m", "labkit", "report", "--only", str(notebook)]
+    report = subprocess.Popen([*command, "--to", str(tmp_path / "out")], cwd=tmp_path)
+    end = time.monotonic() + 120
+    while not (tmp_path / "on").exists():
+        assert report.poll() is None and time.monotonic() < end
+        time.sleep(0.1)
+    others = psutil.Process(report.pid).children(recursive=True)
+    assert len(others) >= 2, "one runs the notebook, one is its kernel"
+    report.kill()
+    report.wait()
+    _, alive = psutil.wait_procs(others, timeout=20)
+    assert not alive
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -62,6 +62,19 @@ def world(name: str) -> dict[str, object]:
     return dict(FLUX) if name.endswith("eot_threshold") else {}
 
 
+def options_of(thing: Any) -> dict[str, Any]:
+    """What a plugin remembers; of objects that compare by identity, their attributes or class."""
+    found = {}
+    for name, value in vars(thing).items():
+        if name in ("_opts", "_ws_opts"):
+            found[name] = options_of(value)
+        elif type(value).__eq__ is object.__eq__:
+            found[name] = type(value)
+        else:
+            found[name] = value
+    return found
+
+
 def facts(session: AgentSession[Any]) -> dict[str, Any]:
     """Everything of a session that a setting can change."""
     detection = session.turn_detection
@@ -75,7 +88,7 @@ def facts(session: AgentSession[Any]) -> dict[str, Any]:
         "turn_detection": detection,
         "vad": session.vad._opts,  # type: ignore[union-attr]
         **{
-            role: (type(plugin), plugin.model, plugin._opts if role != "llm" else None,
+            role: (type(plugin), plugin.model, options_of(plugin) if role != "llm" else None,
                    "prewarm" in vars(plugin))
             for role, plugin in (("stt", session.stt), ("llm", session.llm), ("tts", session.tts))
         },
