@@ -54,7 +54,7 @@ def metrics(results: Results) -> dict[str, Any]:
     out["overrides"] = each_once(results.calls, "overrides")
     out["assumed"] = each_once(results.calls, "assumed")
     out["notes"] = each_once(results.calls, "notes")
-    out["room"] = each_once(results.calls, "room")
+    out["room"] = _room(results.calls)
     out["tools"] = _tools(results.calls)
     out["digest"] = results.digest
     cleaned: dict[str, Any] = _clean(out)
@@ -70,6 +70,12 @@ def unanswered(results: Results) -> str:
     became = results.turns["outcome"].value_counts()
     said = ", ".join(f"{n} {outcome}" for outcome, n in became.items())
     return f"none of {len(results.turns)} caller turns was answered ({said})"
+
+
+def _room(calls: pd.DataFrame) -> list[dict[str, Any]]:
+    """What the agents asked of the room's server and said into the room, in order, by call."""
+    kept = zip(calls.get("call", ()), calls.get("room", ()), strict=False)
+    return [{"call": int(n), **event} for n, texts in kept if texts for event in json.loads(texts)]
 
 
 def _tools(calls: pd.DataFrame) -> dict[str, int]:

@@ -14,6 +14,7 @@ import pytest
 
 from labkit.engine.run import run
 from labkit.errors import UsageError
+from labkit.evidence.summary import metrics
 from labkit.tunnel.agentfile import AgentFileError, load_agent, package_of
 from labkit.tunnel.sources import source_files
 from labkit.tunnel.spec import ENVIRONMENT
@@ -107,6 +108,15 @@ def test_one_of_several_servers_is_chosen_by_name(calls: dict[str, Any]) -> None
 @pytest.mark.slow
 def test_a_room_can_be_deleted_with_its_session(calls: dict[str, Any]) -> None:
     assert [d["method"] for d in calls["package"]["room"]] == ["RoomService/DeleteRoom"]
+
+
+@pytest.mark.slow
+def test_what_was_done_in_the_room_is_told_by_call() -> None:
+    results = run(str(FOREIGN / "front_desk" / "agent.py"), calls=2, turns=1)
+    did = metrics(results)["room"]
+    assert [(d["call"], d["method"]) for d in did] == [
+        (0, "RoomService/DeleteRoom"), (1, "RoomService/DeleteRoom")
+    ]  # fmt: skip
 
 
 @pytest.mark.slow
