@@ -36,17 +36,18 @@ class Input:
     p95_s: float
     floor_s: float  # the least that the provider's delay can be
     added_s: float  # what the tunnel adds to the provider's delay until the SDK counts it
-    spread: str = "p95_s"  # the other field of the provider's delay: or iqr_s
+    no_tail: bool = False  # the profile's own tail, of another source, gives way to the body's
     note: str = ""
 
     def settings(self) -> dict[str, float]:
         """The provider's delay with which the run's stage has these quantiles."""
-        own = Delay(
-            median_s=self.median_s - self.added_s, p95_s=self.p95_s - self.added_s,
-            min_s=self.floor_s,
-        )  # fmt: skip
-        spread = {"p95_s": own.quantile(0.95), "iqr_s": own.quantile(0.75) - own.quantile(0.25)}
-        fields = {"median_s": own.median_s, self.spread: spread[self.spread]}
+        fields = {
+            "median_s": self.median_s - self.added_s,
+            "p95_s": self.p95_s - self.added_s,
+            "min_s": self.floor_s,
+        }
+        if self.no_tail:
+            fields["tail.p99_s"] = Delay(**fields).quantile(0.99)
         return {f"{self.figure}.{name}": round(value, 6) for name, value in fields.items()}
 
 
@@ -62,6 +63,7 @@ class Output:
     n: int = 0
     unit: str = "s"  # or "share", of turns or sounds, or "number"
     samples: Sequence[Sequence[float]] = ()  # by call
+    fitted: str = ""  # figure of a provider that is from this very record: then it is no check
     note: str = ""
 
     @property
@@ -86,7 +88,6 @@ class Recording:
         agent, caller: What was recorded.
         slow_from_s: Latency from which a reply belongs to the slower of its two modes, seconds.
         inputs, outputs: By id.
-        stand_in: Settings under which the emulated providers stand in for those recorded.
         left_open: Settings of what the recording does not tell, by name.
         turns: One row per timed turn: ``call``, ``scenario``, ``line`` (what the caller said) and
             ``response_latency_s``; and ``in_pieces``, whether the line was heard in two pieces.
@@ -102,16 +103,12 @@ class Recording:
     in_pieces: Sequence[str]
     inputs: Mapping[str, Input]
     outputs: Mapping[str, Output]
-    stand_in: Mapping[str, Any]
     left_open: Mapping[str, str]
     turns: pd.DataFrame
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, float]:
         """Settings of a run whose providers have the recorded stages; none comes from an output."""
-        found = dict(self.stand_in)
-        for stage in self.inputs.values():
-            found |= stage.settings()
-        return found
+        return {k: v for stage in self.inputs.values() for k, v in stage.settings().items()}
 
     @property
     def claim(self) -> Claim:
@@ -131,7 +128,6 @@ def load() -> Recording:
         **table["record"],
         inputs={row["id"]: Input(**row) for row in table["input"]},
         outputs={row["id"]: Output(**row) for row in table["output"]},
-        stand_in=table["stand_in"],
         left_open=table["left_open"],
         turns=_turns(table["scenario"], table["lines"], table["record"]["in_pieces"]),
     )

@@ -8,6 +8,7 @@ sends speech sentence by sentence and ends a connection with an interruption.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -58,9 +59,28 @@ def compared(results: Results, rules: Rules) -> pd.DataFrame:
     return compare(runs[DIRECT], {INFERENCE: runs[INFERENCE]}, rules=rules)
 
 
-def by_region(runs: Mapping[str, Results], rules: Rules) -> pd.DataFrame:
-    """The same of each region's run: one row per region, named by ``arm``."""
-    rows = [compared(results, rules).assign(arm=region) for region, results in runs.items()]
+def elsewhere(regions: Mapping[str, Mapping[str, Any]]) -> dict[str, Arm]:
+    """Both ways in every region but the first; ``regions`` are those of :func:`regions`."""
+    return {
+        f"{way}, {region}": Arm(arm.agent, {**arm.settings, **settings})
+        for region, settings in regions.items()
+        if region != ONE_REGION
+        for way, arm in ARMS.items()
+    }
+
+
+def by_region(near: Results, far: Results, rules: Rules) -> pd.DataFrame:
+    """The same of each region: one row per region, named by ``arm``.
+
+    Args:
+        near: Results of :data:`ARMS` in one region.
+        far: Results of :func:`elsewhere`.
+    """
+    rows, runs = [compared(near, rules).assign(arm=ONE_REGION)], far.arms
+    for name, base in runs.items():
+        way, _, region = name.partition(", ")
+        if way == DIRECT:
+            rows.append(compare(base, {region: runs[f"{INFERENCE}, {region}"]}, rules=rules))
     return pd.concat(rows, ignore_index=True)
 
 

@@ -26,16 +26,17 @@ from labkit.report.saving import ends, records
 from labkit.report.tables import titled
 
 PREDICTED, CUTTING_IN, HUMMING = "predicted", "cutting in", "humming"
+_AGENT = "starter"
 
 _FORMS: dict[str, Callable[[Estimate], str]] = {
     "s": ms_ci,
     "share": percent_ci,
     "number": with_ci,
 }
-_DETECTOR = "another detector (v1, hosted; here v1-mini) and other callers"
+_DETECTOR = "other callers; the hosted detector's scores are emulated"
 _COUNT = "another count: a turn cannot be committed before its final transcript"
 _PATH = "audio path"
-_ADAPTIVE = "adaptive interruption, which is hosted; here the VAD decides"
+_FITTED = "none to name: the figure is this recording's own, so this is no check"
 WHY = {
     "ear_p50": "see the causes below",
     "ear_p95": "of the slower mode",
@@ -47,9 +48,9 @@ WHY = {
     "eot_mean": _COUNT,
     "eot_p95": f"{_COUNT}; see the text",
     "stop": f"{_PATH}; the decision is another, too",
-    "decided": _ADAPTIVE,
+    "decided": _FITTED,
     "path": _PATH,
-    "hums": _ADAPTIVE,
+    "hums": _FITTED,
     "requests": "the recorded voice pauses inside lines; see the text",
 }
 """What is named as the cause of a row's difference, where one is."""
@@ -59,7 +60,11 @@ def arms(cut_in_after_s: float) -> dict[str, Arm]:
     """The starter with callers as in the field, with callers who cut in, with ones who say mhm."""
     cutting = {"caller.persona": "barging_in", "caller.barge_in_after_s": cut_in_after_s}
     humming = {"caller.persona": "back_channelling", "caller.backchannel_prob": 1.0}
-    return {PREDICTED: Arm(), CUTTING_IN: Arm("vanilla", cutting), HUMMING: Arm("vanilla", humming)}
+    return {
+        PREDICTED: Arm(_AGENT),
+        CUTTING_IN: Arm(_AGENT, cutting),
+        HUMMING: Arm(_AGENT, humming),
+    }
 
 
 def changes(record: Recording, rtt_s: float, tokens_per_s: float) -> dict[str, Arm]:
@@ -71,10 +76,10 @@ def changes(record: Recording, rtt_s: float, tokens_per_s: float) -> dict[str, A
     """
     pace, silence = (record.left_open[name] for name in ("llm_pace", "leading_silence"))
     return {
-        f"caller's round trip {ms(rtt_s)} ms": Arm("vanilla", {"links.caller.rtt_s": rtt_s}),
-        f"LLM at {tokens_per_s:g} tokens/s": Arm("vanilla", {pace: tokens_per_s}),
-        "speech begins without silence": Arm("vanilla", {silence: 0.0}),
-        "fluent callers over digital silence": Arm("vanilla", {"caller.persona": "fluent"}),
+        f"caller's round trip {ms(rtt_s)} ms": Arm(_AGENT, {"links.caller.rtt_s": rtt_s}),
+        f"LLM at {tokens_per_s:g} tokens/s": Arm(_AGENT, {pace: tokens_per_s}),
+        "speech begins without silence": Arm(_AGENT, {silence: 0.0}),
+        "fluent callers over digital silence": Arm(_AGENT, {"caller.persona": "fluent"}),
     }
 
 

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
-from setting_values import others
+from setting_values import NAME_FILES, others
 
 from labkit.cli.sweep import _grid
 from labkit.engine import store
@@ -42,9 +42,9 @@ def key(settings: dict[str, Value] | None = None, agent: str = "vanilla") -> str
 # ------------------------------------------------------------------- keys
 
 
-@pytest.mark.parametrize("name", [n for n in SETTINGS if n != "profile"])
+@pytest.mark.parametrize("name", [n for n in SETTINGS if n not in NAME_FILES])
 def test_every_setting_is_part_of_the_key(name: str) -> None:
-    """``profile`` names a file; what is in it counts, see test_store.py."""
+    """Where one names a file, what is in that counts: see test_store.py."""
     setting = SETTINGS[name]
     keys = [key(), *(key({name: value}) for value in others(setting) or [setting.default])]
     assert len(keys) >= 2
@@ -123,7 +123,7 @@ def test_a_key_is_32_hexadecimal_digits_and_the_call_is_hashed_with_its_point() 
     assert len({store.call_key(point, call) for call in range(300)}) == 300
 
 
-CHOICES = [n for n, s in SETTINGS.items() if n != "profile" and others(s)]
+CHOICES = [n for n, s in SETTINGS.items() if n not in NAME_FILES and others(s)]
 PICKED = st.lists(st.sampled_from(CHOICES), unique=True, max_size=6)
 
 

@@ -17,6 +17,7 @@ import pytest
 from labkit import cachefile
 from labkit.engine import store
 from labkit.engine.encoding import encode
+from labkit.tunnel.given import FILES
 from labkit.tunnel.spec import CallSpec
 
 PACKAGE = Path(store.__file__).resolve().parents[1]
@@ -158,6 +159,15 @@ def test_which_package_a_name_belongs_to_is_found_out_once_for_an_installation(
 def test_what_is_run_counts(change: dict[str, object]) -> None:
     spec = CallSpec("vanilla")
     assert store.key(replace(spec, **change)) != store.key(spec)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_a_setting_names_counts_by_what_it_says(name: str, tmp_path: Path) -> None:
+    keys = [store.key(CallSpec("vanilla"))]
+    for text in ("A=1", "A=2"):
+        (tmp_path / "named").write_text(text)
+        keys.append(store.key(CallSpec("vanilla", {name: str(tmp_path / "named")})))
+    assert len(set(keys)) == 3
 
 
 def test_a_profile_counts_by_what_it_says(tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import tomllib
 
 import pytest
 
 from labkit.evidence import statistics
 from labkit.evidence.anchors import load as anchors
 from labkit.evidence.recorded import Output, load
+from labkit.paths import data_dir
 from labkit.providers.profile import load_profiles
 from labkit.settings import Settings
 
@@ -68,9 +70,9 @@ def test_a_stage_is_the_providers_delay_and_what_the_tunnel_adds() -> None:
     profiles = load_profiles(figures=figures)
     for stage in RECORD.inputs.values():
         provider, _, name = stage.figure.removeprefix(PREFIX).partition(".")
-        assert name.startswith("models.")
-        model, _, figure = name.removeprefix("models.").rpartition(".")
-        delay = profiles[provider].delay("models", model, figure)
+        where, _, rest = name.rpartition("models.")
+        model, _, figure = rest.rpartition(".")
+        delay = profiles[provider].delay(*filter(None, where.split(".")), "models", model, figure)
         for q, published_s in ((0.5, stage.median_s), (0.95, stage.p95_s)):
             assert delay.quantile(q) + stage.added_s == pytest.approx(published_s, abs=1e-5)
 
@@ -78,7 +80,7 @@ def test_a_stage_is_the_providers_delay_and_what_the_tunnel_adds() -> None:
 def test_no_output_enters_the_settings() -> None:
     settings = RECORD.settings()
     stages = {name for stage in RECORD.inputs.values() for name in stage.settings()}
-    assert set(settings) == stages | set(RECORD.stand_in)
+    assert set(settings) == stages
     given = {round(float(v), 3) for v in settings.values() if isinstance(v, float)}
     heard = {
         round(value, 3)
@@ -106,3 +108,20 @@ def test_an_interval_follows_from_observations_where_they_were_published() -> No
 def test_the_claim_is_the_published_interval_of_the_median() -> None:
     claim = RECORD.claim
     assert (claim.quantity, claim.quantile, claim.low_s, claim.high_s) == ("level", 0.5, 2.39, 2.76)
+
+
+def test_an_output_that_a_profile_is_fitted_to_says_so() -> None:
+    """What the gateway's profile has from this recording cannot be checked against it."""
+    profile = load_profiles()["livekit"]
+    for out in RECORD.outputs.values():
+        if out.fitted:
+            source = profile.source(*out.fitted.split("."))
+            assert "imshivamb/callback" in source
+    fitted = {out.fitted for out in RECORD.outputs.values()} - {""}
+    of_turns = tomllib.loads((data_dir() / "providers" / "livekit.toml").read_text())["turns"]
+    assert fitted == {
+        f"turns.{service}.{name}"
+        for service in ("eot", "bargein")
+        for name, figure in of_turns[service].items()
+        if "imshivamb/callback" in figure["source"]
+    }

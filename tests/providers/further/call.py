@@ -16,7 +16,9 @@ from labkit.providers import profile, registry
 HERE = Path(__file__).parent
 packaged = profile._files
 profile._files = lambda: [*packaged(), HERE / "further.toml"]
-registry.PROVIDERS["further"] = registry.Entry("service:FurtherEmulator", ())  # registration
+registry.PROVIDERS["further"] = registry.Entry(
+    "service:FurtherEmulator", (), host=FurtherEmulator.host
+)  # registration
 
 from labkit.measure.timeline import turn_rows  # noqa: E402
 from labkit.settings import Settings, parse_assignments  # noqa: E402
