@@ -195,8 +195,8 @@ class Call:
             if self.early is not None:
                 self.early.close()
             self.faults.note_unawaited()
-            for error, at in refusals(self.scene.log.events, find_agent(self.spec.agent)[0]):
-                self._fault(at, error)
+            for told, at in refusals(self.scene.log.events, find_agent(self.spec.agent)[0]):
+                self._fault(at, told)
             self.faults.stop()
             self.log.stop_listening()
             await servers.close()

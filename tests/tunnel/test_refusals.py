@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from labkit.engine.run import run
 from labkit.tunnel.refusals import refusals
 from labkit.world.events import EventLog, Refused, Role
 
@@ -43,3 +44,12 @@ def test_a_realtime_model_is_said_not_to_be_emulated(agent: Path) -> None:
 @pytest.mark.parametrize(("status", "tells"), [(399, 0), (400, 1), (429, 0), (499, 1), (500, 0)])
 def test_what_may_pass_of_itself_is_not_told(agent: Path, status: int, tells: int) -> None:
     assert len(told(agent, Refused(status=status, message="No."))) == tells
+
+
+@pytest.mark.slow
+def test_a_run_tells_of_a_refusal_that_no_line_names() -> None:
+    results = run("vanilla", settings={"llm.model": "gpt-none"}, calls=1, turns=1)
+    assert set(results.turns["outcome"]) == {"failed"}
+    assert results.calls["error"].tolist() == [""], "the call itself came to its end"
+    (error,) = results.troubles["error"]
+    assert error.startswith("openai answered 404: The model `gpt-none` does not exist")
