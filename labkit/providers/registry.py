@@ -75,7 +75,7 @@ PROVIDERS = {
         ("livekit-plugins-openai", "openai"),
     ),
     "google": Entry(
-        f"{_HERE}.google.service:GoogleEmulator",
+        f"{_HERE}.google.service:GoogleEmulator {_HERE}.google.speech:GoogleSpeechEmulator",
         ("livekit-plugins-google", "google-genai"),
         host="generativelanguage.googleapis.com",
         extra="google",

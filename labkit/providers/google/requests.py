@@ -10,7 +10,7 @@ from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from labkit.providers.bodies import Count, FailFast, Flaw, Share, strictly
-from labkit.providers.server import RequestError, shown
+from labkit.providers.server import Emulator, RequestError, shown
 
 _CAMEL = re.compile(r"_([a-z])")
 _STATUSES = {
@@ -60,6 +60,7 @@ class Part(TypedDict):
     functionResponse: NotRequired[FunctionResponse]
     executableCode: NotRequired[dict[str, Any]]
     codeExecutionResult: NotRequired[dict[str, Any]]
+    speechMetadata: NotRequired[dict[str, Any]]
 
 
 @strictly
@@ -144,6 +145,7 @@ class Generating(TypedDict):
     thinkingConfig: NotRequired[Thinking]
     mediaResolution: NotRequired[str]
     speechConfig: NotRequired[dict[str, Any]]
+    responseFormat: NotRequired[dict[str, Any]]
     continuationToken: NotRequired[str]
 
 
@@ -185,6 +187,34 @@ def in_camel_case(body: Any) -> Any:
         else in_camel_case(value)
         for name, value in body.items()
     }
+
+
+def key_of(service: Emulator, request: web.Request) -> str:
+    """The key of an ``x-goog-api-key`` header or a ``key`` in the query.
+
+    Raises:
+        RequestError: there is none, or it is not accepted.
+    """
+    key = request.headers.get("x-goog-api-key") or request.query.get("key", "")
+    if not key:
+        raise RequestError(
+            403,
+            "Method doesn't allow unregistered callers (callers without established identity). "
+            "Please use API Key or other form of API consumer identity to call this API.",
+        )
+    if not service.authorized(key):
+        raise refused("API key not valid. Please pass a valid API key.")
+    return key
+
+
+def no_model(name: str) -> RequestError:
+    """404 ``NOT_FOUND``."""
+    return RequestError(
+        404,
+        f"models/{shown(name)} is not found for API version v1beta, or is not supported for "
+        "generateContent. Call ModelService.ListModels to see the list of available models "
+        "and their supported methods.",
+    )
 
 
 def refused(message: str) -> RequestError:

@@ -32,16 +32,19 @@ from labkit.providers.google.requests import (
     body_of,
     failure_of,
     in_camel_case,
+    key_of,
+    no_model,
     refusal_of,
     refused,
 )
 from labkit.providers.llm import ChatEmulator
 from labkit.providers.prompt_cache import PrefixCache, PrefixRules
-from labkit.providers.server import RequestError, shown
+from labkit.providers.server import RequestError
 
 _MOST_BYTES = 20 << 20  # Gemini API, files guide: requests of at most 20 MB
 _LARGE_BYTES = 200_000
 _VERSION = re.compile(r"(-preview)?-(\d{2}-\d{2}|\d{2}-\d{4}|\d{3})$|-latest$|-preview$")
+_CHAT = "(?:(?!-tts)[^:/])+"  # the others speak, see speech.py
 _VERBS = "generateContent|streamGenerateContent|countTokens"
 
 
@@ -65,7 +68,7 @@ class GoogleEmulator(ChatEmulator):
             route
             for version in ("/v1", "/v1beta")
             for route in (
-                web.post(f"{version}/models/{{model}}:{{verb:{_VERBS}}}", self._generate),
+                web.post(f"{version}/models/{{model:{_CHAT}}}:{{verb:{_VERBS}}}", self._generate),
                 *self.model_routes(version),
             )
         ]
@@ -82,17 +85,8 @@ class GoogleEmulator(ChatEmulator):
         return body_of(error)
 
     def key(self, request: web.Request) -> str:
-        """The key of an ``x-goog-api-key`` header or a ``key`` in the query."""
-        key = request.headers.get("x-goog-api-key") or request.query.get("key", "")
-        if not key:
-            raise RequestError(
-                403,
-                "Method doesn't allow unregistered callers (callers without established "
-                "identity). Please use API Key or other form of API consumer identity to call "
-                "this API.",
-            )
-        if not self.authorized(key):
-            raise refused("API key not valid. Please pass a valid API key.")
+        """The request's key, unless a failure was ordered."""
+        key = key_of(self, request)
         if self.failures:
             raise failure_of(self.failures.popleft())
         return key
@@ -105,12 +99,7 @@ class GoogleEmulator(ChatEmulator):
 
     def no_model(self, name: str) -> RequestError:
         """404 ``NOT_FOUND``."""
-        return RequestError(
-            404,
-            f"models/{shown(name)} is not found for API version v1beta, or is not supported for "
-            "generateContent. Call ModelService.ListModels to see the list of available models "
-            "and their supported methods.",
-        )
+        return no_model(name)
 
     def model_body(self, name: str) -> dict[str, Any]:
         """A model object."""
