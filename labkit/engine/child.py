@@ -178,7 +178,8 @@ class Child:
                 stack = self._stack()
                 time.sleep(0.05)
         kill(self._pid)
-        status = os.read(self._ended.fileno(), 64) if wait([self._ended], _STACK_S) else b""
+        ended = self._ended.fileno()
+        status = os.read(ended, 64) if wait([ended], _STACK_S) else b""
         took = f"it took more than {self._limit_s:g} s of real time and was ended"
         return took + _at(stack, agent) + _had(status)
 

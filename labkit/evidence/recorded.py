@@ -47,7 +47,8 @@ class Input:
             "min_s": self.floor_s,
         }
         if self.no_tail:
-            fields["tail.p99_s"] = Delay(**fields).quantile(0.99)
+            body = Delay(median_s=fields["median_s"], p95_s=fields["p95_s"], min_s=fields["min_s"])
+            fields["tail.p99_s"] = body.quantile(0.99)
         return {f"{self.figure}.{name}": round(value, 6) for name, value in fields.items()}
 
 

@@ -146,8 +146,8 @@ def note(ax: Axes, text: str, at: tuple[float, float], shift: tuple[float, float
          fontsize: float = 8.5, **style: Any) -> Annotation:  # fmt: skip
     """Writes a text ``shift`` points (1/72 inch, to the right and up) beside a place of the data.
 
-    A rim in the paper's colour keeps lines behind it from striking it through. ``style`` is passed on
-    to ``Axes.annotate``; with ``xycoords`` the place is another one.
+    A rim in the paper's colour keeps lines behind it from striking it through. ``style`` is passed
+    on to ``Axes.annotate``; with ``xycoords`` the place is another one.
     """
     rim = withStroke(linewidth=3, foreground="white")
     style = {"path_effects": [rim], **style, "textcoords": "offset points", "fontsize": fontsize}
