@@ -22,6 +22,7 @@ from labkit.settings import SettingError, Settings
 from labkit.tunnel import blocking, instant, sdk
 from labkit.tunnel.agentfile import find_agent, load_agent
 from labkit.tunnel.audio import Captions, Microphone, Speaker
+from labkit.tunnel.behind import Behind
 from labkit.tunnel.detector import Detector
 from labkit.tunnel.events import SessionLog
 from labkit.tunnel.faults import Faults
@@ -136,6 +137,8 @@ class Call:
             buffered = bool(settings["join.preconnect"])
             self.early = EarlyMicrophone(self.mouth, self.line, self.now, buffered)
         self.talk: asyncio.Task[None] | None = None
+        behind = Behind(self.ear, self.line, self.now, lambda: self.mouth.turn[0])
+        self.room.tracks.heard, self.room.tracks.cut = behind.play, behind.cut
         self.console = Console(
             self.early or Microphone(self.mouth, self.line, self.now),
             Speaker(self.ear, Captions(), self.line, self.now, lambda: self.mouth.turn[0]),

@@ -4,8 +4,8 @@ The SDK's own ``rtc.Room`` and participants are used. Where they would ask the n
 speaks to a media server, they ask :class:`Room`, in the library's own messages. It holds who is
 there with which attributes, passes on data, text, bytes and RPC, and reports what happens as room
 events. Audio does not go through it: the caller's comes in through the console's place
-(:class:`labkit.tunnel.job.Console`), and what the agent publishes as tracks of its own is heard by
-nobody (:mod:`labkit.tunnel.room_tracks`). What it does not have is refused by name.
+(:class:`labkit.tunnel.job.Console`), and what the agent publishes as tracks of its own is heard
+behind its speech (:mod:`labkit.tunnel.room_tracks`). What it does not have is refused by name.
 """
 
 from __future__ import annotations
