@@ -100,6 +100,18 @@ class Segment:
         pairs = itertools.pairwise(h for h in self.heard if h.start_s <= self.first_voiced_s)
         return sum(max(b.start_s - a.end_s, 0.0) for a, b in pairs)
 
+    def runs(self) -> tuple[tuple[float, float], ...]:
+        """Where its sound goes on without a break: from which second of the sound, and when that
+        is heard; last, how long all of it is, and when it ends."""
+        found: list[tuple[float, float]] = []
+        done_s, end_s = 0.0, float("nan")
+        for heard in self.heard:
+            if not abs(heard.start_s - end_s) < 1e-6:
+                found.append((done_s, heard.start_s))
+            done_s += len(heard.pcm) / heard.rate_hz
+            end_s = heard.end_s
+        return (*found, (done_s, end_s)) if found else ()
+
     def voiced(self) -> tuple[tuple[float, float], ...]:
         """Start and end of each stretch of sound; gaps shorter than ``GAP_S`` do not count."""
         spans: list[list[float]] = []

@@ -31,7 +31,7 @@ class Behind:
         codec."""
 
     def play(self, track: str, left_s: float, pcm: np.ndarray, rate_hz: int) -> None:
-        """Takes samples of a track (int16, frames × channels) that leave the agent at ``left_s``."""
+        """Takes samples of a track (int16, frames × channels) that leave at ``left_s``."""
         mono = pcm[:, 0] if pcm.shape[1] == 1 else pcm.mean(axis=1).astype(np.int16)
         end_s, at_s, coder = self._ends.get(track, (-1.0, left_s, None))
         if left_s > end_s + 1e-6:

@@ -126,7 +126,14 @@ class Call:
             learned_s = settings.number("caller.echo_learned_s")
             self.mouth = EchoingMouth(self.scene, tone, self.ear, float(echo_db), learned_s)
         self.caller = Caller(
-            plan, self.scene, self.mouth, self.ear, self.now, self._button, self.log.has_speech
+            plan,
+            self.scene,
+            self.mouth,
+            self.ear,
+            self.now,
+            self._button,
+            self.log.has_speech,
+            self.log.goes_on,
         )
         eot_s = settings.number("compute.eot_s")  # told as it is asked, answered so much later
         supplies.eot_memo.tell = lambda value: self.log.add(
@@ -280,6 +287,7 @@ class Call:
                     s.voiced(),
                     tuple((b.at_s, b.resumed_s) for b in s.breaks),
                     s.starved_s,
+                    s.runs(),
                 )
                 for s in self.ear.segments
             ],

@@ -99,6 +99,7 @@ class Console(sdk.ConsoleSeat):
         if hears:
             session.input.audio = self._microphone
         if speaks:
+            self._speaker.on("playback_started", lambda _: self.log.plays(session.current_speech))
             session.output.audio = self._speaker
             session.output.transcription = self._speaker.captions
         self.started.set()
