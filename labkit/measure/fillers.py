@@ -15,6 +15,7 @@ from labkit.world.events import AudioCut, AudioDone, Ended, FirstAudio, FirstTok
 
 _HEAD = 24  # letters by which a text is known
 _TICK_S = 1e-6
+_SAME_S = 1e-4
 
 
 def answer_heard_s(logs: TurnLogs, reply: ReplySegment, spoken: str) -> float:
@@ -72,7 +73,7 @@ def _answers(logs: TurnLogs) -> list[str]:
     texts = (
         letters(e.text)
         for e in logs.of(Ended)
-        if not any(a <= sent.get(e.id, NAN) < b - 1e-6 for a, b in runs)
+        if not any(a - _SAME_S <= sent.get(e.id, NAN) < b - _SAME_S for a, b in runs)
     )
     return [text for text in texts if text]
 

@@ -105,7 +105,8 @@ class _Turn(Network):
             return "both", math.nan
         pairs = zip(self.spans, self.slacks(), strict=True)
         slack_s = {(span.begins, span.ends): slack_s for span, slack_s in pairs}
-        commit_s, reply_s = slack_s["committed", "hook_done"], slack_s["asked", "at_llm_0"]
+        commit_s = slack_s["committed", "hook_done"]
+        reply_s = next(s for (begins, _), s in slack_s.items() if begins == "asked")
         return ("commit", reply_s) if commit_s <= reply_s else ("reply", commit_s)
 
     def _chain(self, begins: str, *steps: tuple[str, str, float]) -> str:
