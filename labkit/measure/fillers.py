@@ -35,6 +35,7 @@ def answer_heard_s(logs: TurnLogs, reply: ReplySegment, spoken: str) -> float:
     begins = bool(letters(spoken)) and _begins(letters(spoken), answers)
     if begins and not by_code:
         return first_s
+    unheard = by_code  # what was cut off before its answer was no answer
     for piece in logs.of(Voiced):
         at_s = _place(piece, answers)
         played = _played(logs, reply, piece.context, by_code) if at_s == at_s else None
@@ -43,8 +44,9 @@ def answer_heard_s(logs: TurnLogs, reply: ReplySegment, spoken: str) -> float:
             heard_s = segment.heard_at(before_s + at_s)
             if first_s <= heard_s < logs.until_s:
                 return heard_s
+            unheard = True
     # what a model wrote and code passed on is an answer if no other follows
-    return first_s if begins or not by_code else NAN
+    return first_s if begins or not unheard else NAN
 
 
 def tool_callers(logs: TurnLogs, said_s: float) -> list[Request]:
@@ -82,7 +84,7 @@ def _said_by_code(logs: TurnLogs, reply: ReplySegment) -> bool:
     """Whether the reply began with words of the agent's code, as far as the session tells."""
     playing = [r["id"] for r in logs.session_of("plays") if abs(r["t_s"] - reply.left_s) < 1e-3]
     return any(
-        r["event"] == "speech" and r["source"] == "say" and r["id"] in playing
+        r["event"] == "speech" and r["source"] == "say" and r.get("id") in playing
         for r in logs.record.session
     )
 

@@ -231,11 +231,13 @@ class Milestones:
             first = firsts.get(request.id)
             if first is None or first.t_s > left_s or not head or not text:
                 continue
-            if first.arrives_s > self.at["tts_text_s"] + SAME_S:
-                continue  # a filler left before it
-            if text.startswith(head[: len(text)]) or any(holds(m, text) for m in messages):
+            # what left for the TTS before the model's first token was a filler of the agent's own
+            waited = not first.arrives_s > self.at["tts_text_s"] + SAME_S
+            if text.startswith(head[: len(text)]) or (
+                waited and any(holds(m, text) for m in messages)
+            ):
                 chosen = request
-            elif text in whole:
+            elif waited and text in whole:
                 around = request
         chosen = chosen or around
         if chosen is None:

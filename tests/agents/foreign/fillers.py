@@ -65,7 +65,7 @@ class Helper(Agent):
         if self.kind == "tool":
             context.session.say("Let me check that for you.")
         elif self.kind == "model in tool":
-            context.session.generate_reply(instructions="Say: \"One moment.\"", tool_choice="none")
+            context.session.generate_reply(instructions='Say: "One moment."', tool_choice="none")
         await asyncio.sleep(2)
         return "It is there."
 
