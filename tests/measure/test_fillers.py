@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 
+import pandas as pd
 import pytest
 from by_hand import call, message, reply, row, turn
 
+from labkit.engine.tables import Results
+from labkit.evidence.summary import metrics
 from labkit.world.clips import Word
 from labkit.world.events import (
     AudioDone,
@@ -132,3 +135,15 @@ def test_an_answer_that_was_cut_off_before_it_sounded_was_not_heard() -> None:
     found = one_speech(FILLER, FILLER, f"{FILLER} {FILLER} {ANSWER}")
     assert math.isnan(found["answer_latency_s"]), "it is 1.4 s into a piece of 1 s"
     assert found["response_latency_s"] == pytest.approx(1.8)
+
+
+def test_the_summary_takes_both_medians_alike_and_counts_fillers() -> None:
+    plain = row(call([turn()], [reply(5.7, 7.0)], [message("Hi.", 4.5, 4.0, 0.5)]))
+    rows = [plain, {**plain, "turn": 1, "response_latency_s": 3.0, "answer_latency_s": 3.0}]
+    calls = pd.DataFrame([{"call": 0, "status": "ok", "error": "", "replay": "",
+                           "simulated_s": 1.0, "wall_s": 0.1}])  # fmt: skip
+    found = metrics(Results(pd.DataFrame(rows), calls))
+    assert found["answer_p50_s"] == found["p50_s"] == pytest.approx(1.7)
+    assert found["fillers"] == 0
+    found = metrics(Results(pd.DataFrame([row(record())]), calls))
+    assert found["fillers"] == 1 and found["answer_p50_s"] == pytest.approx(5.1)
