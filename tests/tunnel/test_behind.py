@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from livekit import rtc
 
 from labkit.callers.ear import Ear, Heard
 from labkit.callers.echo import EchoingMouth
 from labkit.callers.line import Line
 from labkit.settings import Settings
 from labkit.tunnel.behind import Behind
-from labkit.tunnel.room import Room
-from labkit.tunnel.visitor import caller_of
 from labkit.world.scene import SAMPLE_RATE_HZ, Scene
 
 RATE_HZ = 48_000
@@ -78,30 +75,3 @@ def test_a_loudspeaker_plays_it_too() -> None:
     ear.add_behind("music", Heard(0.0, np.full(RATE_HZ, 1000, np.int16), RATE_HZ))
     mouth = EchoingMouth(Scene(7, 0), np.zeros(0, np.int16), ear, -20.0, 5.0)
     assert mouth.emit(1600)[-1] == 100
-
-
-@pytest.mark.parametrize("quiet", ["", "not published", "muted", "unpublished"])
-def test_a_track_is_heard_while_it_is_published(quiet: str) -> None:
-    heard: list[str] = []
-    cut: list[str] = []
-    caller = caller_of(Settings())
-    room = Room({"name": "r", "sid": "RM"}, caller, lambda: 0.0, lambda *_, **__: None,
-                rtt_s=0.0, caller_rtt_s=0.0)  # fmt: skip
-    tracks = room.tracks
-    tracks.heard, tracks.cut = (lambda name, *_: heard.append(name)), cut.append
-    source = rtc.AudioSource(48_000, 1)
-    track = rtc.LocalAudioTrack.create_audio_track("music", source)
-    (own,) = tracks._tracks.values()
-    if quiet != "not published":
-        own["sid"] = "TR_1"
-    if quiet == "muted":
-        track.mute()
-    if quiet == "unpublished":
-        own["sid"] = ""
-    handle = source._ffi_handle.handle
-    frame = rtc.AudioFrame.create(48_000, 1, 480)._proto_info()
-    request = type("Request", (), {"source_handle": handle, "buffer": frame})
-    room.wire.call_back = lambda *_, **__: None  # type: ignore[method-assign]
-    tracks.do_capture_audio_frame(request, None)
-    assert heard == ([] if quiet else ["music"])
-    assert cut == (["music"] if quiet == "muted" else [])

@@ -312,6 +312,37 @@ def test_published_sound_keeps_its_pace_and_can_be_heard() -> None:
     visit(main)
 
 
+def test_a_track_is_heard_while_it_is_published_and_not_muted() -> None:
+    async def main(at: Visit) -> None:
+        await at.joined()
+        heard: list[str] = []
+        cut: list[str] = []
+        at.server.tracks.heard = lambda name, at_s, pcm, rate: heard.append(name)
+        at.server.tracks.cut = cut.append
+        source = rtc.AudioSource(48_000, 1)
+        track = rtc.LocalAudioTrack.create_audio_track("music", source)
+
+        async def play() -> tuple[int, int]:
+            await source.capture_frame(rtc.AudioFrame.create(48_000, 1, 4800))
+            return len(heard), len(cut)
+
+        assert await play() == (0, 0), "it is not published"
+        agent = at.room.local_participant
+        publication = await agent.publish_track(track)
+        await publication.wait_for_subscription()
+        assert await play() == (1, 0)
+        track.mute()
+        assert await play() == (1, 1)
+        track.unmute()
+        assert await play() == (2, 1)
+        source.clear_queue()
+        assert await play() == (3, 2)
+        await agent.unpublish_track(publication.sid)
+        assert await play() == (3, 3)
+
+    visit(main)
+
+
 def test_what_the_room_does_not_have_is_refused_by_name() -> None:
     async def main(at: Visit) -> None:
         await at.joined()
