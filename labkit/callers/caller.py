@@ -5,7 +5,8 @@ clips on its mouth's timeline, from which the microphone reads frame by frame.
 
 A caller who hears a premature reply goes on talking to the end of the turn, which may make the
 agent stop. A reply counts for the caller only if some of it is heard after that end. When the agent
-falls silent in the middle of its speech, the caller waits for it to go on, as long as for a reply.
+falls silent in the middle of its speech, or says that more is to come, the caller waits for it to
+go on, as long as for a reply.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ PRESS_S = 0.25
 """From pressing the button to the first word: about a simple reaction time."""
 _BACKCHANNEL_S = (1.0, 2.5)
 _STILL_TALKING_S = 0.3
+_ASK_S = 0.1
 _TICK_S = 1e-8
 """The clock ticks in nanoseconds, so a timer may fire a fraction of a tick early."""
 
@@ -164,6 +166,8 @@ class Caller:
         button: Called with True when a push-to-talk button is pressed, False when released.
         greeted: Whether the agent has begun to say something, heard or not: callers who are
             about to be greeted wait for it, as people do who hear the line open.
+        goes_on: Whether what the agent said last promises more, as "let me check" does: callers
+            wait for the rest, as people do who understand what is said.
     """
 
     def __init__(
@@ -175,10 +179,11 @@ class Caller:
         now: Callable[[], float],
         button: Callable[[bool], None] = lambda pressed: None,
         greeted: Callable[[], bool] = lambda: False,
+        goes_on: Callable[[], bool] = lambda: False,
     ) -> None:
         self.plan, self.settings, self.scene = plan, plan.settings, scene
         self.mouth, self.ear, self.now, self.button = mouth, ear, now, button
-        self.greeted = greeted
+        self.greeted, self.goes_on = greeted, goes_on
         self.spoken: list[SpokenTurn] = []
         self.backchannels: list[SpokenBackchannel] = []
         self._reply: Segment | None = None
@@ -242,7 +247,9 @@ class Caller:
         barge_s = self._barge_in_moment(index)
         while True:
             last_s = self.ear.last_voiced_s
-            wait_s = self._patience_s if self.ear.broken_off else max(gap_s - LOCK_S / 2, 0.2)
+            goes_on = self.goes_on()
+            patient = goes_on or self.ear.broken_off
+            wait_s = self._patience_s if patient else max(gap_s - LOCK_S / 2, 0.2)
             quiet_s = last_s + wait_s if last_s == last_s else earliest_s
             start_s = self._locked(max(quiet_s, earliest_s), index)
             # what is due earlier than the agent's last sound is due while it speaks
@@ -251,7 +258,8 @@ class Caller:
             barge_at_s = barge_s if barge_s < talking_s else math.inf
             next_s = min(start_s, hum_at_s, barge_at_s)
             if self.now() + _TICK_S < next_s:
-                await self._until(next_s)
+                # that nothing more comes is not heard, so it is asked again and again
+                await self._until(min(next_s, self.now() + _ASK_S) if goes_on else next_s)
             elif next_s == hum_at_s:
                 self._hum(index)
                 hum_s = math.inf

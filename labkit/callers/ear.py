@@ -100,6 +100,18 @@ class Segment:
         pairs = itertools.pairwise(h for h in self.heard if h.start_s <= self.first_voiced_s)
         return sum(max(b.start_s - a.end_s, 0.0) for a, b in pairs)
 
+    def runs(self) -> tuple[tuple[float, float], ...]:
+        """Where its sound goes on without a break: from which second of the sound, and when that
+        is heard; last, how long all of it is, and when it ends."""
+        found: list[tuple[float, float]] = []
+        done_s, end_s = 0.0, float("nan")
+        for heard in self.heard:
+            if not abs(heard.start_s - end_s) < 1e-6:
+                found.append((done_s, heard.start_s))
+            done_s += len(heard.pcm) / heard.rate_hz
+            end_s = heard.end_s
+        return (*found, (done_s, end_s)) if found else ()
+
     def voiced(self) -> tuple[tuple[float, float], ...]:
         """Start and end of each stretch of sound; gaps shorter than ``GAP_S`` do not count."""
         spans: list[list[float]] = []
@@ -122,11 +134,17 @@ class Ear:
     """Everything the caller hears in one call.
 
     The agent pushes audio ahead of time, so entries may lie in the future until they are cut off.
-    ``changed`` is set whenever anything is added or cut.
+    ``changed`` is set whenever speech is added or cut. People tell speech from what is played
+    behind it, so whatever is asked here is asked of speech alone; only :meth:`track` has both.
+
+    Attributes:
+        segments: The agent's speech.
+        behind: What it plays on tracks of their own, such as ambience, by the track's name.
     """
 
     def __init__(self) -> None:
         self.segments: list[Segment] = []
+        self.behind: dict[str, list[Heard]] = {}
         self.changed = asyncio.Event()
 
     def begin(self, left_s: float) -> Segment:
@@ -151,6 +169,18 @@ class Ear:
             segment.breaks.append(Break(t_s))
         self.changed.set()
 
+    def add_behind(self, track: str, heard: Heard) -> None:
+        """Adds sound of a track that is not the agent's speech."""
+        self.behind.setdefault(track, []).append(heard)
+
+    def cut_behind(self, track: str, t_s: float) -> None:
+        """The rest of such a track, as far as it is known, will not be heard."""
+        pieces = self.behind.get(track, [])
+        while pieces and pieces[-1].start_s >= t_s:
+            pieces.pop()
+        if pieces and pieces[-1].end_s > t_s:
+            pieces[-1].cut(t_s)
+
     def reply_to(self, started_s: float, stopped_s: float) -> Segment | None:
         """The first segment begun after a turn's start that sounds, or will, after its end."""
         for segment in self.segments:
@@ -172,16 +202,24 @@ class Ear:
         return max((e for e in ends if e == e), default=float("nan"))
 
     def track(self, rate_hz: int, duration_s: float) -> np.ndarray:
-        """The whole call as one int16 track, for listening."""
+        """The whole call as one int16 track, for listening: speech, and what is behind it."""
         out = np.zeros(round(duration_s * rate_hz), dtype=np.int16)
-        for segment in self.segments:
-            for heard in segment.heard:
-                pcm = heard.pcm
-                if heard.rate_hz != rate_hz:
-                    n = round(len(pcm) * rate_hz / heard.rate_hz)
-                    at = np.linspace(0, len(pcm) - 1, n)
-                    pcm = np.interp(at, np.arange(len(pcm)), pcm).astype(np.int16)
-                first = round(heard.start_s * rate_hz)
-                pcm = pcm[: max(0, len(out) - first)]
-                out[first : first + len(pcm)] = pcm
+        for heard in (h for segment in self.segments for h in segment.heard):
+            first, pcm = _at_rate(heard, rate_hz, len(out))
+            out[first : first + len(pcm)] = pcm
+        for heard in (h for pieces in self.behind.values() for h in pieces):
+            first, pcm = _at_rate(heard, rate_hz, len(out))
+            there = out[first : first + len(pcm)]
+            there[:] = np.clip(there.astype(np.int32) + pcm, -32768, 32767)
         return out
+
+
+def _at_rate(heard: Heard, rate_hz: int, length: int) -> tuple[int, np.ndarray]:
+    """Where a stretch begins in a track of ``length`` samples, and its samples at that rate."""
+    pcm = heard.pcm
+    if heard.rate_hz != rate_hz:
+        n = round(len(pcm) * rate_hz / heard.rate_hz)
+        at = np.linspace(0, len(pcm) - 1, n)
+        pcm = np.interp(at, np.arange(len(pcm)), pcm).astype(np.int16)
+    first = round(heard.start_s * rate_hz)
+    return first, pcm[: max(0, length - first)]

@@ -1,7 +1,7 @@
-"""Echo of the agent's voice from a loudspeaker into the caller's microphone.
+"""Echo of what the agent plays from a loudspeaker into the caller's microphone.
 
 Phones and browsers cancel it once they have adapted. Until then the agent hears its own voice,
-softer, mixed with what the caller says.
+and what it plays behind it, softer, mixed with what the caller says.
 """
 
 from __future__ import annotations
@@ -48,10 +48,11 @@ class EchoingMouth(Mouth):
         """What the loudspeaker plays during these samples of the microphone."""
         at_s = (first + np.arange(n_samples)) / SAMPLE_RATE_HZ
         played = np.zeros(n_samples)
-        for segment in reversed(self._ear.segments):
-            for heard in reversed(segment.heard):
+        speech = (h for s in reversed(self._ear.segments) for h in reversed(s.heard))
+        for latest_first in (speech, *(reversed(b) for b in self._ear.behind.values())):
+            for heard in latest_first:
                 if heard.end_s <= at_s[0]:
-                    return played
+                    break
                 if heard.start_s < at_s[-1]:
                     index = np.round((at_s - heard.start_s) * heard.rate_hz).astype(int)
                     inside = (index >= 0) & (index < len(heard.pcm))

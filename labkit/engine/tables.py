@@ -153,10 +153,17 @@ class Results:
         )
 
 
-def each_once(calls: pd.DataFrame, column: str) -> list[str]:
-    """The texts in a column of the calls table that holds lists as JSON, each once, in order."""
-    kept = filter(None, calls.get(column, ()))
-    return list(dict.fromkeys(text for texts in kept for text in json.loads(texts)))
+def each_once(calls: pd.DataFrame, column: str) -> list[Any]:
+    """What a column of the calls table holds as JSON lists, each text or dict once, in order.
+
+    Dicts that differ in nothing but ``t_s`` are the same; the first one's is kept.
+    """
+    found: dict[str, Any] = {}
+    for text in filter(None, calls.get(column, ())):
+        for entry in json.loads(text):
+            same = {k: v for k, v in entry.items() if k != "t_s"} if type(entry) is dict else entry
+            found.setdefault(json.dumps(same, sort_keys=True), entry)
+    return list(found.values())
 
 
 def joined(one: Results, other: Results) -> Results:

@@ -26,7 +26,9 @@ def metrics(results: Results) -> dict[str, Any]:
         out[f"p{p}_ci_s"] = [estimate.low, estimate.high]
     known = len(answered) and "answer_latency_s" in answered
     answers = answered["answer_latency_s"] if known else pd.Series(dtype=float)
-    out["answer_p50_s"] = float(answers.median()) if len(answers) else None
+    out["answer_p50_s"] = (
+        statistics.quantile(answered, 0.5, "answer_latency_s").value if len(answers) else None
+    )
     out["fillers"] = (
         int((answers > answered["response_latency_s"] + 1e-6).sum()) if len(answers) else 0
     )

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from labkit.measure.fillers import later_answer_s, tool_callers
+from labkit.measure.fillers import answer_heard_s, tool_callers
 from labkit.measure.turn_logs import NAN, TurnLogs, holds, letters
 from labkit.world.events import (
     Cancelled,
@@ -99,7 +99,7 @@ class Milestones:
         self.early = self.delay_from_transcript = False
         self.begun_s = NAN
         self.n_commits = 0
-        self.served_model = ""
+        self.served_model = self._utterance = ""
         self.said_s = self.answer_heard_s = NAN
         turn, reply = logs.turn, logs.reply
         self.at["caller_started_s"], self.at["caller_stopped_s"] = turn.started_s, turn.stopped_s
@@ -111,10 +111,10 @@ class Milestones:
         self.at["reply_heard_s"] = reply.first_voiced_s
         self.at["reply_over_s"] = reply.last_voiced_s
         self._find_turn_end(reply.left_s)
-        self._find_answer(self._find_speech(reply.left_s), reply.left_s)
-        self.answer_heard_s = reply.first_voiced_s
+        spoken = self._find_speech(reply.left_s)
+        self._find_answer(spoken, reply.left_s)
+        self.answer_heard_s = answer_heard_s(logs, reply, spoken)
         if not self.served_model:  # the reply began with words that no model wrote
-            self.answer_heard_s = later_answer_s(logs, reply.first_voiced_s)
             self._find_calls()
 
     @property
@@ -207,6 +207,7 @@ class Milestones:
         ]
         if not texts:
             return ""
+        self._utterance = "".join(e.text for e in texts)
         self.at["tts_text_s"] = texts[0].sent_s
         self.at["tts_first_audio_s"] = first.arrives_s
         self.tts = (texts[0].t_s, first.t_s)
@@ -223,14 +224,22 @@ class Milestones:
         firsts = {e.id: e for e in self.logs.of(FirstToken)}
         # an agent may put words of its own before the LLM's: then the whole message tells
         messages = [words for words in self.logs.agent_messages() if words.startswith(head)]
-        chosen = None
+        chosen = around = None
+        whole = letters(self._utterance)
         for request in requests:
             text = letters(ends[request.id].text) if request.id in ends else ""
             first = firsts.get(request.id)
             if first is None or first.t_s > left_s or not head or not text:
                 continue
-            if text.startswith(head[: len(text)]) or any(holds(m, text) for m in messages):
+            # what left for the TTS before the model's first token was a filler of the agent's own
+            waited = not first.arrives_s > self.at["tts_text_s"] + SAME_S
+            if text.startswith(head[: len(text)]) or (
+                waited and any(holds(m, text) for m in messages)
+            ):
                 chosen = request
+            elif waited and text in whole:
+                around = request
+        chosen = chosen or around
         if chosen is None:
             return
         self.served_model = chosen.model

@@ -16,7 +16,7 @@ import math
 
 from labkit.measure.critical_path import Network
 from labkit.measure.milestones import SAME_S, SOCKET_S, Milestones
-from labkit.world.events import Role
+from labkit.world.events import Refused, Request, Role
 
 STAGES: dict[str, tuple[str, str]] = {
     "uplink_s": (
@@ -29,7 +29,7 @@ STAGES: dict[str, tuple[str, str]] = {
     "transcript_s": ("provider", "STT's final transcript"),
     "turn_detector_s": ("agent", "turn detector: 200 ms of silence, then its inference"),
     "endpointing_s": ("setting", "endpointing delay, from the last sound that the agent heard"),
-    "hook_s": ("user's code", "on_user_turn_completed"),
+    "hook_s": ("user's code", "on_user_turn_completed, and what llm_node does before it asks"),
     "tools_s": ("user's code", "running time of tool calls"),
     "llm_network_s": ("network", "request to the LLM and first token back, handshakes included"),
     "llm_ttft_s": ("provider", "LLM time to first token (TTFT)"),
@@ -42,6 +42,8 @@ STAGES: dict[str, tuple[str, str]] = {
 }
 """The stages of a turn in order: owner and meaning. They sum to ``response_latency_s``."""
 
+_NODE_S = 0.05
+"""Less than this before a request may be due to its connection."""
 _LOOKED_UP_S = 0.01
 """A request leaves this much after what it was begun on, if the name had to be looked up."""
 COLUMNS = (
@@ -103,7 +105,8 @@ class _Turn(Network):
             return "both", math.nan
         pairs = zip(self.spans, self.slacks(), strict=True)
         slack_s = {(span.begins, span.ends): slack_s for span, slack_s in pairs}
-        commit_s, reply_s = slack_s["committed", "hook_done"], slack_s["asked", "at_llm_0"]
+        commit_s = slack_s["committed", "hook_done"]
+        reply_s = next(s for (begins, _), s in slack_s.items() if begins == "asked")
         return ("commit", reply_s) if commit_s <= reply_s else ("reply", commit_s)
 
     def _chain(self, begins: str, *steps: tuple[str, str, float]) -> str:
@@ -175,7 +178,7 @@ class _Turn(Network):
 
     def _reply(self) -> None:
         at, found = self.at, self.found
-        end = self._begin() if found.early else "hook_done"
+        end = self._node(self._begin() if found.early else "hook_done")
         for i, asked in enumerate(found.asked):
             end = self._chain(
                 end,
@@ -206,6 +209,15 @@ class _Turn(Network):
             ("leading_silence_s", "voiced", at["reply_heard_s"] - line_s),
             ("downlink_s", "ear", at["reply_heard_s"]),
         )
+
+    def _node(self, end: str) -> str:
+        """What the agent's own llm_node did before it asked the model, if it took a while."""
+        begun_s, events = self.found.begun_s, self.found.logs.of(Request, Refused)
+        from_s = self.stopped_s + self.reached[end]
+        others = any(from_s < e.sent_s < begun_s - SAME_S for e in events if e.role is Role.LLM)
+        if begun_s - from_s < _NODE_S or others:  # others: it asked more than once
+            return end
+        return self._chain(end, ("hook_s", "node", begun_s))
 
     def _begin(self) -> str:
         """What set the LLM to work before the commit: a transcript or an eager end of turn."""

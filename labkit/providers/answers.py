@@ -94,15 +94,33 @@ def answer(
         parallel: Several tools may be called at once.
     """
     messages = _within_reason(messages)
-    index = _index(dialogues)
     system = "\n".join(m.text for m in messages if m.role == "system")
-    homes = index.homes(system)
     talk = [m for m in messages if not is_instruction(m)]
     users = [i for i, m in enumerate(talk) if m.role == "user"]
     ordered = order(messages, talk)
-    if ordered is not None:
-        return Answer(follow(ordered, system), kind="instructed")
-    last = users[-1]
+    told = Answer(follow(ordered or "", system), kind="instructed")
+    since = talk[users[-1] + 1 :] if users else []
+    if ordered or (ordered is not None and not any(m.role == "tool" for m in since)):
+        return told
+    found = _to_user(system, talk, users[-1], tools, dialogues, tool_choice, json_wanted, parallel)
+    # a filler may have been said before a tool's result was there: then that is not answered yet
+    answered = ordered is not None and found.text in [m.text.strip() for m in since]
+    return told if answered else found
+
+
+def _to_user(
+    system: str,
+    talk: Sequence[Message],
+    last: int,
+    tools: Sequence[Tool],
+    dialogues: Mapping[str, Dialogue] | None,
+    tool_choice: str,
+    json_wanted: bool,
+    parallel: bool,
+) -> Answer:
+    """What the model answers to the message with the number ``last``, a user's."""
+    index = _index(dialogues)
+    homes = index.homes(system)
     text = talk[last].text.strip()
     results = [m for m in talk[last + 1 :] if m.role == "tool"]
     offered = () if tool_choice == "none" else tuple(tools)

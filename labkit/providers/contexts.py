@@ -22,6 +22,7 @@ from labkit.world.events import (
     ContextExpired,
     Disconnected,
     FirstAudio,
+    Voiced,
 )
 
 _SENTENCE_END = (".", "?", "!")
@@ -181,6 +182,7 @@ class Context:
     async def _speak(self, arrived_s: float, text: str) -> None:
         pcm, words = self._speech.add(text)
         self.will_say(words)
+        self._log(Voiced(context=self.id, words=words))
         pace = self._speech.pace
         step_s = pace.chunk_s * pace.factor
         if self._pieces and arrived_s <= self._free_s:

@@ -13,6 +13,7 @@ _IMPERATIVE = re.compile(
     r"thank|introduce|welcome|acknowledge|explain|generate|give the user)\b",
     re.IGNORECASE,
 )
+_RUNNING = "still in progress"
 _INLINE = re.compile(r"\s*<instructions>(.*)</instructions>\s*", re.DOTALL)
 
 
@@ -30,10 +31,21 @@ def order(messages: Sequence[Message], talk: Sequence[Message]) -> str | None:
     A trailing system message after an unanswered user message is mostly added context; it is an
     order only if it starts like one.
     """
+    messages = _without_running(messages)
     tail = messages[-1] if len(messages) > 1 and is_instruction(messages[-1]) else None
     text = _instruction(tail) if tail else ""
     nobody_asks = not any(m.role == "user" for m in talk) or talk[-1].role == "assistant"
     return text if nobody_asks or (text and _IMPERATIVE.match(text)) else None
+
+
+def _without_running(messages: Sequence[Message]) -> Sequence[Message]:
+    """The messages without calls of tools that still run, which the SDK puts last."""
+    n = len(messages)
+    while n and messages[n - 1].role == "tool" and _RUNNING in messages[n - 1].text:
+        n -= 1
+    if n < len(messages) and n and messages[n - 1].role == "assistant":
+        n -= 1
+    return messages[:n]
 
 
 def _instruction(message: Message) -> str:

@@ -20,7 +20,7 @@ from labkit.providers.profile import Profile
 from labkit.providers.server import Emulator
 from labkit.providers.voice import Voice, resample
 from labkit.world.clips import Pcm, Word
-from labkit.world.events import AudioDone, FirstAudio, Role, Text
+from labkit.world.events import AudioDone, FirstAudio, Role, Text, Voiced
 from labkit.world.scene import Scene
 
 
@@ -233,7 +233,8 @@ class TTSEmulator(Emulator):
         self.log_text(context, options.model, text)
         speech, due_s = self.speech(options), loop.time()
         first, *rest = in_pieces(text)
-        pcm, _ = speech.add(first)
+        pcm, words = speech.add(first)
+        self.log(Voiced(context=context, words=words))
         due_s += speech.pace.first_audio_s(0)
         response = web.StreamResponse(headers=headers)
         response.content_type = options.media_type if events is None else "text/event-stream"
@@ -256,7 +257,8 @@ class TTSEmulator(Emulator):
                 due_s += samples / options.rate_hz * speech.pace.factor
             if not rest:
                 break
-            pcm, _ = speech.add(rest.pop(0))
+            pcm, words = speech.add(rest.pop(0))
+            self.log(Voiced(context=context, words=words))
         if events is not None:
             await response.write(events.end(speech.samples / options.rate_hz))
         await response.write_eof()

@@ -35,6 +35,7 @@ class Microphone(io.AudioInput):
 
     Attributes:
         heard: The frames that were heard last.
+        overheard: Told of every frame, int16, whether the session's ears are open or not.
     """
 
     def __init__(self, mouth: Mouth, line: Line, now: Callable[[], float]) -> None:
@@ -45,6 +46,7 @@ class Microphone(io.AudioInput):
         self.heard: deque[bytes] = deque(maxlen=round(KEPT_S / FRAME_S))
         self._size = round(FRAME_S * SAMPLE_RATE_HZ)
         self._attached = True
+        self.overheard: Callable[[np.ndarray], None] = lambda pcm: None
 
     def on_attached(self) -> None:
         self._attached = True
@@ -62,6 +64,7 @@ class Microphone(io.AudioInput):
             first = self._frame * self._size
             pcm = self._line.carry("up", first, pcm, SAMPLE_RATE_HZ, self._device.mouth.turn)
             self._frame += 1
+            self.overheard(pcm)
             # as in a room, what arrives while the agent has its ears closed is gone
             if self._attached:
                 self.heard.append(pcm.tobytes())

@@ -22,6 +22,7 @@ from labkit.settings import SettingError, Settings
 from labkit.tunnel import blocking, instant, sdk
 from labkit.tunnel.agentfile import find_agent, load_agent
 from labkit.tunnel.audio import Captions, Microphone, Speaker
+from labkit.tunnel.behind import Behind
 from labkit.tunnel.detector import Detector
 from labkit.tunnel.events import SessionLog
 from labkit.tunnel.faults import Faults
@@ -125,7 +126,14 @@ class Call:
             learned_s = settings.number("caller.echo_learned_s")
             self.mouth = EchoingMouth(self.scene, tone, self.ear, float(echo_db), learned_s)
         self.caller = Caller(
-            plan, self.scene, self.mouth, self.ear, self.now, self._button, self.log.has_speech
+            plan,
+            self.scene,
+            self.mouth,
+            self.ear,
+            self.now,
+            self._button,
+            self.log.has_speech,
+            self.log.goes_on,
         )
         eot_s = settings.number("compute.eot_s")  # told as it is asked, answered so much later
         supplies.eot_memo.tell = lambda value: self.log.add(
@@ -136,6 +144,8 @@ class Call:
             buffered = bool(settings["join.preconnect"])
             self.early = EarlyMicrophone(self.mouth, self.line, self.now, buffered)
         self.talk: asyncio.Task[None] | None = None
+        behind = Behind(self.ear, self.line, self.now, lambda: self.mouth.turn[0])
+        self.room.tracks.heard, self.room.tracks.cut = behind.play, behind.cut
         self.console = Console(
             self.early or Microphone(self.mouth, self.line, self.now),
             Speaker(self.ear, Captions(), self.line, self.now, lambda: self.mouth.turn[0]),
@@ -277,6 +287,7 @@ class Call:
                     s.voiced(),
                     tuple((b.at_s, b.resumed_s) for b in s.breaks),
                     s.starved_s,
+                    s.runs(),
                 )
                 for s in self.ear.segments
             ],

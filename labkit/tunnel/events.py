@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from livekit.agents import AgentSession
+from livekit.agents.voice import SpeechHandle
 
 from labkit.tunnel.sdk import turn_rules
 
@@ -23,6 +24,9 @@ class SessionLog:
         self.rows: list[dict[str, Any]] = []
         self._now = now
         self.epoch_s = time.time() - now()
+        self._speeches: list[SpeechHandle] = []
+        self._played = -1
+        self._promised: list[SpeechHandle] = []
 
     def add(self, event: str, **data: Any) -> None:
         self.rows.append({"event": event, "t_s": self._now(), **data})
@@ -50,9 +54,7 @@ class SessionLog:
         session.on("agent_state_changed", lambda e: self.add("agent_state", state=e.new_state))
         session.on("user_input_transcribed", lambda e: self._transcript(e, session))
         session.on("conversation_item_added", self._item)
-        session.on(
-            "speech_created", lambda e: self.add("speech", source=e.source, id=e.speech_handle.id)
-        )
+        session.on("speech_created", self._speech)
         session.on(
             "agent_false_interruption", lambda e: self.add("false_interruption", resumed=e.resumed)
         )
@@ -63,6 +65,23 @@ class SessionLog:
     def has_speech(self) -> bool:
         """Whether the session has begun to say something, heard or not."""
         return any(row["event"] == "speech" for row in self.rows)
+
+    def plays(self, speech: SpeechHandle | None) -> None:
+        """Takes down that a speech of the session's begins to be played, or a part of it."""
+        if speech in self._speeches:
+            self._played = self._speeches.index(speech)
+            self.add("plays", id=speech.id)
+
+    def goes_on(self) -> bool:
+        """Whether what was played last is a filler: what was begun before it is not all said."""
+        before = self._speeches[: max(self._played, 0)]
+        known = dict.fromkeys((*self._promised, *before))
+        self._promised = [s for s in known if s.scheduled and not s.done() and not s.interrupted]
+        return bool(self._promised)
+
+    def _speech(self, e: Any) -> None:
+        self._speeches.append(e.speech_handle)
+        self.add("speech", source=e.source, id=e.speech_handle.id)
 
     def _transcript(self, e: Any, session: AgentSession[Any]) -> None:
         if e.is_final:

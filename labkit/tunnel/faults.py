@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import re
 import sys
 import threading
 import traceback
@@ -17,9 +18,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from livekit.agents import APIError
+from livekit.agents import APIError, ToolError
 
 _LOGGERS = ("livekit", "asyncio")
+_ENDED_TASK = re.compile(r"AgentTask \S+ is cancelled")
 _MOST = 200
 """Rows kept of one call; a loop that fails for ever says nothing new."""
 
@@ -56,7 +58,7 @@ class Faults(logging.Handler):
 
     def note(self, error: BaseException, at: str = "") -> None:
         """Takes down an exception, once."""
-        if isinstance(error, (APIError, asyncio.CancelledError)):
+        if isinstance(error, (APIError, asyncio.CancelledError)) or _is_end_of_task(error):
             return
         if len(self._seen) >= _MOST or any(error is e for e in self._seen):
             return
@@ -121,6 +123,11 @@ class Faults(logging.Handler):
         """Whether it came through the agent's own code; libraries warn of much that they mend."""
         frames = traceback.extract_tb(error.__traceback__)
         return any(_is_own(f.filename, self._folder) for f in frames)
+
+
+def _is_end_of_task(error: BaseException) -> bool:
+    """Whether it is what an AgentTask that is under way gives when the session ends."""
+    return isinstance(error, ToolError) and bool(_ENDED_TASK.fullmatch(str(error)))
 
 
 def _among(record: logging.LogRecord) -> BaseException | None:

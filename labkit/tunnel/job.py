@@ -92,13 +92,20 @@ class Console(sdk.ConsoleSeat):
         session.on("conversation_item_added", lambda _: wrap_own_code())
         self.log.attach(session)
         in_room = sdk.room_options()
+        if session.turn_detection == "manual" and self._settings["caller.release_after_s"] is None:
+            self.log.note(
+                "the session ends turns by hand (turn_detection='manual'), and this caller presses "
+                "no button: --set caller.release_after_s=0.1 has them call start_turn and end_turn"
+            )
         hears = speaks = True
         if in_room is not None:
             hears, speaks = self._ends(in_room[1])
             sdk.join_room(session, *in_room)
         if hears:
+            self._microphone.overheard = self.room.hearing.hear
             session.input.audio = self._microphone
         if speaks:
+            self._speaker.on("playback_started", lambda _: self.log.plays(session.current_speech))
             session.output.audio = self._speaker
             session.output.transcription = self._speaker.captions
         self.started.set()

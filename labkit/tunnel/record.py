@@ -9,6 +9,10 @@ import numpy as np
 
 from labkit.world.events import Event
 
+NAN = float("nan")
+_SLACK_S = 0.05
+"""How exactly it is known when a word begins."""
+
 
 @dataclass
 class ReplySegment:
@@ -18,6 +22,8 @@ class ReplySegment:
     ``voiced`` are the stretches of sound, ``breaks`` the moments at which it fell silent with
     something left to say, each with the moment at which it went on (NaN if it did not).
     ``starved_s`` is how long it waited, before its first sound, for audio that had not arrived.
+    ``runs`` says from which second of its sound on it went without a break, and when that was
+    heard; last, how long all its sound is, and when that ended.
     """
 
     left_s: float
@@ -27,10 +33,26 @@ class ReplySegment:
     voiced: tuple[tuple[float, float], ...] = ()
     breaks: tuple[tuple[float, float], ...] = ()
     starved_s: float = 0.0
+    runs: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.voiced and self.first_voiced_s == self.first_voiced_s:
             self.voiced = ((self.first_voiced_s, self.last_voiced_s),)
+
+    @property
+    def sound_s(self) -> float:
+        """How much sound was played, seconds."""
+        return self.runs[-1][0] if self.runs else 0.0
+
+    def heard_at(self, word_s: float) -> float:
+        """When a word was heard that begins that many seconds into the sound; NaN if it was not."""
+        if word_s >= self.sound_s:
+            return NAN
+        at_s = max(heard_s + word_s - s for s, heard_s in self.runs if s <= word_s)
+        for begins_s, ends_s in self.voiced:
+            if at_s < ends_s:  # a word after silence begins with the first sound
+                return begins_s if at_s < begins_s + _SLACK_S else at_s
+        return NAN
 
 
 @dataclass

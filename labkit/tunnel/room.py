@@ -4,8 +4,8 @@ The SDK's own ``rtc.Room`` and participants are used. Where they would ask the n
 speaks to a media server, they ask :class:`Room`, in the library's own messages. It holds who is
 there with which attributes, passes on data, text, bytes and RPC, and reports what happens as room
 events. Audio does not go through it: the caller's comes in through the console's place
-(:class:`labkit.tunnel.job.Console`), and what the agent publishes as tracks of its own is heard by
-nobody (:mod:`labkit.tunnel.room_tracks`). What it does not have is refused by name.
+(:class:`labkit.tunnel.job.Console`), and what the agent publishes as tracks of its own is heard
+behind its speech (:mod:`labkit.tunnel.room_tracks`). What it does not have is refused by name.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 from livekit import rtc
 
 from labkit.tunnel import sdk
+from labkit.tunnel.room_hearing import Hearing
 from labkit.tunnel.room_rpc import Rpc
 from labkit.tunnel.room_streams import Streams
 from labkit.tunnel.room_tracks import Tracks
@@ -46,6 +47,7 @@ class Room:
         met: Set when the agent and the caller are both in the room.
         ended: Called with the reason when the call is over by what happens in the room.
         tracks: Tracks and audio sources of the agent's.
+        hearing: Streams by which the agent reads the caller's track itself.
         streams: Data and streams, both ways.
         rpc: Remote procedure calls, both ways.
     """
@@ -83,6 +85,7 @@ class Room:
         self.ended: Callable[[str], None] = lambda reason: None
         self._auto = True
         self.tracks, self.streams = Tracks(self.wire), Streams(self.wire)
+        self.hearing = Hearing(self.wire)
         self.rpc = Rpc(self.wire, self.people, dict(answers or {}), caller_rtt_s)
         self._caller = dict(caller)
         if joins_after_s is None:
@@ -95,7 +98,7 @@ class Room:
             RoomError: the tunnel's room does not have it.
         """
         kind = req.WhichOneof("message") or ""
-        for part in (self, self.tracks, self.streams, self.rpc):
+        for part in (self, self.tracks, self.hearing, self.streams, self.rpc):
             handler = getattr(part, f"do_{kind}", None)
             if handler is not None:
                 response = sdk.FfiResponse()
@@ -106,8 +109,8 @@ class Room:
             return None
         raise RoomError(
             f"the tunnel's room has no {kind!r}: it has participants and their attributes, data, "
-            "text and byte streams, RPC, DTMF and published audio, but no video, no encryption and "
-            "no audio to be read from tracks (the session hears the caller)"
+            "text and byte streams, RPC, DTMF, published audio and the caller's to be read, but no "
+            "video and no encryption"
         )
 
     # ------------------------------------------------------------------ joining and leaving
@@ -126,7 +129,7 @@ class Room:
             person["joined_at"] = began_ms
         there = [
             {
-                "participant": {"handle": {"id": self.wire.new_handle()}, "info": who["info"]},
+                "participant": {"handle": {"id": self.wire.new_handle(name)}, "info": who["info"]},
                 "publications": [_publication(self.wire, name, t) for t in who["tracks"]],
             }
             for name, who in self.people.items()
@@ -185,7 +188,8 @@ class Room:
         placed = self._place({**who, "joined_at": round(time.time() * 1e3)})
         info: dict[str, Any] = placed["info"]
         self.wire.emit(
-            "participant_connected", info={"handle": {"id": self.wire.new_handle()}, "info": info}
+            "participant_connected",
+            info={"handle": {"id": self.wire.new_handle(identity)}, "info": info},
         )
         for track in placed["tracks"]:
             self.wire.emit(
@@ -204,7 +208,7 @@ class Room:
     def subscribe(self, identity: str, track: Mapping[str, Any]) -> None:
         """Subscribes the agent to a track."""
         known = {k: track[k] for k in ("sid", "name", "kind", "remote")}
-        owned = {"handle": {"id": self.wire.new_handle()}, "info": known}
+        owned = {"handle": {"id": self.wire.new_handle((identity, track))}, "info": known}
         self.wire.emit("track_subscribed", participant_identity=identity, track=owned)
 
     def do_set_subscribed(self, req: Any, response: Any) -> None:
@@ -229,6 +233,7 @@ class Room:
             "participant_disconnected", participant_identity=identity, disconnect_reason=reason
         )
         if identity == self.caller:
+            self.hearing.end()
             self.ended("the caller has left")
 
     def close(self, reason: int) -> None:

@@ -1,7 +1,8 @@
 """Tracks of the tunnel's room: those that the agent publishes, and the caller's microphone.
 
 What an agent publishes besides its speech, such as background sound, keeps the pace of a true audio
-source and is told to ``heard``; the speech itself goes through the console's place.
+source and is told to ``heard`` while it is published; the speech itself goes through the console's
+place.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,14 +27,15 @@ class Source:
         rate_hz: Its sampling rate.
         n_channels: Its channels.
         queue_s: How much it holds before it makes who writes to it wait, seconds.
-        track: Name of the track made of it.
+        track: The track made of it: its ``name``, ``sid`` (empty unless published) and whether it
+            is ``muted``; empty before it is made.
         end_s: When all that was written has been played, seconds of the call.
     """
 
     rate_hz: int
     n_channels: int
     queue_s: float
-    track: str = ""
+    track: dict[str, Any] = field(default_factory=dict)
     end_s: float = 0.0
 
 
@@ -43,6 +45,7 @@ class Tracks:
     Attributes:
         heard: Called with a track's name, the moment at which a frame is played (seconds of the
             call), its samples (int16, frames × channels) and their rate, Hz.
+        cut: Called with a track's name when what of it has not been played will not be.
     """
 
     def __init__(self, wire: Wire) -> None:
@@ -50,6 +53,7 @@ class Tracks:
         self._sources: dict[int, Source] = {}
         self._tracks: dict[int, dict[str, Any]] = {}
         self.heard: Callable[[str, float, np.ndarray, int], None] = lambda *_: None
+        self.cut: Callable[[str], None] = lambda name: None
 
     def do_load_audio_filter_plugin(self, req: Any, response: Any) -> None:
         """A noise canceller for tracks; the tunnel's carry no audio, so it has nothing to do."""
@@ -69,25 +73,31 @@ class Tracks:
         now = self._wire.now()
         starts_s = max(now, source.end_s)
         source.end_s = starts_s + frame.samples_per_channel / source.rate_hz
-        if source.track:
-            self.heard(source.track, starts_s, pcm, source.rate_hz)
+        if source.track.get("sid") and not source.track["muted"]:
+            self.heard(source.track["name"], starts_s, pcm, source.rate_hz)
         wait_s = max(source.end_s - now - source.queue_s, 0.0)
         self._wire.call_back("capture_audio_frame", response, wait_s)
 
     def do_clear_audio_buffer(self, req: Any, response: Any) -> None:
-        self._sources[req.source_handle].end_s = self._wire.now()
+        source = self._sources[req.source_handle]
+        source.end_s = self._wire.now()
+        if source.track:
+            self.cut(source.track["name"])
 
     def do_create_audio_track(self, req: Any, response: Any) -> None:
         handle = self._wire.new_handle()
-        self._sources[req.source_handle].track = req.name
-        self._tracks[handle] = {"name": req.name, "sid": ""}
+        track = {"name": req.name, "sid": "", "muted": False}
+        self._sources[req.source_handle].track = self._tracks[handle] = track
         response.track.handle.id = handle
         response.track.info.name = req.name
         response.track.info.kind = rtc.TrackKind.KIND_AUDIO
         response.track.info.stream_state = rtc.StreamState.STATE_ACTIVE
 
     def do_local_track_mute(self, req: Any, response: Any) -> None:
-        response.muted = req.mute
+        track = self._tracks[req.track_handle]
+        response.muted = track["muted"] = req.mute
+        if req.mute:
+            self.cut(track["name"])
 
     def do_get_stats(self, req: Any, response: Any) -> None:
         self._wire.call_back("get_stats", response)
@@ -115,6 +125,7 @@ class Tracks:
         for track in self._tracks.values():
             if track["sid"] == req.track_sid:
                 track["sid"] = ""
+                self.cut(track["name"])
         self._wire.call_back("unpublish_track", response)
 
     def do_set_track_subscription_permissions(self, req: Any, response: Any) -> None:

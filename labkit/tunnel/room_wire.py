@@ -61,6 +61,10 @@ class Wire:
         """What was kept with a handle."""
         return self._kept[handle]
 
+    def holds(self, handle: int) -> bool:
+        """Whether something is kept with a handle."""
+        return handle in self._kept
+
     def call_back(self, kind: str, response: Any, /, after_s: float = 0.0, **fields: Any) -> None:
         """Answers a request for good, later; ``fields`` are those of the event of that kind."""
         response.async_id = next(self._ids)
@@ -86,6 +90,13 @@ class Wire:
         event = sdk.FfiEvent()
         event.text_stream_reader_event.reader_handle = reader
         fill(event.text_stream_reader_event, fields)
+        self.send(event)
+
+    def stream_event(self, stream: int, **fields: Any) -> None:
+        """Gives the reader of a track what comes next."""
+        event = sdk.FfiEvent()
+        event.audio_stream_event.stream_handle = stream
+        fill(event.audio_stream_event, fields)
         self.send(event)
 
     def send(self, event: sdk.FfiEvent, after_s: float = 0.0) -> None:

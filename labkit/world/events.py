@@ -5,7 +5,7 @@ name, so a further provider is measured as soon as it logs what its role demands
 
 * an STT logs :class:`Connected` (with its price), :class:`EagerEndOfTurn`, :class:`TurnResumed`;
 * an LLM logs :class:`Request`, :class:`FirstToken` and :class:`Completed` or :class:`Cancelled`;
-* a TTS logs :class:`Connected`, :class:`Text` and :class:`FirstAudio`.
+* a TTS logs :class:`Connected`, :class:`Text`, :class:`Voiced` and :class:`FirstAudio`.
 
 All other events tell a reader of the log more.
 """
@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from labkit.world.clips import Word
 from labkit.world.request_role import RequestRole
 
 
@@ -248,6 +249,14 @@ class Text(Event):
     text: str
     characters: int
     model: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Voiced(Event):
+    """The sound of a piece of text was made: its words, timed from the utterance's first sample."""
+
+    context: str
+    words: tuple[Word, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

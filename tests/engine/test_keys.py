@@ -25,7 +25,7 @@ from labkit.cli.sweep import _grid
 from labkit.engine import store
 from labkit.engine.encoding import decode, encode
 from labkit.engine.experiment import Arm, Experiment, load_points, places
-from labkit.engine.tables import Results
+from labkit.engine.tables import Results, each_once
 from labkit.engine.workload import Workload, _identity, _replay_command, checked_path
 from labkit.errors import UsageError
 from labkit.settings import SETTINGS, Settings, Value
@@ -344,3 +344,9 @@ def test_points_of_a_file_have_dotted_names(tmp_path_factory, points: list[dict]
     file.write_text("\n".join(lines))
     found = load_points(file)
     assert found == [{".".join(k): v for k, v in point.items()} for point in points]
+
+
+def test_what_happened_in_several_calls_is_said_once() -> None:
+    said = [[{"act": "track", "t_s": 0.0}, "a"], ["a", {"act": "track", "t_s": 0.2}, "b"], None]
+    calls = pd.DataFrame({"room": [json.dumps(s) if s else "" for s in said]})
+    assert each_once(calls, "room") == [{"act": "track", "t_s": 0.0}, "a", "b"]

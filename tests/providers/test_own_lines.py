@@ -68,3 +68,23 @@ def test_without_a_name_the_words_decide_and_none_is_none(tmp_path: Path) -> Non
 def test_a_tool_that_another_agent_has_is_not_called(tmp_path: Path) -> None:
     found = said(tmp_path, "Please reserve something for Friday.", tools=(WEATHER,))
     assert (found.tool_calls, found.text) == ((), "It is reserved.")
+
+
+def test_a_filler_said_before_the_tool_was_done_leaves_its_result_to_be_told(
+    tmp_path: Path,
+) -> None:
+    called = (Message("assistant", ""), Message("tool", "booked"))
+    filler, told = Message("assistant", "Still looking."), "Here is what I found: booked."
+    line = "What is the weather in Oslo?"
+    assert said(tmp_path, line, *called, filler).text == told
+    again = said(tmp_path, line, *called, filler, Message("assistant", told))
+    assert again.kind == "instructed", "it has been told"
+
+
+def test_what_a_running_tool_has_its_agent_say_is_an_instruction(tmp_path: Path) -> None:
+    order = Message("system", "Say that you are looking it up.")
+    running = (Message("assistant", ""), Message("tool", "The tool call is still in progress."))
+    line = "What is the weather in Oslo?"
+    assert said(tmp_path, line, order, *running).text == "One moment, please."
+    done = (Message("assistant", ""), Message("tool", "booked"))
+    assert said(tmp_path, line, order, *done).text == "Here is what I found: booked."

@@ -312,15 +312,70 @@ def test_published_sound_keeps_its_pace_and_can_be_heard() -> None:
     visit(main)
 
 
+def test_a_track_is_heard_while_it_is_published_and_not_muted() -> None:
+    async def main(at: Visit) -> None:
+        await at.joined()
+        heard: list[str] = []
+        cut: list[str] = []
+        at.server.tracks.heard = lambda name, at_s, pcm, rate: heard.append(name)
+        at.server.tracks.cut = cut.append
+        source = rtc.AudioSource(48_000, 1)
+        track = rtc.LocalAudioTrack.create_audio_track("music", source)
+
+        async def play() -> tuple[int, int]:
+            await source.capture_frame(rtc.AudioFrame.create(48_000, 1, 4800))
+            return len(heard), len(cut)
+
+        assert await play() == (0, 0), "it is not published"
+        agent = at.room.local_participant
+        publication = await agent.publish_track(track)
+        await publication.wait_for_subscription()
+        assert await play() == (1, 0)
+        track.mute()
+        assert await play() == (1, 1)
+        track.unmute()
+        assert await play() == (2, 1)
+        source.clear_queue()
+        assert await play() == (3, 2)
+        await agent.unpublish_track(publication.sid)
+        assert await play() == (3, 3)
+
+    visit(main)
+
+
 def test_what_the_room_does_not_have_is_refused_by_name() -> None:
     async def main(at: Visit) -> None:
         await at.joined()
-        (publication,) = at.room.remote_participants["caller"].track_publications.values()
-        assert publication.track is not None
-        with pytest.raises(RoomError, match="no 'new_audio_stream'"):
-            rtc.AudioStream(publication.track)
         with pytest.raises(RoomError, match="no 'new_video_source'"):
             rtc.VideoSource(640, 480)
+
+    visit(main)
+
+
+def test_the_callers_track_can_be_read_until_the_caller_leaves() -> None:
+    async def main(at: Visit) -> None:
+        await at.joined()
+        caller = at.room.remote_participants["caller"]
+        (publication,) = caller.track_publications.values()
+        assert publication.track is not None
+        fine = rtc.AudioStream(publication.track, sample_rate=48_000, num_channels=2)
+        whole = rtc.AudioStream.from_participant(
+            participant=caller, track_source=rtc.TrackSource.SOURCE_MICROPHONE,
+            sample_rate=16_000, frame_size_ms=50,
+        )  # fmt: skip
+        ramp = np.arange(800, dtype=np.int16)
+        for part in (ramp, ramp + 800):
+            at.server.hearing.hear(part.astype(np.int16))
+        frames = [(await anext(whole)).frame for _ in range(2)]
+        small = [(await anext(fine)).frame for _ in range(10)]
+        at.server.leave("caller", rtc.DisconnectReason.CLIENT_INITIATED)
+        assert [event async for event in whole] == [event async for event in fine] == []
+        assert [f.samples_per_channel for f in frames] == [800, 800]
+        assert np.frombuffer(frames[1].data, np.int16).tolist() == list(range(800, 1600))
+        assert {(f.sample_rate, f.num_channels, f.samples_per_channel) for f in small} == {
+            (48_000, 2, 480)
+        }
+        assert small[1].data[0] == small[1].data[1] == 160
 
     visit(main)
 
