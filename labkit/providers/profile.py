@@ -235,6 +235,8 @@ def _files() -> list[Path]:
 
 _COMPATIBLE = "compatible"
 """The file that holds several hosts, one table each, and what they have in common."""
+_ROLES = ("tts", "stt")
+"""Tables of a host that are its own as they stand."""
 
 
 def _hosts(table: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -245,7 +247,8 @@ def _hosts(table: dict[str, Any]) -> dict[str, dict[str, Any]]:
         usual = model | host.get("model", {})
         models = dict.fromkeys(host.get("others", ()), usual)
         models |= {own: usual | figures for own, figures in host.get("models", {}).items()}
-        whole[name] = copy.deepcopy(every | {"models": models})
+        roles = {role: host[role] for role in _ROLES if role in host}
+        whole[name] = copy.deepcopy(every | {"models": models} | roles)
     return whole
 
 

@@ -36,8 +36,8 @@ class OpenAITranscriptionEmulator(STTEmulator):
 
     def routes(self) -> list[web.RouteDef]:
         return [
-            web.post("/v1/audio/transcriptions", self._recording),
-            web.get("/v1/realtime", self._realtime),
+            web.post(f"{self.base_path}/audio/transcriptions", self._recording),
+            web.get(f"{self.base_path}/realtime", self._realtime),
         ]
 
     def refusal(self, request: web.Request, error: RequestError) -> web.Response:
@@ -53,6 +53,10 @@ class OpenAITranscriptionEmulator(STTEmulator):
             raise no_model(model)
         if not realtime and self.profile.value("models", model, "realtime_only"):
             raise refused(f"Model '{model}' is served over the realtime API only.", "model")
+
+    def billed_s(self, model: str, length_s: float) -> float:
+        """How many seconds of a recording are paid for."""
+        return length_s
 
     # -- a whole recording -------------------------------------------------------------------
 
@@ -80,7 +84,8 @@ class OpenAITranscriptionEmulator(STTEmulator):
         key = (*about, self.nth("batch", *about))
         await asyncio.sleep(self.draw("models", model, "batch", purpose="batch", key=key))
         text = " ".join(w.text for w in words)
-        usd = length_s / 60 * float(self.profile.value("models", model, "usd_per_minute"))
+        price = float(self.profile.value("models", model, "usd_per_minute"))
+        usd = self.billed_s(model, length_s) / 60 * price
         self.log(Transcript(text=text, audio_end_s=length_s, speech_final=True, usd=usd))
         headers = {"x-request-id": self.identifier("request")}
         if form == "text":
