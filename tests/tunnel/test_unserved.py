@@ -1,4 +1,4 @@
-"""Realtime models and avatars may stand in a file; a call that uses one ends at once and says so."""
+"""Realtime models and avatars may stand in a file; a call that uses one ends and says where."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 
 from labkit.providers import tokens
 from labkit.providers.bodies import NotJson, checked, decoded, read_body
+from labkit.providers.heed import heed
 from labkit.providers.openai.access import bearer, error_response
 from labkit.providers.openai.refusals import no_model, refusal_of, refused
 from labkit.providers.outbox import encode
@@ -62,6 +63,7 @@ class OpenAISpeechEmulator(TTSEmulator):
             raise RequestError(400, "We could not parse the JSON body of your request.")
         body = checked(_BODY, given, refusal_of)
         options = self._options(body)
+        heed(self, "openai.tts", given)
         text = body["input"]
         if not text.strip():
             raise refused("Invalid 'input': empty string.", "input", "empty_string")

@@ -14,6 +14,7 @@ from labkit.errors import one_of
 from labkit.providers import tokens
 from labkit.providers.bodies import NotJson, decoded
 from labkit.providers.hearing import HeardWord
+from labkit.providers.heed import heed
 from labkit.providers.openai.access import bearer, error_response
 from labkit.providers.openai.refusals import no_model, refused
 from labkit.providers.outbox import encode
@@ -70,6 +71,7 @@ class OpenAITranscriptionEmulator(STTEmulator):
             text = "you must provide a model parameter"
             raise refused(text, "model", "missing_required_parameter")
         self.known(model, realtime=False)
+        heed(self, "openai.stt", fields)
         form = fields.get("response_format", "json")
         if form not in (known := ("json", "text", "verbose_json")):
             text = f"response_format '{shown(form)}' is not emulated here: {one_of(form, known)}."
@@ -251,6 +253,7 @@ class RealtimeListening(TurnListening):
         return False
 
     def _update(self, session: dict[str, Any]) -> None:
+        heed(self._transcriber, "openai.realtime", session)
         given = ((session.get("audio") or {}).get("input")) or {}
         transcription = given.get("transcription") or {}
         if model := transcription.get("model"):
