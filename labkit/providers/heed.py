@@ -15,7 +15,7 @@ from labkit.providers.server import Emulator, shown
 from labkit.world.events import Unheeded
 
 _LONGEST_SHOWN = 60
-_OFF = (None, False, "", "false", "False", [], {})
+_OFF: tuple[Any, ...] = (None, False, "", "false", "False", [], {})
 """What asks for nothing."""
 
 WRITING = "the same words are written otherwise, at the same time"

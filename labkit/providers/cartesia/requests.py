@@ -17,7 +17,7 @@ from labkit.providers.tts import Options, speed_of
 _RATES_HZ = (8000, 16000, 22050, 24000, 44100, 48000)
 _ENCODINGS = ("pcm_s16le", "pcm_f32le", *COMPANDED)
 _SPEEDS = (0.6, 2.0)  # livekit-plugins-cartesia: what sonic-3 takes
-_LATEST, _NEWEST = "sonic-latest", "sonic-3"
+_ALIASES = {"sonic-latest": "sonic-3", "sonic": "sonic-2"}
 LONGEST_TRANSCRIPT = 20_000
 """Characters; twenty minutes of speech. The service publishes no limit."""
 # The service ignores what it does not know.
@@ -139,8 +139,8 @@ def _refusal_of(flaw: Flaw) -> RequestError:
 
 def _known_model(asked: str, profile: Profile) -> str:
     """A model's name in the profile, also of a dated snapshot or of an alias."""
-    if asked == _LATEST:
-        return _NEWEST
+    if asked in _ALIASES:
+        return _ALIASES[asked]
     for name in sorted(profile.names("models"), key=len, reverse=True):
         if asked == name or asked.startswith(name + "-"):
             return name
