@@ -20,6 +20,7 @@ from labkit.providers.profile import load_profiles
 from labkit.providers.registry import PROVIDERS, emulators
 from labkit.tunnel.agentfile import find_agent
 from labkit.tunnel.sources import imported, source_files
+from labkit.tunnel.unserved import AVATAR, REALTIME
 
 _PLUGINS = "livekit.plugins"
 _LOCAL = ("silero", "turn_detector")
@@ -128,11 +129,9 @@ class _File:
         chain = _chain(node.func)
         last = chain[-1] if chain else ""
         if last == "RealtimeModel":
-            do = "realtime models are not emulated: give the session an stt, an llm and a tts"
-            yield self._need(node, ".".join(chain), False, do)
+            yield self._need(node, ".".join(chain), False, REALTIME)
         elif last == "AvatarSession":
-            do = "avatars are not emulated: leave the avatar out, or start it only outside of tests"
-            yield self._need(node, ".".join(chain), False, do)
+            yield self._need(node, ".".join(chain), False, AVATAR)
         elif chain and chain[0] in self.plugins:
             yield from self._class(node, chain)
         elif last in ("AgentSession", "Agent") or chain[:1] == ["inference"]:

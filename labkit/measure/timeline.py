@@ -19,7 +19,7 @@ from labkit.measure.stages import COLUMNS, STAGES, stages
 from labkit.measure.turn_end import turn_ends
 from labkit.measure.turn_logs import NAN, TurnLogs, letters
 from labkit.tunnel.record import CallRecord
-from labkit.world.events import Assumed, Completed, Connected, Request, Spans, Text
+from labkit.world.events import Assumed, Completed, Connected, Request, Spans, Text, Unheeded
 
 SDK = {
     "e2e_latency": "sdk_e2e_latency_s",
@@ -71,14 +71,20 @@ def call_row(record: CallRecord) -> dict[str, Any]:
         "spans": json.dumps(sent) if sent else "",
         "assumed": json.dumps(assumed) if assumed else "",
         "room": _session_rows(record, "room"),
-        "notes": _session_rows(record, "note"),
+        "notes": _notes(record),
     }
 
 
+def _notes(record: CallRecord) -> str:
+    unheeded = sorted({e.text for e in record.providers if isinstance(e, Unheeded)})
+    found = [r["text"] for r in record.session if r["event"] == "note"]
+    return json.dumps(found + unheeded) if found or unheeded else ""
+
+
 def _session_rows(record: CallRecord, event: str) -> str:
-    """The session's rows of one kind; the texts of notes alone."""
+    """The session's rows of one kind."""
     found = [r for r in record.session if r["event"] == event]
-    rows = [r.get("text") or {k: v for k, v in r.items() if k != "event"} for r in found]
+    rows = [{k: v for k, v in r.items() if k != "event"} for r in found]
     return json.dumps(rows) if rows else ""
 
 

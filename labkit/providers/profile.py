@@ -190,10 +190,24 @@ def load_profiles(
     return _load_profiles(str(overlay or ""), stamp, tuple(sorted((figures or {}).items())))
 
 
-def _refers(table: Mapping[str, Any]) -> bool:
-    """Whether a table, or one in it, is another one's."""
-    inner = (t for t in table.values() if isinstance(t, dict))
-    return _SAME in table or any(map(_refers, inner))
+def _named(table: Mapping[str, Any]) -> Iterator[str]:
+    """The providers whose tables a table, or one in it, refers to."""
+    if _SAME in table:
+        yield table[_SAME][0]
+    for inner in table.values():
+        if isinstance(inner, dict):
+            yield from _named(inner)
+
+
+def _ranks(tables: Mapping[str, Any]) -> dict[str, int]:
+    """How many others must be known before a provider's table is; 0 if it refers to none."""
+    names = {name: set(_named(table)) for name, table in tables.items()}
+
+    def rank(name: str, *below: str) -> int:
+        others = names.get(name, set()) - {name, *below}
+        return max((1 + rank(o, name, *below) for o in others), default=int(bool(names.get(name))))
+
+    return {name: rank(name) for name in tables}
 
 
 def _resolved(
@@ -235,6 +249,8 @@ def _files() -> list[Path]:
 
 _COMPATIBLE = "compatible"
 """The file that holds several hosts, one table each, and what they have in common."""
+_ROLES = ("tts", "stt")
+"""Tables of a host that are its own as they stand."""
 
 
 def _hosts(table: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -245,7 +261,8 @@ def _hosts(table: dict[str, Any]) -> dict[str, dict[str, Any]]:
         usual = model | host.get("model", {})
         models = dict.fromkeys(host.get("others", ()), usual)
         models |= {own: usual | figures for own, figures in host.get("models", {}).items()}
-        whole[name] = copy.deepcopy(every | {"models": models})
+        roles = {role: host[role] for role in _ROLES if role in host}
+        whole[name] = copy.deepcopy(every | {"models": models} | roles)
     return whole
 
 
@@ -296,16 +313,16 @@ def _load_profiles(
         origins |= dict.fromkeys(hosts, origins.pop(_COMPATIBLE))
     change = _read(Path(overlay)) if overlay else {}
     origins |= {name: f"{overlay}: {name}" for name in change}
-    referring = {name for name, table in tables.items() if _refers(table)}
-    for later in (False, True):  # a table that is another one's has what was changed there
-        if later:
-            tables = {name: _resolved(table, tables, name, {}) for name, table in tables.items()}
-        mine = {name: table for name, table in change.items() if (name in referring) is later}
+    ranks = _ranks(tables)
+    for rank in sorted({0, *ranks.values()}):  # who refers to another has what was changed there
+        now = [name for name, its in ranks.items() if its == rank]
+        tables |= {name: _resolved(tables[name], tables, name, {}) for name in now if rank}
+        mine = {name: table for name, table in change.items() if ranks.get(name, 0) == rank}
         _overlay(tables, mine, str(overlay), "")
         for name, value in figures:
-            if (name.partition(".")[0] in referring) is later:
+            if ranks.get(name.partition(".")[0], 0) == rank:
                 _set_figure(tables, name, value)
     # one that refers to others after them, so that what is wrong is told of where it stands
-    ordered = sorted(tables, key=lambda name: (name in referring, name))
+    ordered = sorted(tables, key=lambda name: (ranks[name], name))
     made = {name: Profile(name, tables[name], origins[name]) for name in ordered}
     return {name: made[name] for name in tables}

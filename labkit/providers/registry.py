@@ -82,7 +82,7 @@ PROVIDERS = {
     ),
     **{
         name: Entry(
-            f"{_HERE}.compatible.service:{name}",
+            " ".join((f"{_HERE}.compatible.service:{name}", *row.speech)),
             row.packages,
             (row.key_variable,),
             row.host,

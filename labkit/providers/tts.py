@@ -74,6 +74,15 @@ class SpeechPace:
     gap_s: float
 
 
+def speed_of(given: object, low: float, high: float) -> float | None:
+    """How many times faster than usual a client wants it: 1 if nothing is given, None if not so."""
+    if given is None:
+        return 1.0
+    if isinstance(given, bool) or not isinstance(given, (int, float)):
+        return None
+    return float(given) if low <= given <= high else None
+
+
 _LONGEST_PIECE = 250  # characters; the sound of more would keep others waiting
 
 

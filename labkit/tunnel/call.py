@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,7 @@ from labkit.tunnel.servers import Servers
 from labkit.tunnel.sources import line_that_names
 from labkit.tunnel.spec import CallSpec, longest_s
 from labkit.tunnel.tls import Authority
+from labkit.tunnel.unserved import Unserved, unserved
 from labkit.tunnel.visitor import act, read_script
 from labkit.world.dialogue import Dialogue
 from labkit.world.own import cast
@@ -110,6 +112,9 @@ class Call:
         self.log = SessionLog(self.now)
         self.faults = Faults(find_agent(spec.agent)[0].parent, self._fault)
         guard.tell = self.faults.note_refusal
+        self.unserved = ""
+        self.job: asyncio.Task[None] | None = None
+        sdk.refuse_on_use(self._unserved)
         self.line = Line.of(plan.settings, spec.seed, spec.call)
         self.tenant = dialogues[plan.turns[0].dialogue].tenant
         self.script = read_script(settings.text("participant.script"))
@@ -173,7 +178,7 @@ class Call:
         add_room_server(self.network, servers, self.room, self.settings, self.spec)
         hang_up = asyncio.Event()
         await self._join()
-        job = asyncio.create_task(
+        self.job = job = asyncio.create_task(
             run_job(
                 self.agent, self.console, self.settings, self.spec.call, hang_up,
                 self.supplies.eot_memo,
@@ -193,6 +198,10 @@ class Call:
             ended_s = self.now()
             status, error = "failed", f"the call did not end within {limit_s:.0f} s of its clock"
             error += "; waiting:\n" + waiting(self.loop)
+        except asyncio.CancelledError:
+            if not self.unserved:
+                raise
+            ended_s = self.now()
         except Exception as e:
             if isinstance(e, SettingError):
                 raise
@@ -210,7 +219,9 @@ class Call:
             self.faults.stop()
             self.log.stop_listening()
             await servers.close()
-        if self.network.refused:
+        if self.unserved:
+            status, error = "failed", self.unserved
+        elif self.network.refused:
             status = "failed"
             try:
                 self.network.host(self.network.refused[0])
@@ -222,6 +233,14 @@ class Call:
     def broken_off(self, e: BaseException) -> CallRecord:
         """What is left of a call after an exception that stops the loop."""
         return self._record("failed", self.faults.sentence(e), self.now())
+
+    def _unserved(self, kind: str, thing: object, made: traceback.StackSummary) -> Unserved:
+        """Ends the call, whatever the agent makes of the exception."""
+        refusal = unserved(kind, thing, self.faults.own_line(made))
+        self.unserved = self.unserved or str(refusal)
+        if self.job is not None:
+            self.job.cancel()
+        return refusal
 
     def _fault(self, where: str, error: str) -> None:
         self.log.add("agent_error", where=where, error=error)
@@ -302,7 +321,7 @@ class Call:
             connects=dict(self.network.connects),
             overrides=self.console.overrides,
             survey=self.console.survey,
-            refused=bool(self.network.refused),
+            refused=bool(self.network.refused or self.unserved),
             backchannels=[
                 Backchannel(b.index, b.clip.text, b.started_s, b.stopped_s)
                 for b in self.caller.backchannels

@@ -72,6 +72,12 @@ class Faults(logging.Handler):
         if own and not any(f.filename.startswith("<frozen importlib") for f in stack):
             self.note(refusal, f"{Path(own[-1].filename).name}:{own[-1].lineno} in {own[-1].name}")
 
+    def own_line(self, stack: traceback.StackSummary) -> str:
+        """The last place of a stack in the agent's own files, else the last at all."""
+        own = [f for f in stack if _is_own(f.filename, self._folder)]
+        frame = (own or list(stack))[-1]
+        return f"{frame.filename}:{frame.lineno}"
+
     def sentence(self, error: BaseException) -> str:
         """An exception that ended the call, in a line; it is taken down as well."""
         self.note(error)

@@ -54,11 +54,18 @@ def _advice(event: Refused, agent: Path) -> tuple[str, str]:
         name = named.removeprefix("models/")
         at = line_that_names(agent, name)
         if at and "model" in event.message.lower():
-            profile = load_profiles().get(event.provider)
-            known = profile.names("models") if profile and "models" in profile.table else []
+            known = _models(event)
             if name in known:
                 return at, ""
             return at, f"; emulated are {', '.join(known)}{hint(name, known)}" if known else ""
         if at:
             return at, ""
     return "", ""
+
+
+def _models(event: Refused) -> list[str]:
+    """The provider's models in the role that refused."""
+    profile = load_profiles().get(event.provider)
+    if profile and event.role and event.role in profile.table:
+        profile = profile.of_role(event.role)
+    return profile.names("models") if profile and "models" in profile.table else []

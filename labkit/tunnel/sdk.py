@@ -3,8 +3,9 @@
 The SDK has no public way to run a job without a server, to give a session its audio from outside,
 or to wait for all that a job left behind. What is used instead stands here (in :data:`NAMES` with
 what it is for and what breaks if it goes); the rest of labkit calls this module. Nothing of the SDK
-is patched but three places: the two that its own command line sets (the console's instance and
-``cli.run_app``), and the instance of its native library, in whose place the tunnel's room stands.
+is patched but these places: the two that its own command line sets (the console's instance and
+``cli.run_app``), the instance of its native library, in whose place the tunnel's room stands, and
+the constructors of what the tunnel does not have (see :func:`refuse_on_use`).
 """
 
 from __future__ import annotations
@@ -12,17 +13,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import functools
 import inspect
 import os
+import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any
 
-from livekit.agents import Agent, AgentServer, AgentSession, JobContext, utils, voice
+from livekit.agents import Agent, AgentServer, AgentSession, JobContext, llm, utils, voice
 from livekit.agents.cli import AgentsConsole
 from livekit.agents.inference_runner import _InferenceRunner
 from livekit.agents.job import _JobContextVar
 from livekit.agents.utils import http_context
-from livekit.agents.voice import room_io
+from livekit.agents.voice import avatar, room_io
 from livekit.agents.voice.room_io._pre_connect_audio import PreConnectAudioHandler
 from livekit.rtc._ffi_client import FfiClient, FfiQueue
 from livekit.rtc._proto.ffi_pb2 import FfiEvent as FfiEvent
@@ -31,6 +34,44 @@ from livekit.rtc._proto.ffi_pb2 import FfiResponse as FfiResponse
 
 from labkit.tunnel.sdk_names import NAMES as NAMES
 from labkit.tunnel.sdk_names import Private as Private
+
+_UNSERVED: dict[type[Any], tuple[str, str, Any]] = {
+    llm.RealtimeModel: ("realtime", "session", llm.RealtimeModel.__init__),
+    avatar.AvatarSession: ("avatar", "start", avatar.AvatarSession.__init__),
+}
+"""What the tunnel does not have, the method that begins to use it, and its own constructor."""
+Refuse = Callable[[str, Any, traceback.StackSummary], BaseException]
+_refuse: list[Refuse] = []
+
+
+def refuse_on_use(refuse: Refuse) -> None:
+    """Lets realtime models and avatars be made, but not used.
+
+    A file may make one that no call reaches. The methods are the plugins' own, so each object gets
+    another in place of its own as it is made.
+
+    Args:
+        refuse: Called at the first use with ``realtime`` or ``avatar``, the object and the stack
+            where it was made; gives what is to be raised.
+    """
+    _refuse[:] = [refuse]
+    for cls, (kind, method, init) in _UNSERVED.items():
+        cls.__init__ = _noting(kind, method, init)
+
+
+def _noting(kind: str, method: str, init: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(init)
+    def noted(self: Any, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        made = traceback.extract_stack()
+
+        def refused(*args: Any, **kwargs: Any) -> Any:
+            raise _refuse[0](kind, self, made)
+
+        setattr(self, method, refused)
+
+    return noted
+
 
 DECODER_JOB = "_decode_loop"
 """The function that decodes compressed audio in an executor."""

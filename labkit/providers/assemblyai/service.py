@@ -6,6 +6,7 @@ from aiohttp import web
 
 from labkit.providers.assemblyai.listening import ProListening, UniversalListening, refuse
 from labkit.providers.assemblyai.requests import TOO_MANY, UNAUTHORIZED, Asked, closing
+from labkit.providers.heed import heed
 from labkit.providers.server import RequestError
 from labkit.providers.stt import STTEmulator
 from labkit.world.events import Refused
@@ -33,6 +34,7 @@ class AssemblyAIEmulator(STTEmulator):
             if not self.authorized(key):
                 raise closing(UNAUTHORIZED, "Unauthorized Connection: Invalid API key")
             asked = Asked.parse(request.query, self.profile)
+            heed(self, "assemblyai.stt", request.query)
             release = self.slots.take(key, self.profile.value("limits", "streaming"))
             if release is None:
                 raise closing(TOO_MANY, "Unauthorized Connection: Too many concurrent sessions")

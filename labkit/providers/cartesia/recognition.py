@@ -14,6 +14,7 @@ from labkit.errors import one_of
 from labkit.providers.bodies import NotJson, decoded
 from labkit.providers.cartesia.access import CartesiaAccess
 from labkit.providers.cartesia.requests import error_body, refused, too_many
+from labkit.providers.heed import heed
 from labkit.providers.outbox import encode
 from labkit.providers.profile import Profile
 from labkit.providers.server import RequestError, shown
@@ -97,6 +98,7 @@ class CartesiaInkEmulator(CartesiaAccess, STTEmulator):
     async def _open(self, kind: type[CartesiaListening], request: web.Request) -> Any:
         key = self.key(request)
         asked = Asked.parse(request.query, self.profile, turns=kind is InkListening)
+        heed(self, "cartesia.stt", request.query)
         release = self.slots.take(key, self.profile.value("limits", "streaming"))
         if release is None:
             raise too_many()

@@ -12,11 +12,12 @@ from labkit.providers.bodies import Flaw, NotJson, checked, decoded
 from labkit.providers.coding import COMPANDED
 from labkit.providers.profile import Profile
 from labkit.providers.server import RequestError, shown
-from labkit.providers.tts import Options
+from labkit.providers.tts import Options, speed_of
 
 _RATES_HZ = (8000, 16000, 22050, 24000, 44100, 48000)
 _ENCODINGS = ("pcm_s16le", "pcm_f32le", *COMPANDED)
-_LATEST, _NEWEST = "sonic-latest", "sonic-3"
+_SPEEDS = (0.6, 2.0)  # livekit-plugins-cartesia: what sonic-3 takes
+_ALIASES = {"sonic-latest": "sonic-3", "sonic": "sonic-2"}
 LONGEST_TRANSCRIPT = 20_000
 """Characters; twenty minutes of speech. The service publishes no limit."""
 # The service ignores what it does not know.
@@ -115,8 +116,14 @@ def parse(message: Any, profile: Profile, *, streaming: bool) -> tuple[Options, 
         raise _invalid("max_buffer_delay_ms", "it must be from 0 to 5000")
     if len(body.get("transcript") or "") > LONGEST_TRANSCRIPT:
         raise _invalid("transcript", f"at most {LONGEST_TRANSCRIPT} characters are accepted here")
+    given = (body.get("generation_config") or {}).get("speed")
+    speed = speed_of(given, *_SPEEDS)
+    if speed is None:
+        text = "speed {} must be from {} to {}".format(shown(given), *_SPEEDS)
+        raise _invalid("generation_config", text)
     timestamps = bool(body.get("add_timestamps"))
-    return Options(model, rate_hz, encoding, container, timestamps, delay_ms / 1000), body
+    buffer_s = delay_ms / 1000
+    return Options(model, rate_hz, encoding, container, timestamps, buffer_s, speed=speed), body
 
 
 def _refusal_of(flaw: Flaw) -> RequestError:
@@ -132,8 +139,8 @@ def _refusal_of(flaw: Flaw) -> RequestError:
 
 def _known_model(asked: str, profile: Profile) -> str:
     """A model's name in the profile, also of a dated snapshot or of an alias."""
-    if asked == _LATEST:
-        return _NEWEST
+    if asked in _ALIASES:
+        return _ALIASES[asked]
     for name in sorted(profile.names("models"), key=len, reverse=True):
         if asked == name or asked.startswith(name + "-"):
             return name

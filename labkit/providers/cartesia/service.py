@@ -8,6 +8,7 @@ from labkit.providers.bodies import read_body
 from labkit.providers.cartesia.access import CartesiaAccess
 from labkit.providers.cartesia.requests import parse, read, refused, too_many
 from labkit.providers.cartesia.stream import CartesiaSocket
+from labkit.providers.heed import heed
 from labkit.providers.tts import TTSEmulator
 
 _MOST_BYTES = 4 << 20  # as a message on a socket
@@ -32,6 +33,7 @@ class CartesiaEmulator(CartesiaAccess, TTSEmulator):
         too_large = refused(413, "request_too_large", "Invalid request", "The body is too large.")
         message = read(await read_body(request, _MOST_BYTES, too_large))
         options, body = parse(message, self.profile, streaming=False)
+        heed(self, "cartesia.tts", message)
         text = body.get("transcript") or ""
         if not text.strip():
             raise refused(400, "transcript_empty", "Invalid transcript", "It is empty.")

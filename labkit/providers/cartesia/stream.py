@@ -17,6 +17,7 @@ from labkit.providers.cartesia.requests import (
     too_many,
 )
 from labkit.providers.contexts import Context, ContextSocket
+from labkit.providers.heed import heed
 from labkit.providers.outbox import encode
 from labkit.providers.server import RequestError
 from labkit.providers.tts import Speech, TTSEmulator
@@ -121,6 +122,7 @@ class CartesiaSocket(ContextSocket):
             release = service.slots.take(self._key, profile.value("limits", "contexts"))
             if release is None:
                 raise too_many()
+            heed(service, "cartesia.tts", message)
             speech = service.speech(options)
             expire_s = float(profile.value("contexts", "expire_s"))
             context = CartesiaContext(service, context_id, speech, expire_s, self.ws)

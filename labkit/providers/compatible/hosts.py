@@ -16,13 +16,17 @@ class Compatible(NamedTuple):
         base_path: What its clients put before ``/chat/completions``.
         key_variable: The environment variable with the API key.
         packages: Distributions of a client of its own.
+        speech: ``module:class`` of its emulators of synthesis and recognition.
     """
 
     host: str
     base_path: str
     key_variable: str
     packages: tuple[str, ...] = ()
+    speech: tuple[str, ...] = ()
 
+
+_SPEECH = "labkit.providers.compatible.speech"
 
 # Hosts, paths and variables are those of livekit-plugins-openai 1.8.9 (`openai.LLM.with_*`) and
 # livekit-plugins-groq; Azure's path is that of openai's AsyncAzureOpenAI.
@@ -32,7 +36,11 @@ HOSTS: dict[str, Compatible] = {
     "deepseek": Compatible("api.deepseek.com", "/v1", "DEEPSEEK_API_KEY"),
     "fireworks": Compatible("api.fireworks.ai", "/inference/v1", "FIREWORKS_API_KEY"),
     "groq": Compatible(
-        "api.groq.com", "/openai/v1", "GROQ_API_KEY", packages=("livekit-plugins-groq",)
+        "api.groq.com",
+        "/openai/v1",
+        "GROQ_API_KEY",
+        packages=("livekit-plugins-groq",),
+        speech=(f"{_SPEECH}:GroqSpeechEmulator", f"{_SPEECH}:GroqTranscriptionEmulator"),
     ),
     "openrouter": Compatible("openrouter.ai", "/api/v1", "OPENROUTER_API_KEY"),
     "perplexity": Compatible("api.perplexity.ai", "", "PERPLEXITY_API_KEY"),

@@ -22,6 +22,7 @@ from labkit.providers.deepgram.responses import (
     summary,
     transcript,
 )
+from labkit.providers.heed import heed
 from labkit.providers.recording import first_channel, read_wav
 from labkit.providers.server import RequestError, shown
 from labkit.providers.stt import Listening, STTEmulator
@@ -75,6 +76,7 @@ class DeepgramEmulator(DeepgramAccess, STTEmulator):
     async def _listen(self, request: web.Request) -> web.StreamResponse:
         key, asked = self.key(request), ListenQuery.parse(request.query)
         model = self._general(asked.model)
+        heed(self, "deepgram.stt", request.query)
         return await self._open(
             request,
             self._take(key, "streaming", model),
@@ -84,6 +86,7 @@ class DeepgramEmulator(DeepgramAccess, STTEmulator):
     async def _flux(self, request: web.Request) -> web.StreamResponse:
         key = self.key(request)
         asked = FluxQuery.parse(request.query, request.query.getall("keyterm", []))
+        heed(self, "deepgram.flux", request.query)
         return await self._open(
             request,
             self._take(key, "streaming", asked.model, flux=True),
@@ -110,6 +113,7 @@ class DeepgramEmulator(DeepgramAccess, STTEmulator):
     async def _batch(self, request: web.Request) -> web.Response:
         key, asked = self.key(request), ListenQuery.parse(request.query)
         model = self._general(asked.model)
+        heed(self, "deepgram.stt", request.query)
         release = self._take(key, "batch", model)
         try:
             too_large = RequestError(413, "Payload too large.", "PAYLOAD_TOO_LARGE")

@@ -17,6 +17,7 @@ from labkit.providers.contexts import Context, ContextSocket
 from labkit.providers.deepgram.access import DeepgramAccess, too_many
 from labkit.providers.deepgram.requests import BadQuery
 from labkit.providers.deepgram.responses import model_uuid
+from labkit.providers.heed import heed
 from labkit.providers.outbox import encode
 from labkit.providers.profile import Profile
 from labkit.providers.server import RequestError, shown
@@ -107,6 +108,7 @@ class DeepgramSpeechEmulator(DeepgramAccess, TTSEmulator):
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         key = self.key(request)
         asked = options(request.query, self.profile, streaming=True)
+        heed(self, "deepgram.tts", request.query)
         release = self.slots.take(key, self.profile.value("limits", "streaming"))
         if release is None:
             raise too_many()
@@ -122,6 +124,7 @@ class DeepgramSpeechEmulator(DeepgramAccess, TTSEmulator):
     async def _recording(self, request: web.Request) -> web.StreamResponse:
         key = self.key(request)
         asked = options(request.query, self.profile, streaming=False)
+        heed(self, "deepgram.tts", request.query)
         too_large = RequestError(413, "Payload too large.", "PAYLOAD_TOO_LARGE")
         text = _read(await read_body(request, _MOST_BYTES, too_large), _BODY)["text"]
         if not text.strip():

@@ -18,6 +18,7 @@ from labkit.providers.elevenlabs.access import TRACE, ElevenLabsAccess
 from labkit.providers.elevenlabs.requests import refused
 from labkit.providers.elevenlabs.stream import too_many
 from labkit.providers.hearing import HeardWord
+from labkit.providers.heed import heed
 from labkit.providers.outbox import encode
 from labkit.providers.profile import Profile
 from labkit.providers.recording import first_channel, read_form, read_wav
@@ -114,6 +115,7 @@ class ElevenLabsScribeEmulator(ElevenLabsAccess, STTEmulator):
         except ValueError:
             text = "The file cannot be read as audio; only 16-bit WAV is decoded here."
             raise refused(400, "invalid_content", text) from None
+        heed(self, "elevenlabs.stt", fields)
         words, length_s = await self.hear_whole(first_channel(pcm, channels), rate_hz)
         about = (words[-1].turn, words[-1].ordinal) if words else (-1, -1)
         key = (*about, self.nth("batch", *about))
@@ -127,6 +129,7 @@ class ElevenLabsScribeEmulator(ElevenLabsAccess, STTEmulator):
 
     async def _realtime(self, request: web.Request) -> web.StreamResponse:
         key, asked = self.key(request), Asked.parse(request.query, self.profile)
+        heed(self, "elevenlabs.stt", request.query)
         release = self.slots.take(key, self.profile.value("limits", "streaming"))
         if release is None:
             raise too_many()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, NotRequired
 
 from pydantic import ConfigDict, Field, TypeAdapter, with_config
@@ -14,11 +15,12 @@ from labkit.providers.bodies import Flaw, NotJson, checked, decoded
 from labkit.providers.coding import mp3_rates
 from labkit.providers.profile import Profile
 from labkit.providers.server import RequestError, shown
-from labkit.providers.tts import Options
+from labkit.providers.tts import Options, speed_of
 
 _VOICE = re.compile(r"[A-Za-z0-9]{16,32}")
 _PCM_HZ = (8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 _KBIT_S = (32, 48, 64, 96, 128, 192)
+_SPEEDS = (0.7, 1.2)  # ElevenLabs, voice settings
 _COMPANDED = {"ulaw_8000": "pcm_mulaw", "alaw_8000": "pcm_alaw"}
 LONGEST_TEXT = 40_000
 """Characters of a request; the most that any model takes."""
@@ -132,6 +134,20 @@ def options(query: Mapping[str, str], model: str, profile: Profile) -> Options:
         f"output_format {shown(asked)} is not emulated here; ask for mp3_RATE_KBITS, pcm_RATE, "
         "ulaw_8000 or alaw_8000",
     )
+
+
+def at_speed(asked: Options, settings: Mapping[str, Any] | None) -> Options:
+    """The same, as fast as the settings of the voice say.
+
+    Raises:
+        RequestError: it is no speed that the service has.
+    """
+    given = (settings or {}).get("speed")
+    speed = speed_of(given, *_SPEEDS)
+    if speed is None:
+        text = "voice_settings.speed {} must be from {} to {}".format(shown(given), *_SPEEDS)
+        raise refused(400, "invalid_voice_settings", text)
+    return replace(asked, speed=speed)
 
 
 def check_voice(voice: str) -> None:

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from labkit.providers.bodies import read_body
+from labkit.providers.bodies import decoded, read_body
 from labkit.providers.elevenlabs.access import TRACE, ElevenLabsAccess
-from labkit.providers.elevenlabs.requests import check_voice, generate, options, refused
+from labkit.providers.elevenlabs.requests import (
+    at_speed,
+    check_voice,
+    generate,
+    options,
+    refused,
+)
 from labkit.providers.elevenlabs.stream import ElevenLabsSocket, Gathering, too_many
+from labkit.providers.heed import heed
 from labkit.providers.tts import TTSEmulator
 
 _MOST_BYTES = 4 << 20  # as a message on a socket
@@ -31,6 +38,7 @@ class ElevenLabsEmulator(ElevenLabsAccess, TTSEmulator):
         check_voice(request.match_info["voice"])
         model = query.get("model_id", "eleven_multilingual_v2")
         asked = options(query, model, self.profile)
+        heed(self, "elevenlabs.tts", query)
         most_s = self.profile.value("limits", "inactivity_most_s")
         given = query.get("inactivity_timeout", "20")
         if not (given.isascii() and given.isdigit() and 0 < int(given[:9]) <= most_s):
@@ -49,9 +57,12 @@ class ElevenLabsEmulator(ElevenLabsAccess, TTSEmulator):
         key = self.key(request)
         check_voice(request.match_info["voice"])
         too_large = refused(413, "request_too_large", "The body is too large.")
-        body = generate(await read_body(request, _MOST_BYTES, too_large))
+        raw = await read_body(request, _MOST_BYTES, too_large)
+        body = generate(raw)
+        heed(self, "elevenlabs.tts", {**request.query, **decoded(raw)})
         model = body.get("model_id", "eleven_multilingual_v2")
         asked = options(request.query, model, self.profile)
+        asked = at_speed(asked, body.get("voice_settings"))
         if not body["text"].strip():
             raise refused(400, "invalid_text", "The text is empty.")
         limit = self.profile.value("models", model, "concurrent")

@@ -9,7 +9,8 @@ from typing import Any
 from aiohttp import web
 
 from labkit.providers.contexts import Context, ContextSocket
-from labkit.providers.elevenlabs.requests import Message, message, refused
+from labkit.providers.elevenlabs.requests import Message, at_speed, message, refused
+from labkit.providers.heed import heed
 from labkit.providers.outbox import encode
 from labkit.providers.server import RequestError
 from labkit.providers.tts import Options, Speech, TTSEmulator
@@ -164,7 +165,8 @@ class ElevenLabsSocket(ContextSocket):
         gathering = self._gathering
         if schedule:
             gathering = Gathering(gathering.sentences, tuple(schedule))
-        speech = self.service.speech(self._options)
+        heed(self.service, "elevenlabs.tts", body)
+        speech = self.service.speech(at_speed(self._options, body.get("voice_settings")))
         context = ElevenLabsContext(
             self.service, context_id, speech, self._idle_s, self.ws, gathering
         )

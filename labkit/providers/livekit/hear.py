@@ -7,6 +7,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
+from labkit.providers.heed import heed
 from labkit.providers.livekit.gateway import (
     REQUEST_ID,
     GatewayPart,
@@ -79,7 +80,9 @@ class GatewayHearing(GatewayPart, STTEmulator):
         given, model = self.first_of(models_of(message, asked))
         extra = _extra(message, settings, given)
         await ws.send_str(encode({"type": "session.created"}))
-        kind = _KINDS[self.profile.value("models", model, "turns")]
+        turns = self.profile.value("models", model, "turns")
+        kind = _KINDS[turns]
+        heed(self, f"livekit.stt.{turns}", extra)
         try:
             await kind.of(self, ws, request_id, model, rate_hz, extra).serve()
         except Closing as closing:

@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import WSCloseCode, web
 
 from labkit.providers.contexts import Context, ContextSocket
+from labkit.providers.heed import heed
 from labkit.providers.livekit.gateway import (
     REQUEST_ID,
     GatewayPart,
@@ -18,7 +19,7 @@ from labkit.providers.livekit.gateway import (
 )
 from labkit.providers.outbox import encode
 from labkit.providers.server import RequestError
-from labkit.providers.tts import Options, Speech, TTSEmulator
+from labkit.providers.tts import Options, Speech, TTSEmulator, speed_of
 from labkit.world.clips import Word
 from labkit.world.events import Refused
 
@@ -127,7 +128,10 @@ class SpeechSocket(ContextSocket):
         extra = message.get("extra")
         wanted = extra if isinstance(extra, dict) else {}
         stamps = bool(wanted.get("add_timestamps") or wanted.get("timestamp_type"))
-        self._options = Options(model, rate_hz, timestamps=stamps)
+        speed = speed_of(wanted.get("speed"), 0.25, 4)
+        as_said = {**wanted, "speed": None} if speed is not None else wanted
+        heed(self.service, "livekit.tts", as_said)
+        self._options = Options(model, rate_hz, timestamps=stamps, speed=speed or 1.0)
         self._blanks = not given.startswith("cartesia/")  # for those the client adds them
 
     def _speaking(self, options: Options) -> Context:

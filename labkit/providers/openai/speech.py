@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, ClassVar, Literal, NotRequired
 
 from aiohttp import web
 from pydantic import ConfigDict, Field, TypeAdapter, with_config
@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 
 from labkit.providers import tokens
 from labkit.providers.bodies import NotJson, checked, decoded, read_body
+from labkit.providers.heed import heed
 from labkit.providers.openai.access import bearer, error_response
 from labkit.providers.openai.refusals import no_model, refusal_of, refused
 from labkit.providers.outbox import encode
@@ -18,7 +19,6 @@ from labkit.providers.server import RequestError
 from labkit.providers.tts import Options, SpeechEvents, TTSEmulator
 
 _MOST_BYTES = 1 << 20
-_RATE_HZ = 24_000
 _AUDIO_TOKENS_PER_S = 20.8  # OpenAI, pricing: 12 USD per 1M tokens are about 0.015 USD a minute
 
 
@@ -44,9 +44,10 @@ class OpenAISpeechEmulator(TTSEmulator):
     name = "openai"
     host = "api.openai.com"
     base_path = "/v1"
+    rate_hz: ClassVar[int] = 24_000
 
     def routes(self) -> list[web.RouteDef]:
-        return [web.post("/v1/audio/speech", self._speech)]
+        return [web.post(f"{self.base_path}/audio/speech", self._speech)]
 
     def refusal(self, request: web.Request, error: RequestError) -> web.Response:
         return error_response(error, self.identifier("request"))
@@ -62,6 +63,7 @@ class OpenAISpeechEmulator(TTSEmulator):
             raise RequestError(400, "We could not parse the JSON body of your request.")
         body = checked(_BODY, given, refusal_of)
         options = self._options(body)
+        heed(self, "openai.tts", given)
         text = body["input"]
         if not text.strip():
             raise refused("Invalid 'input': empty string.", "input", "empty_string")
@@ -80,9 +82,9 @@ class OpenAISpeechEmulator(TTSEmulator):
         speed = body.get("speed", 1.0)
         if form == "mp3":
             rate = int(self.profile.value("models", model, "mp3_bit_rate"))
-            return Options(model, _RATE_HZ, "mp3", bit_rate=rate, speed=speed)
+            return Options(model, self.rate_hz, "mp3", bit_rate=rate, speed=speed)
         if form in ("wav", "pcm"):
-            return Options(model, _RATE_HZ, container=form.replace("pcm", "raw"), speed=speed)
+            return Options(model, self.rate_hz, container=form.replace("pcm", "raw"), speed=speed)
         text = f"response_format '{form}' is not emulated here; ask for mp3, wav or pcm."
         raise refused(text, "response_format", "unsupported_value")
 

@@ -14,6 +14,7 @@ from labkit.errors import one_of
 from labkit.providers import tokens
 from labkit.providers.bodies import NotJson, decoded
 from labkit.providers.hearing import HeardWord
+from labkit.providers.heed import heed
 from labkit.providers.openai.access import bearer, error_response
 from labkit.providers.openai.refusals import no_model, refused
 from labkit.providers.outbox import encode
@@ -36,8 +37,8 @@ class OpenAITranscriptionEmulator(STTEmulator):
 
     def routes(self) -> list[web.RouteDef]:
         return [
-            web.post("/v1/audio/transcriptions", self._recording),
-            web.get("/v1/realtime", self._realtime),
+            web.post(f"{self.base_path}/audio/transcriptions", self._recording),
+            web.get(f"{self.base_path}/realtime", self._realtime),
         ]
 
     def refusal(self, request: web.Request, error: RequestError) -> web.Response:
@@ -54,6 +55,10 @@ class OpenAITranscriptionEmulator(STTEmulator):
         if not realtime and self.profile.value("models", model, "realtime_only"):
             raise refused(f"Model '{model}' is served over the realtime API only.", "model")
 
+    def billed_s(self, model: str, length_s: float) -> float:
+        """How many seconds of a recording are paid for."""
+        return length_s
+
     # -- a whole recording -------------------------------------------------------------------
 
     async def _recording(self, request: web.Request) -> web.Response:
@@ -66,6 +71,7 @@ class OpenAITranscriptionEmulator(STTEmulator):
             text = "you must provide a model parameter"
             raise refused(text, "model", "missing_required_parameter")
         self.known(model, realtime=False)
+        heed(self, "openai.stt", fields)
         form = fields.get("response_format", "json")
         if form not in (known := ("json", "text", "verbose_json")):
             text = f"response_format '{shown(form)}' is not emulated here: {one_of(form, known)}."
@@ -80,7 +86,8 @@ class OpenAITranscriptionEmulator(STTEmulator):
         key = (*about, self.nth("batch", *about))
         await asyncio.sleep(self.draw("models", model, "batch", purpose="batch", key=key))
         text = " ".join(w.text for w in words)
-        usd = length_s / 60 * float(self.profile.value("models", model, "usd_per_minute"))
+        price = float(self.profile.value("models", model, "usd_per_minute"))
+        usd = self.billed_s(model, length_s) / 60 * price
         self.log(Transcript(text=text, audio_end_s=length_s, speech_final=True, usd=usd))
         headers = {"x-request-id": self.identifier("request")}
         if form == "text":
@@ -246,6 +253,7 @@ class RealtimeListening(TurnListening):
         return False
 
     def _update(self, session: dict[str, Any]) -> None:
+        heed(self._transcriber, "openai.realtime", session)
         given = ((session.get("audio") or {}).get("input")) or {}
         transcription = given.get("transcription") or {}
         if model := transcription.get("model"):
