@@ -18,9 +18,7 @@ from labkit.tunnel.faults import Faults
         (RuntimeError("AgentTask get_email_task is cancelled"), True),
     ],
 )
-def test_a_task_under_way_when_the_session_ends_is_no_fault(
-    error: Exception, counts: bool
-) -> None:
+def test_a_task_under_way_when_the_session_ends_is_no_fault(error: Exception, counts: bool) -> None:
     rows: list[str] = []
     Faults(Path("/nowhere"), lambda where, text: rows.append(text)).note(error)
     assert bool(rows) is counts
