@@ -73,6 +73,7 @@ OPTIONS: dict[str, Options] = {
         " voice.__experimental_controls.emotion",
         labels="use_normalized_timestamps",
     ),
+    "compatible.chat": _options("", writing="reasoning_format", contract="usage"),
     "deepgram.stt": _options(
         "model encoding sample_rate channels interim_results vad_events punctuate smart_format"
         " filler_words endpointing utterance_end_ms",

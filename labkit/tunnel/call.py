@@ -214,8 +214,8 @@ class Call:
             if self.early is not None:
                 self.early.close()
             self.faults.note_unawaited()
-            for told, at in refusals(self.scene.log.events, find_agent(self.spec.agent)[0]):
-                self._fault(at, told)
+            for refusal, at in refusals(self.scene.log.events, find_agent(self.spec.agent)[0]):
+                self._fault(at, refusal)
             self.faults.stop()
             self.log.stop_listening()
             await servers.close()

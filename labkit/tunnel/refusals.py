@@ -16,7 +16,7 @@ from labkit.tunnel.sources import line_that_names
 from labkit.world.events import Event, Refused
 
 _PASSING = (408, 409, 425, 429)
-_NAMED = re.compile(r"['\"`/]([\w./:@-]+)")
+_NAMED = re.compile(r"(?:['\"`/]|\b[Mm]odel (?:ID )?)([\w./:@-]+)")
 _PATH = re.compile(r"Invalid URL \((?:GET|POST) ([^)\s]+)")
 
 
@@ -55,7 +55,7 @@ def _advice(event: Refused, agent: Path) -> tuple[str, str]:
         at = line_that_names(agent, name)
         if at and "model" in event.message.lower():
             known = _models(event)
-            if name in known:
+            if name in known or "must be one of" in event.message:  # they are named already
                 return at, ""
             return at, f"; emulated are {', '.join(known)}{hint(name, known)}" if known else ""
         if at:

@@ -125,6 +125,20 @@ def test_each_argument_of_a_plugin_has_its_place(cls: str) -> None:
     assert wire - known - ELSEWHERE.get(cls, set()) == TOLD.get(cls, set())
 
 
+def test_fields_that_only_a_compatible_host_has_are_told(
+    run: Run, profiles: dict[str, Profile]
+) -> None:
+    scene = Scene(seed=1, turn=0)
+
+    async def main() -> None:
+        service = emulator("openrouter", profiles, scene)
+        body = {"model": "auto", "messages": [], "provider": {"sort": "latency"}, "models": []}
+        assert service.read_body(body) == {"model": "auto", "messages": []}
+
+    run(main())
+    assert told(scene) == ["not emulated: provider.sort=latency of openrouter"]
+
+
 # -- speed ---------------------------------------------------------------------------------------
 
 

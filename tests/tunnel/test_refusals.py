@@ -46,10 +46,40 @@ def test_what_may_pass_of_itself_is_not_told(agent: Path, status: int, tells: in
     assert len(told(agent, Refused(status=status, message="No."))) == tells
 
 
-@pytest.mark.slow
-def test_a_run_tells_of_a_refusal_that_no_line_names() -> None:
-    results = run("vanilla", settings={"llm.model": "gpt-none"}, calls=1, turns=1)
-    assert set(results.turns["outcome"]) == {"failed"}
-    assert results.calls["error"].tolist() == [""], "the call itself came to its end"
-    (error,) = results.troubles["error"]
-    assert error.startswith("openai answered 404: The model `gpt-none` does not exist")
+def test_a_model_is_found_that_stands_in_no_quotes(tmp_path: Path) -> None:
+    path = tmp_path / "agent.py"
+    path.write_text("import x\n\ntts = x.TTS(model='eleven_v9')\n")
+    text = "A model with model ID eleven_v9 does not exist; must be one of a, b"
+    assert told(path, Refused(status=400, message=text)) == [
+        (f"openai answered 400: {text}", f"{path}:3")
+    ]
+
+
+def test_a_role_s_own_models_are_named(tmp_path: Path) -> None:
+    log = EventLog()
+    path = tmp_path / "agent.py"
+    path.write_text("model = 'tts-9'\n")
+    event = Refused(status=404, message="The model `tts-9` does not exist.")
+    log.add(event, 1.0, Role.TTS, "openai")
+    ((text, _),) = refusals(log.events, path)
+    assert "emulated are gpt-4o-mini-tts, tts-1, tts-1-hd" in text
+
+
+def test_a_run_that_a_provider_refused_says_so(tmp_path: Path) -> None:
+    """The call itself went well, so what was refused must be told beside it."""
+    path = tmp_path / "agent.py"
+    path.write_text(
+        "from livekit.agents import Agent, AgentSession, WorkerOptions, cli\n"
+        "from livekit.plugins import cartesia, deepgram, openai\n"
+        "async def entrypoint(ctx):\n"
+        "    session = AgentSession(stt=deepgram.STT(), llm=openai.LLM(model='gpt-4.1'),\n"
+        "                           tts=cartesia.TTS(model='sonic-9'))\n"
+        "    await session.start(agent=Agent(instructions=''), room=ctx.room)\n"
+        "if __name__ == '__main__':\n"
+        "    cli.run_app(WorkerOptions(entrypoint_fnc=entrypoint))\n"
+    )
+    results = run(str(path), calls=1, turns=1, fresh=True)
+    (trouble,) = results.troubles.to_dict("records")
+    assert "sonic-9" in trouble["error"] and f"{path}:5" in str(trouble)
+    (call,) = results.calls.to_dict("records")
+    assert (call["status"], call["error"]) == ("ok", "")

@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from labkit.providers.compatible.hosts import HOSTS
+from labkit.providers.heed import heed
 from labkit.providers.openai.chat import ChatService
 from labkit.providers.openai.checks import check_length
 from labkit.providers.openai.prompt import Prompt
@@ -55,7 +56,8 @@ class CompatibleEmulator(ChatService):
         return RequestError(404, text, "model_not_found")
 
     def read_body(self, raw: dict[str, Any]) -> dict[str, Any]:
-        """The request without fields that only these hosts have."""
+        """The request without fields that only these hosts have, which are told of."""
+        heed(self, "compatible.chat", {k: v for k, v in raw.items() if k not in _TAKEN})
         return {name: value for name, value in raw.items() if name in _TAKEN}
 
     def check(self, body: ChatBody, prompt: Prompt, model: str, *, chat: bool) -> None:
