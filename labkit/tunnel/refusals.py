@@ -17,6 +17,8 @@ from labkit.world.events import Event, Refused
 
 _PASSING = (408, 409, 425, 429)
 _NAMED = re.compile(r"(?:['\"`/]|\b[Mm]odel (?:ID )?)([\w./:@-]+)")
+_WARMING = re.compile(r"Invalid URL \((?:GET|HEAD) /(?:[\w.-]+/)*\)")
+"""A client that opens a connection ahead of its need asks for nothing there is."""
 _PATH = re.compile(r"Invalid URL \((?:GET|POST) ([^)\s]+)")
 
 
@@ -32,6 +34,8 @@ def refusals(events: Iterable[Event], agent: Path) -> Iterator[tuple[str, str]]:
         if not isinstance(event, Refused) or not 400 <= event.status < 500:
             continue
         if event.status in _PASSING or (event.provider, event.message) in told:
+            continue
+        if _WARMING.match(event.message):
             continue
         told.add((event.provider, event.message))
         at, remedy = _advice(event, agent)

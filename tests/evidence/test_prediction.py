@@ -115,7 +115,7 @@ def with_tts(record: Recording, more_s: float) -> Recording:
 @functools.cache
 def predicted(more_s: float) -> pd.DataFrame:
     given = {**with_tts(RECORD, more_s).settings(), "caller.persona": "fluent"}
-    return sweep(Experiment({"starter": Arm("vanilla", given)}, calls=4, turns=4, seed=7)).turns
+    return sweep(Experiment({"starter": Arm("starter", given)}, calls=4, turns=4, seed=7)).turns
 
 
 @pytest.mark.slow
@@ -124,15 +124,23 @@ def test_a_later_tts_is_heard_later_by_as_much() -> None:
     assert now.median() - was.median() == pytest.approx(0.2, abs=0.03)
 
 
+@pytest.fixture(scope="module")
+def without_spread() -> pd.DataFrame:
+    """Turns whose providers always take the published medians, less what the tunnel adds."""
+    given: dict[str, object] = {"caller.persona": "fluent"}
+    for stage in RECORD.inputs.values():
+        own = stage.settings()
+        own[f"{stage.figure}.p95_s"] = own[f"{stage.figure}.median_s"] + 1e-4
+        given |= own
+    return whole(sweep(Experiment({"a": Arm("starter", given)}, calls=4, turns=4, seed=7)).turns)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("stage", "own", "within_s"),
-    [("stt", "transcript", 0.02), ("llm", "llm_ttft", 0.005), ("tts", "tts_ttfb", 0.001)],
-)
+@pytest.mark.parametrize(("stage", "within_s"), [("stt", 0.03), ("llm", 0.02), ("tts", 0.015)])
 def test_the_sdk_counts_a_stage_as_the_providers_delay_and_what_was_taken_off(
-    stage: str, own: str, within_s: float
+    stage: str, within_s: float, without_spread: pd.DataFrame
 ) -> None:
-    given, turns = RECORD.inputs[stage], whole(predicted(0.0))
-    added = turns[given.column] - turns[f"length_{own}_s"]
-    assert len(added) >= 10
-    assert added.median() == pytest.approx(given.added_s, abs=within_s)
+    given = RECORD.inputs[stage]
+    assert len(without_spread) >= 10
+    counted_s = without_spread[given.column].median()
+    assert counted_s == pytest.approx(given.median_s, abs=within_s)

@@ -46,6 +46,12 @@ def test_what_may_pass_of_itself_is_not_told(agent: Path, status: int, tells: in
     assert len(told(agent, Refused(status=status, message="No."))) == tells
 
 
+@pytest.mark.parametrize(("path", "tells"), [("/v1/", 0), ("/", 0), ("/v1/audio", 1)])
+def test_a_connection_that_is_warmed_is_no_refusal(agent: Path, path: str, tells: int) -> None:
+    event = Refused(status=404, message=f"Invalid URL (GET {path})")
+    assert len(told(agent, event)) == tells
+
+
 def test_a_model_is_found_that_stands_in_no_quotes(tmp_path: Path) -> None:
     path = tmp_path / "agent.py"
     path.write_text("import x\n\ntts = x.TTS(model='eleven_v9')\n")
