@@ -299,7 +299,8 @@ def test_pins_install_on_the_oldest_pythons(python: str) -> None:
 
 
 def test_every_imported_package_is_a_requirement() -> None:
-    wanted = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["voices"]]
+    extras = [PROJECT["optional-dependencies"][name] for name in ("voices", "cerebras")]
+    wanted = [*PROJECT["dependencies"], *(need for extra in extras for need in extra)]
     declared = {canonicalize_name(Requirement(r).name) for r in wanted}
     owners = importlib.metadata.packages_distributions()
     known = {*sys.stdlib_module_names, "labkit", ""}

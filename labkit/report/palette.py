@@ -10,7 +10,6 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter
 
@@ -146,11 +145,9 @@ def note(ax: Axes, text: str, at: tuple[float, float], shift: tuple[float, float
          fontsize: float = 8.5, **style: Any) -> Annotation:  # fmt: skip
     """Writes a text ``shift`` points (1/72 inch, to the right and up) beside a place of the data.
 
-    A rim in the paper's colour keeps lines behind it from striking it through. ``style`` is passed
-    on to ``Axes.annotate``; with ``xycoords`` the place is another one.
+    ``style`` is passed on to ``Axes.annotate``; with ``xycoords`` the place is another one.
     """
-    rim = withStroke(linewidth=3, foreground="white")
-    style = {"path_effects": [rim], **style, "textcoords": "offset points", "fontsize": fontsize}
+    style |= {"textcoords": "offset points", "fontsize": fontsize}
     return ax.annotate(text, at, xytext=shift, **style)
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import aiohttp
+import msgpack
 import openai
 import pytest
 from livekit.agents import APIStatusError, llm
@@ -19,7 +22,7 @@ from labkit.providers.compatible.service import of
 from labkit.providers.profile import Profile, ProfileError, load_profiles
 from labkit.providers.registry import PROVIDERS, emulators, key_variables
 from labkit.providers.server import listening
-from labkit.world.events import Cancelled, Completed, Request
+from labkit.world.events import Assumed, Cancelled, Completed, Request
 from labkit.world.scene import Scene
 
 Run = Callable[[Any], Any]
@@ -97,24 +100,51 @@ def test_azure_takes_its_own_path_and_header_and_any_deployment(run: Run) -> Non
     run(main())
 
 
-def test_an_unknown_model_is_refused_where_the_host_has_a_list(run: Run) -> None:
+@pytest.mark.parametrize("name", ["groq", "togetherai"])
+def test_an_unknown_model_is_answered_and_told_where_another_stands_in(run: Run, name: str) -> None:
     async def main() -> None:
-        for name, known in (("groq", False), ("togetherai", True)):
-            async with staged(name) as (emulator, _, url):
-                client = openai.AsyncOpenAI(api_key="any", base_url=url, max_retries=0)
-                ask = client.chat.completions.create(
-                    model="someone/new", messages=[{"role": "user", "content": POLICY}]
-                )
-                if known:
-                    assert (await ask).model == "someone/new"
-                else:
-                    with pytest.raises(openai.NotFoundError, match="`someone/new` does not exist"):
-                        await ask
-                emulator.failures.append(503)
-                with pytest.raises(openai.InternalServerError):
-                    await client.models.list()
+        async with staged(name) as (emulator, scene, url):
+            client = openai.AsyncOpenAI(api_key="any", base_url=url, max_retries=0)
+            reply = await client.chat.completions.create(
+                model="openai/gpt-oss-121b", messages=[{"role": "user", "content": POLICY}]
+            )
+            assert reply.model == "openai/gpt-oss-121b"
+            told = [e.text for e in rows(scene, Assumed)]
+            assert told == (
+                ["openai/gpt-oss-121b of groq has no figures of its own here: "
+                 "it has openai/gpt-oss-120b's"]
+                if name == "groq" else []
+            )  # fmt: skip
+            if name == "groq":  # nor is it in the list
+                with pytest.raises(openai.NotFoundError):
+                    await client.models.retrieve("someone/new")
+            emulator.failures.append(503)
+            with pytest.raises(openai.InternalServerError):
                 await client.models.list()
-                await client.close()
+            await client.models.list()
+            await client.close()
+
+    run(main())
+
+
+@pytest.mark.parametrize("squeezed", [False, True])
+def test_cerebras_takes_message_pack(run: Run, squeezed: bool) -> None:
+    """As its plugin sends it, squeezed by default."""
+    body = msgpack.packb(
+        {"model": "gpt-oss-120b", "messages": [{"role": "user", "content": POLICY}]}
+    )
+    headers = {"Authorization": "Bearer any", "Content-Type": "application/vnd.msgpack"}
+    if squeezed:
+        body, headers = gzip.compress(body), headers | {"Content-Encoding": "gzip"}
+
+    async def main() -> None:
+        async with staged("cerebras") as (_, _, url), aiohttp.ClientSession() as session:
+            path = f"{url}/chat/completions"
+            async with session.post(path, data=body, headers=headers) as answer:
+                assert answer.status == 200
+                assert (await answer.json())["choices"][0]["message"]["content"]
+            async with session.post(path, data=b"\xc1", headers=headers) as answer:
+                assert answer.status == 400
 
     run(main())
 

@@ -8,10 +8,12 @@ are not served. Speed, limits and prices come from ``data/providers/compatible.t
 
 from __future__ import annotations
 
+import difflib
 from typing import Any
 
 from aiohttp import web
 
+from labkit.providers.bodies import NotJson
 from labkit.providers.compatible.hosts import HOSTS
 from labkit.providers.heed import heed
 from labkit.providers.openai.chat import ChatService
@@ -19,6 +21,7 @@ from labkit.providers.openai.checks import check_length
 from labkit.providers.openai.prompt import Prompt
 from labkit.providers.openai.requests import ChatBody
 from labkit.providers.server import RequestError, shown
+from labkit.world.events import Assumed
 
 ANY = "any-model"
 """The row of a host's table that counts for every model without one of its own."""
@@ -37,6 +40,26 @@ class CompatibleEmulator(ChatService):
         """The profile's row of a model: its own, or the one for any."""
         own = super().known_model(asked)
         return ANY if own is None and ANY in self._names else own
+
+    def nearest_model(self, asked: str) -> str:
+        """The nearest of the host's models, which is told: hosts add models by the week."""
+        models = self.profile.table["models"]
+        speaking = sorted(name for name in self._names if "first_token" in models[name])
+        found = difflib.get_close_matches(asked[-200:], speaking, n=1, cutoff=0.0)[0]
+        text = f"{shown(asked)} of {self.name} has no figures of its own here: it has {found}'s"
+        self.log(Assumed(text=text))
+        return found
+
+    def unpacked(self, request: web.Request, raw: bytes) -> Any:
+        """JSON, or MessagePack as the plugin of Cerebras sends it."""
+        if request.content_type != "application/vnd.msgpack":
+            return super().unpacked(request, raw)
+        import msgpack  # comes with the client that sends it
+
+        try:
+            return msgpack.unpackb(raw)
+        except ValueError as e:
+            raise NotJson(str(e)) from None
 
     def key(self, request: web.Request) -> str:
         """The key of an ``Authorization: Bearer`` or an ``api-key`` header, the latter Azure's."""

@@ -112,6 +112,10 @@ class ChatService(ChatEmulator):
         """404 ``model_not_found``."""
         return no_model(name)
 
+    def nearest_model(self, asked: str) -> str | None:
+        """The model whose figures one without its own is given; ``None`` refuses it."""
+        return None
+
     def model_body(self, name: str) -> dict[str, Any]:
         """A model object."""
         return {"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "system"}
@@ -119,6 +123,14 @@ class ChatService(ChatEmulator):
     def models_body(self, models: list[dict[str, Any]], request: web.Request) -> dict[str, Any]:
         """A list object."""
         return {"object": "list", "data": models}
+
+    def unpacked(self, request: web.Request, raw: bytes) -> Any:
+        """What a request's body says.
+
+        Raises:
+            NotJson: it is in no form that this service reads.
+        """
+        return decoded(raw)
 
     async def _read(self, request: web.Request) -> tuple[str, dict[str, Any], str, bool]:
         """Key, body and model of a request, and whether the body is large.
@@ -130,7 +142,7 @@ class ChatService(ChatEmulator):
         too_large = RequestError(413, "Request body is too large.", type="invalid_request_error")
         raw = await read_body(request, _MOST_BYTES, too_large)
         try:
-            body = decoded(raw)
+            body = self.unpacked(request, raw)
         except NotJson:
             body = None
         if not isinstance(body, dict):
@@ -187,7 +199,7 @@ class ChatService(ChatEmulator):
             RequestError: the service would refuse it.
         """
         body = checked(CHAT, self.read_body(raw), refusal_of)
-        model = self.known_model(asked)
+        model = self.known_model(asked) or self.nearest_model(asked)
         if model is None or "first_token" not in self.profile.table["models"][model]:
             raise self.no_model(asked)
         if large:
