@@ -15,7 +15,15 @@ from labkit.site.notebooks import run_notebook
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = "00_anatomy_of_a_turn"
 COMMITTED = ROOT / "figures" / STUDY
-FIGURES = ("difference", "distribution", "ear_against_sdk", "slow_mode", "stages", "waterfall")
+FIGURES = (
+    "difference",
+    "distribution",
+    "ear_against_sdk",
+    "slow_mode",
+    "stages",
+    "starter",
+    "waterfall",
+)
 TOLERANCE_S = 0.002
 """Another processor may round the neural models differently, which moves an event by a little."""
 
