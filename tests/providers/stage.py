@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 import numpy as np
+from livekit import rtc
+from livekit.agents import APIConnectOptions
 
 from labkit.providers.server import Emulator, listening
 from labkit.world.scene import SAMPLE_RATE_HZ, CallerTrack, SpokenWord
@@ -107,3 +109,40 @@ def sdk_environment(port: int) -> Any:
     names = [name for name in inspect.signature(Environment).parameters if name != "self"]
     http = ("base", "agent_rest")
     return Environment(**{n: f"{'http' if n in http else 'ws'}://127.0.0.1:{port}" for n in names})
+
+
+async def lengths_of(tts: Any, texts: Sequence[str], stop_after: int) -> list[float]:
+    """The length of each text as a plugin hears it, seconds, or of its first frames."""
+    lengths = []
+    for text in texts:
+        n, seconds = 0, 0.0
+        async with tts.synthesize(text, conn_options=APIConnectOptions(max_retry=0)) as stream:
+            async for audio in stream:
+                n, seconds = n + 1, seconds + audio.frame.duration
+                if n >= stop_after:
+                    break
+        lengths.append(seconds)
+    return lengths
+
+
+async def told_by(
+    stream: Any, pcm: bytes, act: Callable[[Any], None], after: int
+) -> list[tuple[str, str]]:
+    """What a plugin's stream tells of a track that it is fed; ``act`` comes ``after`` a frame."""
+
+    async def feed() -> None:
+        for i, chunk in enumerate(frames(pcm)):
+            await asyncio.sleep(0.05)
+            stream.push_frame(rtc.AudioFrame(chunk, SAMPLE_RATE_HZ, 1, len(chunk) // 2))
+            if i == after:
+                act(stream)
+        stream.end_input()
+
+    feeding = asyncio.create_task(feed())
+    try:
+        return [
+            (e.type.value, e.alternatives[0].text if e.alternatives else "") async for e in stream
+        ]
+    finally:
+        feeding.cancel()
+        await stream.aclose()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import aiohttp
 import pytest
-from stage import HELLO, Stream, Timed, frames, make_track, opened
+from stage import HELLO, Stream, Timed, frames, make_track, opened, told_by
 
 from labkit.providers.assemblyai.service import AssemblyAIEmulator
 from labkit.providers.profile import Profile
@@ -74,7 +73,6 @@ async def heard(
     service: AssemblyAIEmulator, act: Callable[[Any], None] = lambda stream: None, **options: Any
 ) -> list[tuple[str, str]]:
     """What the plugin reports while it is fed the caller's track."""
-    from livekit import rtc
 
     async with listening(service) as port, aiohttp.ClientSession() as session:
         stt = plugin.STT(
@@ -83,24 +81,7 @@ async def heard(
             http_session=session,
         )
         stream = stt.stream()
-
-        async def feed() -> None:
-            for i, chunk in enumerate(frames(bytes(service.scene().track.pcm))):
-                await asyncio.sleep(0.05)
-                stream.push_frame(rtc.AudioFrame(chunk, 16000, 1, len(chunk) // 2))
-                if i == 55:
-                    act(stream)
-            stream.end_input()
-
-        feeding = asyncio.create_task(feed())
-        try:
-            return [
-                (e.type.value, e.alternatives[0].text if e.alternatives else "")
-                async for e in stream
-            ]
-        finally:
-            feeding.cancel()
-            await stream.aclose()
+        return await told_by(stream, bytes(service.scene().track.pcm), act, after=55)
 
 
 def of(kind: str, events: list[tuple[str, str]]) -> list[str]:

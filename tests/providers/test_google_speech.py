@@ -19,6 +19,7 @@ pytest.importorskip("livekit.plugins.google")
 from google import genai
 from livekit.agents import APIConnectOptions, APIStatusError
 from livekit.plugins.google.beta import GeminiTTS
+from stage import lengths_of
 
 Run = Callable[[Any], Any]
 ONE, TWO = "Your appointment is on Tuesday at nine.", "Shall I book it?"
@@ -52,15 +53,7 @@ async def spoken(
         tts = GeminiTTS(api_key=key, **options)
         at = genai.types.HttpOptions(base_url=f"http://127.0.0.1:{port}")
         tts._client = genai.Client(api_key=key, http_options=at)
-        lengths = []
-        for text in texts:
-            n, seconds = 0, 0.0
-            async with tts.synthesize(text, conn_options=ONCE) as stream:
-                async for audio in stream:
-                    n, seconds = n + 1, seconds + audio.frame.duration
-                    if n >= stop_after:
-                        break
-            lengths.append(seconds)
+        lengths = await lengths_of(tts, texts, stop_after)
         await tts.aclose()
         return lengths
 

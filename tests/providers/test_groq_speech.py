@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from livekit import rtc
 from livekit.agents import APIConnectOptions, APIStatusError
-from stage import HELLO
+from stage import HELLO, lengths_of
 
 from labkit.providers.profile import Profile, load_profiles
 from labkit.providers.registry import emulators
@@ -36,16 +36,7 @@ async def spoken(groq: Any, *texts: str, stop_after: int = 10_000, **options: An
     async with listening(groq) as port, aiohttp.ClientSession() as session:
         url = f"http://127.0.0.1:{port}/openai/v1"
         tts = plugin.TTS(**{"api_key": "k", "base_url": url, "http_session": session, **options})
-        lengths = []
-        for text in texts:
-            n, seconds = 0, 0.0
-            async with tts.synthesize(text, conn_options=ONCE) as stream:
-                async for audio in stream:
-                    n, seconds = n + 1, seconds + audio.frame.duration
-                    if n >= stop_after:
-                        break
-            lengths.append(seconds)
-        return lengths
+        return await lengths_of(tts, texts, stop_after)
 
 
 async def recognized(groq: Any, pcm: bytes, **options: Any) -> tuple[str, float]:

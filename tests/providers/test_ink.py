@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import aiohttp
 import numpy as np
 import pytest
-from livekit import rtc
 from livekit.agents import APIConnectOptions, APIError
 from livekit.plugins import cartesia as plugin
-from stage import HELLO, Stream, Timed, frames, make_track, opened
+from stage import HELLO, Stream, Timed, frames, make_track, opened, told_by
 
 from labkit.providers.cartesia.recognition import CartesiaInkEmulator
 from labkit.providers.profile import Profile
@@ -49,24 +47,7 @@ async def heard(
             http_session=session,
         )
         stream = stt.stream(conn_options=APIConnectOptions(max_retry=1))
-
-        async def feed() -> None:
-            for i, chunk in enumerate(frames(bytes(service.scene().track.pcm))):
-                await asyncio.sleep(0.05)
-                stream.push_frame(rtc.AudioFrame(chunk, 16000, 1, len(chunk) // 2))
-                if i == 60:
-                    act(stream)
-            stream.end_input()
-
-        feeding = asyncio.create_task(feed())
-        try:
-            return [
-                (e.type.value, e.alternatives[0].text if e.alternatives else "")
-                async for e in stream
-            ]
-        finally:
-            feeding.cancel()
-            await stream.aclose()
+        return await told_by(stream, bytes(service.scene().track.pcm), act, after=60)
 
 
 def play(run: Run, service: CartesiaInkEmulator, path: str, *last: str, **query: Any) -> Stream:

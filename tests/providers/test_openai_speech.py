@@ -12,7 +12,7 @@ import pytest
 from livekit import rtc
 from livekit.agents import APIConnectOptions, APIStatusError
 from livekit.plugins import openai as plugin
-from stage import HELLO, Stream, frames, opened
+from stage import HELLO, Stream, frames, lengths_of, opened
 
 from labkit.providers.openai.speech import OpenAISpeechEmulator
 from labkit.providers.openai.transcription import OpenAITranscriptionEmulator
@@ -58,15 +58,7 @@ async def spoken(
     """The length of each text as the plugin's default client hears it, seconds."""
     async with listening(emulator) as port:
         tts = plugin.TTS(**{"api_key": "k", "base_url": f"http://127.0.0.1:{port}/v1", **options})
-        lengths = []
-        for text in texts:
-            n, seconds = 0, 0.0
-            async with tts.synthesize(text, conn_options=ONCE) as stream:
-                async for audio in stream:
-                    n, seconds = n + 1, seconds + audio.frame.duration
-                    if n >= stop_after:
-                        break
-            lengths.append(seconds)
+        lengths = await lengths_of(tts, texts, stop_after)
         await tts.aclose()
         return lengths
 

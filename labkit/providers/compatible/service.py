@@ -8,7 +8,6 @@ are not served. Speed, limits and prices come from ``data/providers/compatible.t
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 from aiohttp import web
@@ -16,12 +15,12 @@ from aiohttp import web
 from labkit.providers.bodies import NotJson
 from labkit.providers.compatible.hosts import HOSTS
 from labkit.providers.heed import heed
+from labkit.providers.nearest import nearest
 from labkit.providers.openai.chat import ChatService
 from labkit.providers.openai.checks import check_length
 from labkit.providers.openai.prompt import Prompt
 from labkit.providers.openai.requests import ChatBody
 from labkit.providers.server import RequestError, shown
-from labkit.world.events import Assumed
 
 ANY = "any-model"
 """The row of a host's table that counts for every model without one of its own."""
@@ -45,10 +44,7 @@ class CompatibleEmulator(ChatService):
         """The nearest of the host's models, which is told: hosts add models by the week."""
         models = self.profile.table["models"]
         speaking = sorted(name for name in self._names if "first_token" in models[name])
-        found = difflib.get_close_matches(asked[-200:], speaking, n=1, cutoff=0.0)[0]
-        text = f"{shown(asked)} of {self.name} has no figures of its own here: it has {found}'s"
-        self.log(Assumed(text=text))
-        return found
+        return nearest(self, asked, speaking, whose=f" of {self.name}")
 
     def unpacked(self, request: web.Request, raw: bytes) -> Any:
         """JSON, or MessagePack as the plugin of Cerebras sends it."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import difflib
 import json
 import time
 from collections.abc import Callable
@@ -22,8 +21,9 @@ from typing import Any, ClassVar
 from aiohttp import web
 
 from labkit.providers.bodies import NotJson, decoded
+from labkit.providers.nearest import nearest
 from labkit.providers.server import Emulator, RequestError, shown
-from labkit.world.events import Assumed, AudioCut, Cancelled, Event, Request, Role, Scored, Text
+from labkit.world.events import AudioCut, Cancelled, Event, Request, Role, Scored, Text
 
 _INWARDS = (Request, Text, Cancelled, AudioCut, Scored)
 _ANSWERS = ("first_token", "first_audio", "final", "finalize", "interim", "event", "inference")
@@ -112,10 +112,7 @@ class GatewayPart(Emulator):
                 404, f"unknown model {shown(asked)!r}; it begins with one of: {providers}"
             )
         near = [name for name in known if name.startswith(provider + "/")]
-        usual = str(figure("names", "usual"))
-        found = next(iter(difflib.get_close_matches(asked, near, n=1, cutoff=0.0)), usual)
-        self.log(Assumed(text=f"{shown(asked)} has no figures of its own here: it has {found}'s"))
-        return found
+        return nearest(self, asked, near, str(figure("names", "usual")))
 
     def available(self, asked: str) -> bool:
         """Whether a model is not among those that are set to fail."""
